@@ -1,0 +1,140 @@
+"""The operators in plain PyTorch: the definition of correct.
+
+Every function has the signature and the meaning of its namesake in :mod:`mnad_ext`, is differentiable by
+autograd wherever the operator is, and runs on any device. It is written to be read, not to be fast. The letters
+are those of the paper: B samples, C channels, an H x W grid, K = B*H*W queries, M items.
+
+Half-precision features are computed in float32, float64 features in float64.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mnad_ext.statistics import UpdateRule, UpdateStatistics
+
+NORM_EPS = 1e-12
+DISTANCE_EPS = 1e-6
+MARGIN = 1.0
+
+
+def memory_read(
+    features: Tensor, items: Tensor, *, grad_through_weights: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Reads the memory with every query. See :func:`mnad_ext.memory_read`."""
+    query, scores = _query_and_scores(features, items)
+    weights = scores.softmax(dim=1)
+    mixing = weights if grad_through_weights else weights.detach()
+    readout = torch.einsum(f"bmhw,{_item_axes(items)}->bchw", mixing, items)
+    return torch.cat([query, readout], dim=1).to(features.dtype), weights
+
+
+def assign_top2(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    """Finds the nearest and the second nearest item. See :func:`mnad_ext.assign_top2`."""
+    _, scores = _query_and_scores(features, items)
+    # Two argmaxes rather than topk(2): argmax takes the first of equal values, topk promises nothing.
+    first = scores.argmax(dim=1, keepdim=True)
+    second = scores.scatter(1, first, -torch.inf).argmax(dim=1, keepdim=True)
+    indices = torch.cat([first, second], dim=1)
+    return indices, scores.gather(1, indices)
+
+
+def update_statistics(features: Tensor, items: Tensor) -> UpdateStatistics:
+    """Sums up what an update needs of the queries. See :func:`mnad_ext.update_statistics`."""
+    query, scores = _query_and_scores(features.detach(), items.detach())
+    finite = scores.isfinite().all(dim=1, keepdim=True)
+    query = query.where(finite, 0)
+    scores = scores.where(finite, -torch.inf)
+    weight = scores.exp()
+    nearest = F.one_hot(scores.argmax(dim=1), scores.shape[1]).movedim(-1, 1).bool() & finite
+
+    over = (0, 2, 3) if items.ndim == 2 else (2, 3)
+    return UpdateStatistics(
+        weighted_sum=torch.einsum(f"bmhw,bchw->{_item_axes(items)}", weight * nearest, query),
+        total=weight.sum(over),
+        count=nearest.sum(over),
+        peak_all=_max_over(scores, over),
+        peak_assigned=_max_over(scores.where(nearest, -torch.inf), over),
+    )
+
+
+def update_items(items: Tensor, statistics: UpdateStatistics, rule: UpdateRule = "max-all") -> Tensor:
+    """Closes an update: from statistics to new items. See :func:`mnad_ext.update_items`."""
+    if rule == "plain":
+        scale = 1 / statistics.total
+    else:
+        scale = torch.exp(-(statistics.peak_all if rule == "max-all" else statistics.peak_assigned))
+    assigned = (statistics.count > 0).unsqueeze(-1)
+    moved = items + statistics.weighted_sum * scale.unsqueeze(-1)
+    return F.normalize(moved, dim=-1, eps=NORM_EPS).where(assigned, items)
+
+
+def memory_update(features: Tensor, items: Tensor, rule: UpdateRule = "max-all") -> Tensor:
+    """Moves every item towards its queries. See :func:`mnad_ext.memory_update`."""
+    return update_items(items.detach(), update_statistics(features, items), rule)
+
+
+def compactness(features: Tensor, items: Tensor, nearest: Tensor) -> Tensor:
+    """Gives every sample's mean squared distance between its queries and their nearest items.
+
+    Args:
+        features: (B, C, H, W), the encoder's raw output.
+        items: (M, C) or (B, M, C).
+        nearest: (B, H, W) int64, the index of each query's nearest item.
+
+    Returns:
+        (B,), the mean over H*W*C elements of (q_k - p_first)^2. The gradient reaches the features only.
+    """
+    difference = _query(features) - _gather(items.detach(), nearest)
+    return difference.square().mean(dim=(1, 2, 3))
+
+
+def separateness(features: Tensor, items: Tensor, indices: Tensor) -> Tensor:
+    """Gives every sample's mean triplet margin between nearest and second nearest item.
+
+    Args:
+        features: (B, C, H, W), the encoder's raw output.
+        items: (M, C) or (B, M, C), M >= 2.
+        indices: (B, 2, H, W) int64 as :func:`assign_top2` gives them.
+
+    Returns:
+        (B,), the mean over H*W queries of max(0, d(q_k, p_first) - d(q_k, p_second) + 1), where d is the L2 norm
+        of (a - b + 1e-6). The gradient reaches the features only.
+    """
+    query, items = _query(features), items.detach()
+    near, far = (
+        (query - _gather(items, indices[:, rank]) + DISTANCE_EPS).norm(dim=1) for rank in (0, 1)
+    )
+    return (near - far + MARGIN).clamp_min(0).mean(dim=(1, 2))
+
+
+def _query(features: Tensor) -> Tensor:
+    wide = features if features.dtype == torch.float64 else features.float()
+    return F.normalize(wide, dim=1, eps=NORM_EPS)
+
+
+def _query_and_scores(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
+    query = _query(features)
+    return query, torch.einsum(f"bchw,{_item_axes(items)}->bmhw", query, items)
+
+
+def _item_axes(items: Tensor) -> str:
+    return "mc" if items.ndim == 2 else "bmc"
+
+
+def _gather(items: Tensor, index: Tensor) -> Tensor:
+    """Picks an item for every query: items (M, C) or (B, M, C), index (B, H, W) -> (B, C, H, W)."""
+    if items.ndim == 2:
+        picked = items[index]
+    else:
+        samples = torch.arange(items.shape[0], device=items.device)[:, None, None]
+        picked = items[samples, index]
+    return picked.movedim(-1, 1)
+
+
+def _max_over(values: Tensor, dims: tuple[int, ...]) -> Tensor:
+    if values.numel() > 0:
+        return values.amax(dims)
+    return values.new_full([size for d, size in enumerate(values.shape) if d not in dims], -torch.inf)
