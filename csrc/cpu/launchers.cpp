@@ -1,0 +1,237 @@
+// Cuts a pass into chunks, runs them in threads and adds up what they leave, in order.
+#include "cpu/launchers.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/kernels.h"
+#include "cpu/plan.h"
+
+namespace mnad::cpu {
+namespace {
+
+// Memory that a thread keeps between calls, as fresh pages cost more than a small pass.
+class ReusedMemory {
+ public:
+  void* at_least(size_t bytes) {
+    if (bytes > size_) {
+      memory_.reset();
+      size_ = 0;
+      memory_.reset(::operator new(bytes, std::align_val_t{64}));
+      size_ = bytes;
+    }
+    return memory_.get();
+  }
+
+ private:
+  struct Delete {
+    void operator()(void* memory) const { ::operator delete(memory, std::align_val_t{64}); }
+  };
+  std::unique_ptr<void, Delete> memory_;
+  size_t size_ = 0;
+};
+
+thread_local ReusedMemory tile_memory, partial_memory, item_memory;
+
+struct Padding {
+  int64_t channels, items;  // C and M, rounded up to whole vectors
+  int64_t element;          // bytes
+
+  Padding(const Shape& shape, DType dtype) : element(dtype == DType::f64 ? sizeof(double) : sizeof(float)) {
+    const int64_t width = kernels().vector_bytes / element;
+    channels = (shape.C + width - 1) / width * width;
+    items = (shape.M + width - 1) / width * width;
+  }
+
+  // Three arrays of rows of channels and two of rows of items, each rounded up to a cache line.
+  size_t tile_bytes(const Plan& plan) const {
+    return size_t(plan.tile * (3 * channels + 2 * items) * element + 5 * 64);
+  }
+};
+
+const void* pad_items(const void* items, const Shape& shape, const Padding& padding) {
+  if (padding.channels == shape.C) return items;
+  const int64_t rows = shape.memories() * shape.M;
+  const size_t from = size_t(shape.C * padding.element), to = size_t(padding.channels * padding.element);
+  char* padded = static_cast<char*>(item_memory.at_least(rows * to));
+  for (int64_t row = 0; row < rows; ++row) {
+    std::memcpy(padded + row * to, static_cast<const char*>(items) + row * from, from);
+    std::memset(padded + row * to + from, 0, to - from);
+  }
+  return padded;
+}
+
+template <class A>
+void add_up_losses(const Forward& pass, const Plan& plan, void* partials, int64_t M, int64_t row) {
+  const Shape& shape = pass.shape;
+  const int64_t per_sample = plan.chunks_per_sample;
+  for (int64_t b = 0; b < shape.B; ++b) {
+    double compactness = 0, separateness = 0;
+    for (int64_t chunk = b * per_sample; chunk < (b + 1) * per_sample; ++chunk) {
+      const A* losses = Partial<A>(partials, chunk, M, row).losses;
+      compactness += losses[0];
+      separateness += losses[1];
+    }
+    static_cast<A*>(pass.compactness)[b] = A(compactness / (double(shape.P) * double(shape.C)));
+    static_cast<A*>(pass.separateness)[b] = A(separateness / double(shape.P));
+  }
+}
+
+// Adds up row m of the partial sums of chunks [begin, end).
+template <class A>
+void add_up_row(void* partials, int64_t begin, int64_t end, const Shape& shape, int64_t row, int64_t m, A* to) {
+  std::fill(to, to + shape.C, A(0));
+  for (int64_t chunk = begin; chunk < end; ++chunk) {
+    const A* from = Partial<A>(partials, chunk, shape.M, row).rows + m * row;
+    for (int64_t c = 0; c < shape.C; ++c) to[c] += from[c];
+  }
+}
+
+template <class A>
+void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, int64_t row, int64_t memory,
+                       int64_t m) {
+  const Shape& shape = pass.shape;
+  const int64_t chunks = plan.chunks / shape.memories(), begin = memory * chunks, end = begin + chunks;
+  const Statistics& to = pass.statistics;
+  const int64_t at = memory * shape.M + m;
+  int64_t count = 0;
+  double total = 0;
+  A peak_all = -std::numeric_limits<A>::infinity(), peak_assigned = peak_all;
+  for (int64_t chunk = begin; chunk < end; ++chunk) {
+    const Partial<A> from(partials, chunk, shape.M, row);
+    count += from.count[m];
+    total += from.total[m];
+    peak_all = std::max(peak_all, from.peak_all[m]);
+    peak_assigned = std::max(peak_assigned, from.peak_assigned[m]);
+  }
+  to.count[at] = count;
+  static_cast<A*>(to.total)[at] = A(total);
+  static_cast<A*>(to.peak_all)[at] = peak_all;
+  static_cast<A*>(to.peak_assigned)[at] = peak_assigned;
+  add_up_row(partials, begin, end, shape, row, m, static_cast<A*>(to.weighted_sum) + at * shape.C);
+}
+
+template <class A>
+void run_forward(const Forward& pass, ParallelFor parallel_for) {
+  const Shape& shape = pass.shape;
+  const bool sums = pass.wants_statistics();
+  const Plan plan(shape, sums);
+  const Padding padding(shape, pass.dtype);
+  const int64_t M = sums ? shape.M : 0;
+  const void* items = pad_items(pass.items, shape, padding);
+  void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
+  parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
+    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
+  });
+  if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
+  if (!sums) return;
+  parallel_for(shape.memories() * shape.M, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      add_up_statistics<A>(pass, plan, partials, padding.channels, i / shape.M, i % shape.M);
+  });
+}
+
+template <class A>
+void run_backward(const Backward& pass, ParallelFor parallel_for) {
+  const Shape& shape = pass.shape;
+  const bool sums = pass.grad_items != nullptr;
+  const Plan plan(shape, sums);
+  const Padding padding(shape, pass.dtype);
+  const void* items = pad_items(pass.items, shape, padding);
+  const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
+  void* partials = partial_memory.at_least(bytes);
+  parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
+    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
+  });
+  if (!sums) return;
+  const int64_t chunks = plan.chunks / shape.memories();
+  parallel_for(shape.memories() * shape.M, 4, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t first = i / shape.M * chunks;
+      A* to = static_cast<A*>(pass.grad_items) + i * shape.C;
+      add_up_row<A>(partials, first, first + chunks, shape, padding.channels, i % shape.M, to);
+    }
+  });
+}
+
+template <class A>
+A update_scale(const Statistics& statistics, UpdateRule rule, int64_t row) {
+  switch (rule) {
+    case UpdateRule::max_all:
+      return std::exp(-static_cast<const A*>(statistics.peak_all)[row]);
+    case UpdateRule::max_assigned:
+      return std::exp(-static_cast<const A*>(statistics.peak_assigned)[row]);
+    case UpdateRule::plain:
+      return 1 / static_cast<const A*>(statistics.total)[row];
+  }
+  return 0;
+}
+
+template <class A>
+void update_rows(const ItemsUpdate& update) {
+  const int64_t C = update.C;
+  for (int64_t row = 0; row < update.rows; ++row) {
+    const A* item = static_cast<const A*>(update.items) + row * C;
+    const A* sum = static_cast<const A*>(update.statistics.weighted_sum) + row * C;
+    A* to = static_cast<A*>(update.new_items) + row * C;
+    if (update.statistics.count[row] == 0) {
+      std::copy(item, item + C, to);
+      continue;
+    }
+    const A scale = update_scale<A>(update.statistics, update.rule, row);
+    double square = 0;
+    for (int64_t c = 0; c < C; ++c) {
+      to[c] = item[c] + scale * sum[c];
+      square += double(to[c]) * double(to[c]);
+    }
+    const A inverse = A(1 / std::max(std::sqrt(square), kNormEps));
+    for (int64_t c = 0; c < C; ++c) to[c] *= inverse;
+  }
+}
+
+const Kernels& choose() {
+#if defined(__x86_64__)
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+  const Kernels& widest = avx512 ? kernels_avx512 : avx2 ? kernels_avx2 : kernels_baseline;
+  const char* named = std::getenv("MNAD_INSTRUCTION_SET");
+  if (!named || !*named) return widest;
+  if (std::strcmp(named, "baseline") == 0) return kernels_baseline;
+  if (std::strcmp(named, "avx2") == 0 && avx2) return kernels_avx2;
+  if (std::strcmp(named, "avx512") == 0 && avx512) return kernels_avx512;
+  throw std::invalid_argument(std::string("MNAD_INSTRUCTION_SET must be baseline, avx2 or avx512 and one that this "
+                                          "processor has, got ") + named);
+#else
+  return kernels_baseline;
+#endif
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+  static const Kernels& chosen = choose();
+  return chosen;
+}
+
+const char* instruction_set() { return kernels().instruction_set; }
+
+void forward(const Forward& pass, ParallelFor parallel_for) {
+  pass.dtype == DType::f64 ? run_forward<double>(pass, parallel_for) : run_forward<float>(pass, parallel_for);
+}
+
+void backward(const Backward& pass, ParallelFor parallel_for) {
+  pass.dtype == DType::f64 ? run_backward<double>(pass, parallel_for) : run_backward<float>(pass, parallel_for);
+}
+
+void update_items(const ItemsUpdate& update) {
+  update.is_double ? update_rows<double>(update) : update_rows<float>(update);
+}
+
+}  // namespace mnad::cpu

@@ -1,0 +1,63 @@
+// How a pass is cut into tiles and chunks.
+//
+// A tile is a run of positions of one sample whose rows stay in the cache. A chunk is a run of tiles of one sample
+// that leaves one partial sum behind; the partial sums are added in the order of the chunks. The cut depends on the
+// shape alone, never on the number of threads, so that neither does any result.
+#pragma once
+
+#include <algorithm>
+
+#include "core/pass.h"
+
+namespace mnad::cpu {
+
+struct Plan {
+  int64_t tile;              // positions
+  int64_t chunk;             // positions, a multiple of tile
+  int64_t chunks_per_sample;
+  int64_t chunks;
+
+  Plan(const Shape& shape, bool sums_per_item) {
+    tile = shape.C <= 1024 ? 32 : 16;
+    const int64_t tiles = (shape.P + tile - 1) / tile;
+    int64_t wanted = tiles;
+    if (sums_per_item) {
+      // Partial sums are M x C each: few enough to stay small beside the features, enough for many threads.
+      const int64_t partial_bytes = shape.M * shape.C * int64_t{8};
+      const int64_t most = std::clamp<int64_t>((int64_t{64} << 20) / partial_bytes, 8, 32);
+      wanted = std::clamp<int64_t>(most / std::max<int64_t>(shape.B, 1), 1, std::max<int64_t>(tiles, 1));
+    }
+    const int64_t tiles_per_chunk = wanted > 0 ? (tiles + wanted - 1) / wanted : 1;
+    chunk = tiles_per_chunk * tile;
+    chunks_per_sample = (shape.P + chunk - 1) / chunk;
+    chunks = shape.B * chunks_per_sample;
+  }
+};
+
+// One chunk's partial results, laid out in a block of bytes. Rows are padded to `row` elements.
+template <class A>
+struct Partial {
+  int64_t* count;    // (M)
+  A* losses;         // compactness, separateness
+  A* total;          // (M)
+  A* peak_all;       // (M)
+  A* peak_assigned;  // (M)
+  A* rows;           // (M, row): weighted_sum, or grad_items in a backward pass
+
+  static int64_t bytes(int64_t M, int64_t row) {
+    const int64_t elements = 2 + M * (3 + row);
+    return M * int64_t{sizeof(int64_t)} + (elements * int64_t{sizeof(A)} + 7) / 8 * 8;
+  }
+
+  Partial(void* partials, int64_t index, int64_t M, int64_t row) {
+    char* base = static_cast<char*>(partials) + index * bytes(M, row);
+    count = reinterpret_cast<int64_t*>(base);
+    losses = reinterpret_cast<A*>(count + M);
+    total = losses + 2;
+    peak_all = total + M;
+    peak_assigned = peak_all + M;
+    rows = peak_assigned + M;
+  }
+};
+
+}  // namespace mnad::cpu
