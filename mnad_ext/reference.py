@@ -31,9 +31,44 @@ def memory_read(
     return torch.cat([query, readout], dim=1).to(features.dtype), weights
 
 
+def memory_backward(
+    grad_output: Tensor | None,
+    grad_weights: Tensor | None,
+    grad_compactness: Tensor | None,
+    grad_separateness: Tensor | None,
+    features: Tensor,
+    items: Tensor,
+    weights: Tensor,
+    indices: Tensor | None,
+    *,
+    grad_through_weights: bool,
+    wants_features: bool,
+    wants_items: bool,
+) -> tuple[Tensor, Tensor]:
+    """Gives the gradients of a read and of the losses by differentiating them again.
+
+    Returns:
+        The gradients of ``features`` and of ``items``, an empty tensor where not wanted.
+    """
+    features = features.detach().requires_grad_(wants_features)
+    items = items.detach().requires_grad_(wants_items)
+    with torch.enable_grad():
+        results = list(memory_read(features, items, grad_through_weights=grad_through_weights))
+        if indices is not None:
+            results += [compactness(features, items, indices[:, 0]), separateness(features, items, indices)]
+    grads = [grad_output, grad_weights, grad_compactness, grad_separateness][: len(results)]
+    pairs = [pair for pair in zip(results, grads, strict=True) if pair[1] is not None and pair[0].requires_grad]
+    wanted = [leaf for leaf in (features, items) if leaf.requires_grad]
+    found = iter(torch.autograd.grad(*zip(*pairs, strict=True), wanted, allow_unused=True, materialize_grads=True))
+    return (
+        next(found) if wants_features else features.new_empty(0),
+        next(found) if wants_items else items.new_empty(0),
+    )
+
+
 def assign_top2(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     """Finds the nearest and the second nearest item. See :func:`mnad_ext.assign_top2`."""
-    _, scores = _query_and_scores(features, items)
+    _, scores = _query_and_scores(features.detach(), items.detach())
     # Two argmaxes rather than topk(2): argmax takes the first of equal values, topk promises nothing.
     first = scores.argmax(dim=1, keepdim=True)
     second = scores.scatter(1, first, -torch.inf).argmax(dim=1, keepdim=True)

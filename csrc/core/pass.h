@@ -1,8 +1,8 @@
 // One pass over the features, forward or backward: what goes in and what is asked for.
 //
-// Every operator of the memory is such a pass with some of its results asked for. The structs hold raw pointers, so
-// that kernels need no torch header. Letters: B samples, C channels, P = H*W positions, M items. `A` is the type that
-// is computed in: double for f64, float for everything else.
+// Every operator of the memory is such a pass with some of its results asked for. The structs hold raw
+// pointers, so that kernels need no torch header. Letters: B samples, C channels, P = H*W positions, M items.
+// `A` is the type that is computed in: double for f64, float for everything else.
 #pragma once
 
 #include <cstddef>
@@ -37,10 +37,11 @@ struct Statistics {
   void* peak_assigned;  // A ([B,] M)
 };
 
-// A result that is not asked for is null. `indices` and the losses need M >= 2. All dense results are contiguous.
+// A result that is not asked for is null. `indices` and the losses need M >= 2. All dense results are
+// contiguous.
 //
-// A query with a non-finite value has NaN scores: its outputs, weights and scores are NaN, its indices 0 and 1, its
-// sample's losses NaN, and the statistics leave it out.
+// A query with a non-finite value has NaN scores: its outputs, weights and scores are NaN, its indices 0 and
+// 1, its sample's losses NaN, and the statistics leave it out.
 struct Forward {
   DType dtype;  // of features and output
   Shape shape;
@@ -67,8 +68,8 @@ struct Backward {
   Shape shape;
   const void* features;  // (B, C, P)
   Strides features_strides;
-  const void* items;       // A ([B,] M, C), contiguous
-  const void* weights;     // A (B, M, P), from the forward; null when neither read nor weights have a gradient
+  const void* items;    // A ([B,] M, C), contiguous
+  const void* weights;  // A (B, M, P), from the forward; null when neither read nor weights have a gradient
   const int64_t* indices;  // (B, 2, P), from the forward; null when the losses have no gradient
   bool grad_through_weights;
 

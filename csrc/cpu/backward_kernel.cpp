@@ -111,11 +111,12 @@ class BackwardTile {
     const A shift = (near + far) * A(kDistanceEps);
     for (int64_t c = 0; c < length_; c += kWidth<A>)
       store(grad + c, load(grad + c) + on_query * load(x + c) - on_first * load(first + c) -
-                             far * load(second + c) + shift);
+                          far * load(second + c) + shift);
   }
 
   void add_to_items(A* grad_items) {
-    if (pass_.grad_output) add_outer<A>(weights_, nullptr, as_const(grad_readout_), n_, M_, length_, grad_items);
+    if (pass_.grad_output)
+      add_outer<A>(weights_, nullptr, as_const(grad_readout_), n_, M_, length_, grad_items);
     if (pass_.wants_score_gradient())
       add_outer<A>(grad_scores_, inverse_, as_const(queries_), n_, M_, length_, grad_items);
   }

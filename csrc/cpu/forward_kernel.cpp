@@ -1,4 +1,5 @@
-// The forward pass on tiles of queries: read, top two, losses and update statistics while a tile is in the cache.
+// The forward pass on tiles of queries: read, top two, losses and update statistics while a tile is in the
+// cache.
 #include <algorithm>
 
 #include "cpu/plan.h"
@@ -79,7 +80,8 @@ class ForwardTile {
     for (int64_t t = 0; t < n_; ++t) {
       const auto near =
           difference(queries_[t], inverse_[t], sample_items_ + first_[t] * length_, length_, C_);
-      const auto far = difference(queries_[t], inverse_[t], sample_items_ + second_[t] * length_, length_, C_);
+      const auto far =
+          difference(queries_[t], inverse_[t], sample_items_ + second_[t] * length_, length_, C_);
       const A margin = near.distance - far.distance + A(kMargin);
       partial.losses[0] += near.square;
       partial.losses[1] += margin < 0 ? A(0) : margin;

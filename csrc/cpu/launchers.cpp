@@ -85,7 +85,8 @@ void add_up_losses(const Forward& pass, const Plan& plan, void* partials, int64_
 
 // Adds up row m of the partial sums of chunks [begin, end).
 template <class A>
-void add_up_row(void* partials, int64_t begin, int64_t end, const Shape& shape, int64_t row, int64_t m, A* to) {
+void add_up_row(void* partials, int64_t begin, int64_t end, const Shape& shape, int64_t row, int64_t m,
+                A* to) {
   std::fill(to, to + shape.C, A(0));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     const A* from = Partial<A>(partials, chunk, shape.M, row).rows + m * row;
@@ -127,7 +128,8 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const void* items = pad_items(pass.items, shape, padding);
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
+    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin,
+                      end);
   });
   if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
   if (!sums) return;
@@ -147,7 +149,8 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
+    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin,
+                       end);
   });
   if (!sums) return;
   const int64_t chunks = plan.chunks / shape.memories();
@@ -197,7 +200,8 @@ void update_rows(const ItemsUpdate& update) {
 
 const Kernels& choose() {
 #if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const Kernels& widest = avx512 ? kernels_avx512 : avx2 ? kernels_avx2 : kernels_baseline;
@@ -206,8 +210,10 @@ const Kernels& choose() {
   if (std::strcmp(named, "baseline") == 0) return kernels_baseline;
   if (std::strcmp(named, "avx2") == 0 && avx2) return kernels_avx2;
   if (std::strcmp(named, "avx512") == 0 && avx512) return kernels_avx512;
-  throw std::invalid_argument(std::string("MNAD_INSTRUCTION_SET must be baseline, avx2 or avx512 and one that this "
-                                          "processor has, got ") + named);
+  throw std::invalid_argument(
+      std::string("MNAD_INSTRUCTION_SET must be baseline, avx2 or avx512 and one that this "
+                  "processor has, got ") +
+      named);
 #else
   return kernels_baseline;
 #endif
@@ -227,7 +233,8 @@ void forward(const Forward& pass, ParallelFor parallel_for) {
 }
 
 void backward(const Backward& pass, ParallelFor parallel_for) {
-  pass.dtype == DType::f64 ? run_backward<double>(pass, parallel_for) : run_backward<float>(pass, parallel_for);
+  pass.dtype == DType::f64 ? run_backward<double>(pass, parallel_for)
+                           : run_backward<float>(pass, parallel_for);
 }
 
 void update_items(const ItemsUpdate& update) {

@@ -1,8 +1,8 @@
 // How a pass is cut into tiles and chunks.
 //
-// A tile is a run of positions of one sample whose rows stay in the cache. A chunk is a run of tiles of one sample
-// that leaves one partial sum behind; the partial sums are added in the order of the chunks. The cut depends on the
-// shape alone, never on the number of threads, so that neither does any result.
+// A tile is a run of positions of one sample whose rows stay in the cache. A chunk is a run of tiles of one
+// sample that leaves one partial sum behind; the partial sums are added in the order of the chunks. The cut
+// depends on the shape alone, never on the number of threads, so that neither does any result.
 #pragma once
 
 #include <algorithm>
@@ -12,8 +12,8 @@
 namespace mnad::cpu {
 
 struct Plan {
-  int64_t tile;              // positions
-  int64_t chunk;             // positions, a multiple of tile
+  int64_t tile;   // positions
+  int64_t chunk;  // positions, a multiple of tile
   int64_t chunks_per_sample;
   int64_t chunks;
 

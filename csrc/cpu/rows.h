@@ -44,8 +44,8 @@ inline void add_scaled(A* to, A scale, const A* from, int64_t length) {
   for (int64_t c = 0; c < length; c += kWidth<A>) store(to + c, load(to + c) + scale * load(from + c));
 }
 
-// Dot products of `Queries` rows with `Count` items; every sum runs over the channels in the same order, so equal
-// items give equal scores wherever they stand.
+// Dot products of `Queries` rows with `Count` items; every sum runs over the channels in the same order, so
+// equal items give equal scores wherever they stand.
 template <class A, int Queries, int Count>
 inline void dot_block(Rows<const A> x, const A* items, int64_t length, A* scores, int64_t stride) {
   Vector<A> sums[Queries][Count] = {};
@@ -101,7 +101,8 @@ inline void mix_rows(Rows<A> weights, const A* items, int64_t M, int64_t length,
   int64_t c = 0;
   for (; c + 2 * kWidth<A> <= length; c += 2 * kWidth<A>)
     mix_block<A, Queries, 2>(weights, items + c, M, length, Rows<A>{to.data + c, to.stride}, add);
-  if (c < length) mix_block<A, Queries, 1>(weights, items + c, M, length, Rows<A>{to.data + c, to.stride}, add);
+  if (c < length)
+    mix_block<A, Queries, 1>(weights, items + c, M, length, Rows<A>{to.data + c, to.stride}, add);
 }
 
 // to_t = [to_t +] sum over m of weights[t][m] p_m
@@ -110,8 +111,7 @@ inline void mix(Rows<A> weights, int64_t n, const A* items, int64_t M, int64_t l
   int64_t t = 0;
   for (; t + 4 <= n; t += 4)
     mix_rows<A, 4>({weights[t], weights.stride}, items, M, length, {to[t], to.stride}, add);
-  for (; t < n; ++t)
-    mix_rows<A, 1>({weights[t], weights.stride}, items, M, length, {to[t], to.stride}, add);
+  for (; t < n; ++t) mix_rows<A, 1>({weights[t], weights.stride}, items, M, length, {to[t], to.stride}, add);
 }
 
 // to_m += sum over t of weights[t][m] scale[t] x_t

@@ -1,7 +1,7 @@
 // Vectors of the instruction set that this file is compiled for, on the compiler's vector extension.
 //
-// Everything here lives in a namespace named after the instruction set: the same source is compiled once per set, and
-// no inline function of one may be linked into another.
+// Everything here lives in a namespace named after the instruction set: the same source is compiled once per
+// set, and no inline function of one may be linked into another.
 #pragma once
 
 #include <cstdint>

@@ -18,7 +18,8 @@ struct Rows {
 };
 
 template <class T, class A>
-void pack_element_wise(const T* from, Strides s, int64_t channels, int64_t positions, Rows<A> rows) {
+void pack_element_wise(const T* from, Strides s, int64_t channels, int64_t padded_channels, int64_t positions,
+                       Rows<A> rows) {
   for (int64_t t = 0; t < positions; ++t) {
     const T* x = from + t * s.p;
     A* row = rows[t];
@@ -26,7 +27,7 @@ void pack_element_wise(const T* from, Strides s, int64_t channels, int64_t posit
     if (s.c == 1)
       for (; c + kWidth<A> <= channels; c += kWidth<A>) store(row + c, load(x + c));
     for (; c < channels; ++c) row[c] = load_one(x + c * s.c);
-    for (; c < rows.stride; ++c) row[c] = 0;
+    for (; c < padded_channels; ++c) row[c] = 0;
   }
 }
 
@@ -36,8 +37,8 @@ void pack(const T* from, Strides s, int64_t channels, int64_t positions, Rows<A>
   constexpr int W = kWidth<A>;
   const int64_t block_positions = s.p == 1 ? positions / W * W : 0;
   const int64_t block_channels = channels / W * W;
-  // All positions of W channels in turn: the channels of a contiguous map lie in the same cache sets, so a cache line
-  // must be used up before the next one comes.
+  // All positions of W channels in turn: the channels of a contiguous map lie in the same cache sets, so a
+  // cache line must be used up before the next one comes.
   for (int64_t c = 0; c < block_channels; c += W) {
     for (int64_t t = 0; t < block_positions; t += W) {
       Vector<A> block[W];
@@ -47,14 +48,15 @@ void pack(const T* from, Strides s, int64_t channels, int64_t positions, Rows<A>
     }
   }
   if (block_positions > 0 && block_channels < rows.stride)
-    pack_element_wise(from + block_channels * s.c, s, channels - block_channels, block_positions,
-                      Rows<A>{rows.data + block_channels, rows.stride});
-  pack_element_wise(from + block_positions * s.p, s, channels, positions - block_positions,
+    pack_element_wise(from + block_channels * s.c, s, channels - block_channels, rows.stride - block_channels,
+                      block_positions, Rows<A>{rows.data + block_channels, rows.stride});
+  pack_element_wise(from + block_positions * s.p, s, channels, rows.stride, positions - block_positions,
                     Rows<A>{rows[block_positions], rows.stride});
 }
 
 template <class T, class A>
-void unpack_element_wise(Rows<A> rows, const A* scale, T* to, Strides s, int64_t channels, int64_t positions) {
+void unpack_element_wise(Rows<A> rows, const A* scale, T* to, Strides s, int64_t channels,
+                         int64_t positions) {
   for (int64_t t = 0; t < positions; ++t) {
     const A* row = rows[t];
     const A factor = scale ? scale[t] : A(1);

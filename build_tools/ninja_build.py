@@ -1,0 +1,150 @@
+"""Writes the ninja file of the extension and runs it."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import ninja
+import pybind11
+from configuration import TORCH_FLOOR, TORCH_TARGET_VERSION, BuildError, Configuration, gencode
+from ninja.ninja_syntax import Writer
+
+SOURCES = Path("csrc")
+# The kernels in csrc/cpu that are compiled once for each instruction set, and the flags of each set. The baseline
+# comes first: where the linker finds a function twice it keeps the first, which runs on every processor.
+TILE_KERNELS = ("forward_kernel.cpp", "backward_kernel.cpp", "kernel_table.cpp")
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+INSTRUCTION_SETS = {"baseline": []} | (
+    {
+        "avx2": AVX2,
+        "avx512": [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-Wno-maybe-uninitialized"],
+    }
+    if platform.machine() == "x86_64"
+    else {}
+)
+
+
+def build(configuration: Configuration, build_folder: Path, output: Path) -> None:
+    """Compiles what has changed and links ``output``.
+
+    Raises:
+        BuildError: If a compiler fails; its own messages stand above.
+    """
+    build_folder.mkdir(parents=True, exist_ok=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    ninja_file = build_folder / "build.ninja"
+    with ninja_file.open("w") as file:
+        _write(Writer(file, width=110), configuration, build_folder, output)
+    command = [str(Path(ninja.BIN_DIR) / "ninja"), "-f", str(ninja_file), "-j", str(configuration.jobs)]
+    if subprocess.run(command, check=False).returncode != 0:
+        raise BuildError("a compiler failed, see its messages above")
+
+
+def _write(writer: Writer, configuration: Configuration, build_folder: Path, output: Path) -> None:
+    writer.variable("cxx", configuration.compiler)
+    writer.variable("flags", " ".join(_common_flags(configuration)))
+    writer.rule(
+        "compile",
+        f"$cxx {_dependencies()} $flags $extra -c $in -o $out",
+        depfile="$out.d",
+        deps="gcc",
+        description="C++  $in $isa",
+    )
+    writer.rule("link", "$cxx -shared -o $out $in $libraries", description="link $out")
+
+    objects = []
+    for instruction_set, flags in INSTRUCTION_SETS.items():
+        for name in TILE_KERNELS:
+            extra = " ".join([*flags, "-Wno-psabi", f"-DMNAD_ISA={instruction_set}"])
+            target = build_folder / "cpu" / f"{Path(name).stem}.{instruction_set}.o"
+            variables = {"extra": extra, "isa": instruction_set}
+            objects += writer.build(str(target), "compile", str(SOURCES / "cpu" / name), variables=variables)
+    torch_flags = " ".join(_torch_flags(configuration))
+    for source in sorted([SOURCES / "module.cpp", SOURCES / "cpu" / "launchers.cpp", *(SOURCES / "ops").glob("*.cpp")]):
+        target = build_folder / source.relative_to(SOURCES).with_suffix(".o")
+        objects += writer.build(str(target), "compile", str(source), variables={"extra": torch_flags})
+    if configuration.nvcc:
+        objects += _write_cuda(writer, configuration, build_folder)
+    writer.build(str(output), "link", objects, variables={"libraries": " ".join(_libraries(configuration))})
+
+
+def _write_cuda(writer: Writer, configuration: Configuration, build_folder: Path) -> list[str]:
+    optimisation = ["-G", "-g"] if configuration.debug else ["-O3", "-lineinfo", "-Xptxas=-v"]
+    flags = ["-std=c++17", "-Icsrc", "-Xcompiler=-fPIC,-fvisibility=hidden", *optimisation]
+    writer.variable("nvcc", configuration.nvcc)
+    writer.variable("nvcc_flags", " ".join([*flags, *gencode(configuration.architectures)]))
+    writer.rule(
+        "compile_cuda",
+        "$nvcc -MD -MF $out.d $nvcc_flags -c $in -o $out",
+        depfile="$out.d",
+        deps="gcc",
+        description="CUDA $in",
+    )
+    objects = []
+    for source in sorted((SOURCES / "cuda").glob("*.cu")):
+        target = build_folder / "cuda" / f"{source.stem}.cu.o"
+        objects += writer.build(str(target), "compile_cuda", str(source))
+    return objects
+
+
+def _dependencies() -> str:
+    return "-MMD -MF $out.d"
+
+
+def _common_flags(configuration: Configuration) -> list[str]:
+    optimisation = ["-Og", "-g", "-D_GLIBCXX_ASSERTIONS"] if configuration.debug else ["-O3", "-DNDEBUG"]
+    warnings = ["-Wall", "-Wextra"]
+    return ["-std=c++20", "-fPIC", "-fvisibility=hidden", *warnings, f"-I{SOURCES}", *optimisation]
+
+
+def _torch_flags(configuration: Configuration) -> list[str]:
+    definitions = {
+        "TORCH_TARGET_VERSION": TORCH_TARGET_VERSION,
+        "MNAD_TORCH_FLOOR": _quoted(TORCH_FLOOR),
+        "MNAD_VERSION": _quoted(configuration.version),
+        "MNAD_INSTRUCTION_SETS": _quoted(" ".join(INSTRUCTION_SETS)),
+        "MNAD_DEBUG": str(int(configuration.debug)),
+    }
+    folders = [
+        configuration.torch_root / "include",
+        Path(pybind11.get_include()),
+        Path(sysconfig.get_path("include")),
+    ]
+    if configuration.nvcc:
+        definitions |= {
+            "USE_CUDA": "1",
+            "MNAD_WITH_CUDA": "1",
+            "MNAD_CUDA_VERSION": _quoted(configuration.cuda_version or ""),
+            "MNAD_CUDA_ARCHITECTURES": _quoted(" ".join(configuration.architectures)),
+        }
+        folders += _cuda_folders(configuration.nvcc, "include")
+    return [f"-D{name}={value}" for name, value in definitions.items()] + [f"-isystem{folder}" for folder in folders]
+
+
+def _libraries(configuration: Configuration) -> list[str]:
+    # torch is imported before the extension and has its libraries loaded, so no path to them is written down.
+    libraries = [f"-L{configuration.torch_root / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu"]
+    if configuration.nvcc:
+        folders = _cuda_folders(configuration.nvcc, "lib64") + _cuda_folders(configuration.nvcc, "lib")
+        libraries += [*(f"-L{folder}" for folder in folders), "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+    return [*libraries, *([] if configuration.debug else ["-s"])]
+
+
+def _cuda_folders(nvcc: str, name: str) -> list[Path]:
+    """Finds a folder of the toolkit beside the nvcc that really runs, which may stand behind a wrapper on PATH."""
+    text = subprocess.run([nvcc, "--dryrun", "-c", "-x", "cu", "/dev/null"], capture_output=True, text=True, check=False)
+    tops = [line.split("TOP=", 1)[1].strip() for line in text.stderr.splitlines() if "TOP=" in line]
+    roots = [Path(top) for top in tops] + [Path(nvcc).resolve().parent.parent]
+    return [folder for root in roots if (folder := root / name).is_dir()]
+
+
+def _quoted(text: str) -> str:
+    return f"'\"{text}\"'"
+
+
+if sys.platform != "linux":
+    raise BuildError(f"it is built on Linux only so far, and this is {sys.platform}")

@@ -1,0 +1,62 @@
+#include "ops/register.h"
+#include "ops/tensors.h"
+
+namespace mnad::ops {
+namespace {
+
+// memory_step: what a training step needs of the memory, from one pass over the features
+//   features  (B, C, H, W) as for memory_read
+//   items     (M, C) or (B, M, C), M >= 2
+//   -> output, weights        as memory_read gives them
+//   -> indices (B, 2, H, W)   as assign_top2 gives them
+//   -> compactness (B)        mean over C*H*W of (q - p_first)^2
+//   -> separateness (B)       mean over H*W of max(0, d(q, p_first) - d(q, p_second) + 1), d = |. + 1e-6|
+//   -> weighted_sum, total, count, peak_all, peak_assigned   as update_statistics gives them
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_step(
+    const Tensor& features, const Tensor& items, bool /*grad_through_weights*/) {
+  const Arguments arguments(features, items);
+  require(arguments.shape.M >= 2, "memory_step needs at least 2 items, got items " + sizes_of(items));
+  const auto [B, C, P, M, per_sample] = arguments.shape;
+  const int64_t H = arguments.H, W = arguments.W;
+  const ScalarType computing = arguments.computing();
+  Tensor output = arguments.empty_like_features(2 * C);
+  Tensor weights = arguments.empty({B, M, H, W}, computing);
+  Tensor indices = arguments.empty({B, 2, H, W}, ScalarType::Long);
+  Tensor compactness = arguments.empty({B}, computing);
+  Tensor separateness = arguments.empty({B}, computing);
+  const StatisticsTensors statistics(arguments);
+
+  Forward pass = arguments.forward();
+  pass.output = output.mutable_data_ptr();
+  pass.output_strides = strides_of(output);
+  pass.weights = weights.mutable_data_ptr();
+  pass.indices = static_cast<int64_t*>(indices.mutable_data_ptr());
+  pass.compactness = compactness.mutable_data_ptr();
+  pass.separateness = separateness.mutable_data_ptr();
+  pass.statistics = statistics.pointers();
+  run(pass, features);
+  return {output,
+          weights,
+          indices,
+          compactness,
+          separateness,
+          statistics.weighted_sum,
+          statistics.total,
+          statistics.count,
+          statistics.peak_all,
+          statistics.peak_assigned};
+}
+
+}  // namespace
+}  // namespace mnad::ops
+
+STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
+  library.def(
+      "memory_step(Tensor features, Tensor items, *, bool grad_through_weights=False) -> (Tensor output, "
+      "Tensor "
+      "weights, Tensor indices, Tensor compactness, Tensor separateness, Tensor weighted_sum, Tensor total, "
+      "Tensor "
+      "count, Tensor peak_all, Tensor peak_assigned)");
+}
+
+MNAD_REGISTER("memory_step", mnad::ops::memory_step)

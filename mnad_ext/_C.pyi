@@ -1,0 +1,3 @@
+from mnad_ext._extension import BuildInfo
+
+def build_info() -> BuildInfo: ...

@@ -1,0 +1,90 @@
+"""What the rules of all operators have in common: fake results, autocast, and the fallback to the reference."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mnad_ext import _extension  # noqa: F401  (defines the operators)
+
+LIBRARY = torch.library.Library("mnad", "IMPL")
+_warned: set[tuple[str, str]] = set()
+
+
+def computing_dtype(features: Tensor) -> torch.dtype:
+    """Gives the dtype of all results but the output: float64 for float64 features, else float32."""
+    return torch.float64 if features.dtype == torch.float64 else torch.float32
+
+
+def empty_map(features: Tensor, channels: int) -> Tensor:
+    """Gives an empty (B, channels, H, W) map in the dtype and memory format of the features."""
+    B, C, H, W = features.shape
+    if features.stride(1) == 1 and not features.is_contiguous():
+        return features.new_empty((B, H, W, channels)).permute(0, 3, 1, 2)
+    return features.new_empty((B, channels, H, W))
+
+
+def empty_per_query(features: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
+    """Gives an empty contiguous (B, channels, H, W) map of any dtype."""
+    return features.new_empty((features.shape[0], channels, *features.shape[2:]), dtype=dtype)
+
+
+def empty_statistics(items: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gives empty update statistics."""
+    per_item = items.shape[:-1]
+    return (
+        items.new_empty(items.shape),
+        items.new_empty(per_item),
+        items.new_empty(per_item, dtype=torch.int64),
+        items.new_empty(per_item),
+        items.new_empty(per_item),
+    )
+
+
+def register_autocast(name: str) -> None:
+    """Lets an operator take items in half precision under autocast.
+
+    The features need no cast: the operators read every floating dtype and compute in float32 or better. But a layer
+    that makes items under autocast gives them in half precision, which the memory does not take.
+    """
+    operator = getattr(torch.ops.mnad, name).default
+
+    for device in ("cpu", "cuda"):
+        key = f"Autocast{device.upper()}"
+
+        def cast_items(features: Tensor, items: Tensor, *args: Any, _key: str = key, **options: Any) -> Any:
+            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _key))):
+                return operator(features, items.to(computing_dtype(features)), *args, **options)
+
+        LIBRARY.impl(name, cast_items, key)
+
+
+def register_fallback(name: str, reference: Callable[..., Any]) -> None:
+    """Serves the devices that this build has no kernel for by the reference, with one warning each."""
+
+    def fallback(*args: Any, **options: Any) -> Any:
+        device = next(arg.device for arg in args if isinstance(arg, Tensor))
+        if (name, device.type) not in _warned:
+            _warned.add((name, device.type))
+            warnings.warn(
+                f"mnad_ext was built without a {device.type} kernel for {name}: the slower reference in PyTorch is "
+                "used. Install again where a compiler for this device is found (MNAD_CUDA=1 for CUDA).",
+                stacklevel=2,
+            )
+        return reference(*args, **options)
+
+    LIBRARY.impl(name, fallback, "CompositeExplicitAutograd")
+
+
+def no_gradient(ctx: Any, inputs: Any, output: Tensor | tuple[Tensor, ...]) -> None:
+    """Marks all results of an operator as constants for autograd."""
+    ctx.mark_non_differentiable(*(output if isinstance(output, tuple) else (output,)))
+
+
+def never_called(ctx: Any, *grads: Tensor | None) -> None:
+    """Stands for the backward of an operator whose results are all constants."""
+    raise RuntimeError("this operator has no gradient")

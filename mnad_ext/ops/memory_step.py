@@ -1,0 +1,115 @@
+"""memory_step: all that a training step needs of the memory, from one pass over the features."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mnad_ext import reference
+from mnad_ext._checks import check_features_and_items, check_two_items
+from mnad_ext.ops import _rules
+from mnad_ext.ops.memory_read import memory_gradient
+from mnad_ext.statistics import UpdateStatistics
+
+
+class MemoryStep(NamedTuple):
+    """What :func:`memory_step` gives.
+
+    Attributes:
+        output: (B, 2C, H, W), as :func:`mnad_ext.memory_read` gives it.
+        weights: (B, M, H, W), likewise.
+        indices: (B, 2, H, W) int64, as :func:`mnad_ext.assign_top2` gives them.
+        compactness: (B,), the mean over H*W*C elements of (q_k - p_first)^2.
+        separateness: (B,), the mean over H*W queries of max(0, d(q_k, p_first) - d(q_k, p_second) + 1), where d is
+            the L2 norm of (a - b + 1e-6).
+        statistics: As :func:`mnad_ext.update_statistics` gives them.
+    """
+
+    output: Tensor
+    weights: Tensor
+    indices: Tensor
+    compactness: Tensor
+    separateness: Tensor
+    statistics: UpdateStatistics
+
+
+def memory_step(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> MemoryStep:
+    """Reads the memory and gives both losses and the statistics of an update, from one pass over the features.
+
+    Equals memory_read, assign_top2, both losses of the paper's section 3.3 per sample and update_statistics, one
+    after the other, with one backward pass. The losses give the items no gradient.
+
+    Args:
+        features: (B, C, H, W) as for :func:`mnad_ext.memory_read`.
+        items: (M, C) or (B, M, C), M >= 2.
+        grad_through_weights: As for :func:`mnad_ext.memory_read`.
+
+    Returns:
+        The results by name. A query with a non-finite value makes the losses of its sample NaN and is left out of the
+        statistics.
+
+    Raises:
+        TypeError: If a dtype is not served.
+        ValueError: If shapes or devices do not fit each other, or M = 1.
+
+    Example:
+        >>> import torch
+        >>> from mnad_ext import memory_step, update_items
+        >>> items = torch.nn.functional.normalize(torch.rand(10, 64), dim=1)
+        >>> features = torch.randn(4, 64, 32, 32, requires_grad=True)
+        >>> step = memory_step(features, items)
+        >>> (0.1 * step.compactness.mean() + 0.1 * step.separateness.mean()).backward()
+        >>> items = update_items(items, step.statistics)
+    """
+    check_features_and_items(features, items)
+    check_two_items(items)
+    results = torch.ops.mnad.memory_step(features, items, grad_through_weights=grad_through_weights)
+    return MemoryStep(*results[:5], UpdateStatistics(*results[5:]))
+
+
+def _reference(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, ...]:
+    indices, _ = reference.assign_top2(features, items)
+    return (
+        *reference.memory_read(features, items, grad_through_weights=grad_through_weights),
+        indices,
+        reference.compactness(features, items, indices[:, 0]),
+        reference.separateness(features, items, indices),
+        *reference.update_statistics(features, items),
+    )
+
+
+@torch.library.register_fake("mnad::memory_step")
+def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, ...]:
+    dtype = _rules.computing_dtype(features)
+    per_sample = features.shape[:1]
+    return (
+        _rules.empty_map(features, 2 * features.shape[1]),
+        _rules.empty_per_query(features, items.shape[-2], dtype),
+        _rules.empty_per_query(features, 2, torch.int64),
+        features.new_empty(per_sample, dtype=dtype),
+        features.new_empty(per_sample, dtype=dtype),
+        *_rules.empty_statistics(items),
+    )
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, ...]) -> None:
+    features, items = inputs
+    _, weights, indices = output[:3]
+    ctx.save_for_backward(features, items, weights, indices)
+    ctx.grad_through_weights = keyword_only_inputs["grad_through_weights"]
+    ctx.set_materialize_grads(False)
+    ctx.mark_non_differentiable(indices, *output[5:])
+
+
+def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    features, items, weights, indices = ctx.saved_tensors
+    grad_output, grad_weights, _, grad_compactness, grad_separateness = grads[:5]
+    wanted = (grad_output, grad_weights, grad_compactness, grad_separateness)
+    return memory_gradient(ctx, wanted, features, items, weights, indices)
+
+
+_rules.register_fallback("memory_step", _reference)
+_rules.register_autocast("memory_step")
+torch.library.register_autograd("mnad::memory_step", _backward, setup_context=_setup)
