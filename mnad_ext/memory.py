@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ class MemoryOutput(NamedTuple):
 class MemoryModule(nn.Module):
     """A memory of M unit vectors that queries read and training updates (Park et al., CVPR 2020, section 3.2).
 
-    ``items``, the (M, C) memory in float32, is a buffer: part of the state dict, moved by the update rule and
+    ``items``, the (M, C) memory, is a buffer in float32 (float64 after ``.double()``): part of the state dict, moved by the update rule and
     not by the optimizer. In training mode every forward pass is followed by one update, as BatchNorm does with
     its statistics; in evaluation mode the items stay, and :meth:`update` moves them when asked to. Where
     ``torch.distributed`` is initialised an update uses the queries of all ranks, which equals the update of one
@@ -109,22 +110,27 @@ class MemoryModule(nn.Module):
             TypeError: If ``features`` is not a floating tensor.
             ValueError: If its shape or device does not fit the items.
         """
+        updates = self.training and self.update_rule is not None
         # The update writes in place, so what the backward pass needs must be a copy.
-        items = self.items if self.update_rule is None else self.items.clone()
+        items = self.items.clone() if updates else self.items
+        if self.num_items == 1:
+            return self._forward_one_item(features, items, updates)
+        step = mnad_ext.memory_step(features, items, grad_through_weights=self.grad_through_weights)
+        if updates:
+            self._apply_statistics(step.statistics)
+        return MemoryOutput(
+            step.output, step.weights, step.indices[:, 0], step.compactness, step.separateness
+        )
+
+    def _forward_one_item(self, features: Tensor, items: Tensor, updates: bool) -> MemoryOutput:
         output, weights = mnad_ext.memory_read(
             features, items, grad_through_weights=self.grad_through_weights
         )
-        if self.num_items == 1:
-            nearest = torch.zeros_like(weights[:, 0], dtype=torch.int64)
-            separateness = None
-        else:
-            indices, _ = mnad_ext.assign_top2(features, items)
-            nearest = indices[:, 0]
-            separateness = reference.separateness(features, items, indices)
+        nearest = torch.zeros_like(weights[:, 0], dtype=torch.int64)
         compactness = reference.compactness(features, items, nearest)
-        if self.training and self.update_rule is not None:
+        if updates:
             self.update(features)
-        return MemoryOutput(output, weights, nearest, compactness, separateness)
+        return MemoryOutput(output, weights, nearest, compactness, None)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
@@ -138,8 +144,21 @@ class MemoryModule(nn.Module):
         """
         if self.update_rule is None:
             raise RuntimeError("items with update_rule=None are learned by gradient and have no update")
-        statistics = _summed_over_ranks(mnad_ext.update_statistics(features, self.items))
-        self.items.copy_(mnad_ext.update_items(self.items, statistics, self.update_rule))
+        self._apply_statistics(mnad_ext.update_statistics(features, self.items))
+
+    @torch.no_grad()
+    def _apply_statistics(self, statistics: UpdateStatistics) -> None:
+        assert self.update_rule is not None
+        total = _summed_over_ranks(statistics)
+        self.items.copy_(mnad_ext.update_items(self.items, total, self.update_rule))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryModule:
+        # module.half() or .bfloat16() must not touch the items: rounding them at every update would freeze them.
+        precise = self.items.detach()
+        super()._apply(fn, recurse)
+        if self.items.dtype in (torch.float16, torch.bfloat16):
+            self.items.data = precise.to(self.items.device)
+        return self
 
     def extra_repr(self) -> str:
         """Describes the module in one line."""

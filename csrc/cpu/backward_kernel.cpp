@@ -124,7 +124,7 @@ class BackwardTile {
   // grad_x = (g - q (q . g)) / |x|, or g / eps where the norm is below eps
   void write_features() {
     for (int64_t t = 0; t < n_; ++t) {
-      if (at_floor_[t]) continue;
+      if (at_floor_[t] || inverse_[t] == 0) continue;  // below eps, or overflown: no part along q
       const A along = dot(queries_[t], grad_query_[t], length_) * inverse_[t] * inverse_[t];
       add_scaled(grad_query_[t], -along, queries_[t], length_);
     }

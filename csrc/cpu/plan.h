@@ -25,9 +25,9 @@ struct Plan {
       // Partial sums are M x C each: few enough to stay small beside the features, enough for many threads.
       const int64_t partial_bytes = shape.M * shape.C * int64_t{8};
       const int64_t most = std::clamp<int64_t>((int64_t{64} << 20) / partial_bytes, 8, 32);
-      wanted = std::clamp<int64_t>(most / std::max<int64_t>(shape.B, 1), 1, std::max<int64_t>(tiles, 1));
+      wanted = std::min(tiles, std::max<int64_t>(most / std::max<int64_t>(shape.B, 1), 1));
     }
-    const int64_t tiles_per_chunk = wanted > 0 ? (tiles + wanted - 1) / wanted : 1;
+    const int64_t tiles_per_chunk = tiles > 0 ? (tiles + wanted - 1) / wanted : 1;
     chunk = tiles_per_chunk * tile;
     chunks_per_sample = (shape.P + chunk - 1) / chunk;
     chunks = shape.B * chunks_per_sample;
