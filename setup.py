@@ -16,6 +16,7 @@ class BuildExtension(build_ext):
     """Compiles csrc/ against the torch of this environment."""
 
     def build_extension(self, ext: Extension) -> None:
+        """Builds the one extension there is."""
         from configuration import configure
         from ninja_build import build
 

@@ -114,8 +114,9 @@ def _find_nvcc(*, torch_has_cuda: bool) -> str | None:
         return None
     home = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
     nvcc = (
-        shutil.which("nvcc", path=str(Path(home) / "bin") if home else None) or shutil.which("nvcc") or
-        shutil.which("/usr/local/cuda/bin/nvcc")
+        shutil.which("nvcc", path=str(Path(home) / "bin") if home else None)
+        or shutil.which("nvcc")
+        or shutil.which("/usr/local/cuda/bin/nvcc")
     )
     if nvcc is None:
         message = (

@@ -136,7 +136,9 @@ def _libraries(configuration: Configuration) -> list[str]:
 
 def _cuda_folders(nvcc: str, name: str) -> list[Path]:
     """Finds a folder of the toolkit beside the nvcc that really runs, which may stand behind a wrapper on PATH."""
-    text = subprocess.run([nvcc, "--dryrun", "-c", "-x", "cu", "/dev/null"], capture_output=True, text=True, check=False)
+    text = subprocess.run(
+        [nvcc, "--dryrun", "-c", "-x", "cu", "/dev/null"], capture_output=True, text=True, check=False
+    )
     tops = [line.split("TOP=", 1)[1].strip() for line in text.stderr.splitlines() if "TOP=" in line]
     roots = [Path(top) for top in tops] + [Path(nvcc).resolve().parent.parent]
     return [folder for root in roots if (folder := root / name).is_dir()]

@@ -24,7 +24,7 @@ def check_features_and_items(features: Tensor, items: Tensor) -> None:
             f"features must be float32, float64, bfloat16 or float16, got {features.dtype}; convert them with .float()"
         )
     expected = torch.float64 if features.dtype == torch.float64 else torch.float32
-    if items.dtype != expected:
+    if items.dtype != expected and not torch.is_autocast_enabled(items.device.type):
         raise TypeError(
             f"items must be {expected} beside {features.dtype} features, got {items.dtype}; convert them with "
             f".to({expected})"
@@ -41,9 +41,7 @@ def check_features_and_items(features: Tensor, items: Tensor) -> None:
             f"{_shape(features)}"
         )
     if items.ndim == 3 and items.shape[0] != B:
-        raise ValueError(
-            f"items (B, M, C) must hold one memory for each of the {B} samples, got {_shape(items)}"
-        )
+        raise ValueError(f"items (B, M, C) must hold one memory for each of the {B} samples, got {_shape(items)}")
     if items.device != features.device:
         raise ValueError(
             f"items and features must be on one device, got items on {items.device} and features on "
@@ -83,7 +81,9 @@ def check_statistics(items: Tensor, statistics: UpdateStatistics) -> None:
         _check_tensor(value, name)
         expected = items.shape if name == "weighted_sum" else items.shape[:-1]
         if value.shape != expected:
-            raise ValueError(f"statistics.{name} must be {tuple(expected)} for items {_shape(items)}, got {_shape(value)}")
+            raise ValueError(
+                f"statistics.{name} must be {tuple(expected)} for items {_shape(items)}, got {_shape(value)}"
+            )
 
 
 def _check_tensor(value: object, name: str) -> None:

@@ -36,10 +36,10 @@ class MemoryOutput(NamedTuple):
 class MemoryModule(nn.Module):
     """A memory of M unit vectors that queries read and training updates (Park et al., CVPR 2020, section 3.2).
 
-    ``items``, the (M, C) memory, is a buffer in float32 (float64 after ``.double()``): part of the state dict, moved by the update rule and
-    not by the optimizer. In training mode every forward pass is followed by one update, as BatchNorm does with
-    its statistics; in evaluation mode the items stay, and :meth:`update` moves them when asked to. Where
-    ``torch.distributed`` is initialised an update uses the queries of all ranks, which equals the update of one
+    ``items``, the (M, C) memory, is a buffer in float32 (float64 after ``.double()``): part of the state dict, moved by
+    the update rule and not by the optimizer. In training mode every forward pass is followed by one update, as
+    BatchNorm does with its statistics; in evaluation mode the items stay, and :meth:`update` moves them when asked to.
+    Where ``torch.distributed`` is initialised an update uses the queries of all ranks, which equals the update of one
     large batch.
 
     Args:
@@ -111,23 +111,17 @@ class MemoryModule(nn.Module):
             ValueError: If its shape or device does not fit the items.
         """
         updates = self.training and self.update_rule is not None
-        # The update writes in place, so what the backward pass needs must be a copy.
-        items = self.items.clone() if updates else self.items
         if self.num_items == 1:
-            return self._forward_one_item(features, items, updates)
-        step = mnad_ext.memory_step(features, items, grad_through_weights=self.grad_through_weights)
+            return self._forward_one_item(features, updates)
+        step = mnad_ext.memory_step(features, self.items, grad_through_weights=self.grad_through_weights)
         if updates:
             self._apply_statistics(step.statistics)
-        return MemoryOutput(
-            step.output, step.weights, step.indices[:, 0], step.compactness, step.separateness
-        )
+        return MemoryOutput(step.output, step.weights, step.indices[:, 0], step.compactness, step.separateness)
 
-    def _forward_one_item(self, features: Tensor, items: Tensor, updates: bool) -> MemoryOutput:
-        output, weights = mnad_ext.memory_read(
-            features, items, grad_through_weights=self.grad_through_weights
-        )
+    def _forward_one_item(self, features: Tensor, updates: bool) -> MemoryOutput:
+        output, weights = mnad_ext.memory_read(features, self.items, grad_through_weights=self.grad_through_weights)
         nearest = torch.zeros_like(weights[:, 0], dtype=torch.int64)
-        compactness = reference.compactness(features, items, nearest)
+        compactness = reference.compactness(features, self.items, nearest)
         if updates:
             self.update(features)
         return MemoryOutput(output, weights, nearest, compactness, None)
@@ -150,12 +144,14 @@ class MemoryModule(nn.Module):
     def _apply_statistics(self, statistics: UpdateStatistics) -> None:
         assert self.update_rule is not None
         total = _summed_over_ranks(statistics)
-        self.items.copy_(mnad_ext.update_items(self.items, total, self.update_rule))
+        # A new tensor in place of the old one, never a write into it: the backward pass still needs the items that
+        # were read, and under torch.compile even a copy of a buffer that is written to later may be read too late.
+        self.items = mnad_ext.update_items(self.items, total, self.update_rule)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryModule:
         # module.half() or .bfloat16() must not touch the items: rounding them at every update would freeze them.
         precise = self.items.detach()
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         if self.items.dtype in (torch.float16, torch.bfloat16):
             self.items.data = precise.to(self.items.device)
         return self

@@ -20,9 +20,7 @@ DISTANCE_EPS = 1e-6
 MARGIN = 1.0
 
 
-def memory_read(
-    features: Tensor, items: Tensor, *, grad_through_weights: bool = False
-) -> tuple[Tensor, Tensor]:
+def memory_read(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, Tensor]:
     """Reads the memory with every query. See :func:`mnad_ext.memory_read`."""
     query, scores = _query_and_scores(features, items)
     weights = scores.softmax(dim=1)
@@ -58,8 +56,9 @@ def memory_backward(
             results += [compactness(features, items, indices[:, 0]), separateness(features, items, indices)]
     grads = [grad_output, grad_weights, grad_compactness, grad_separateness][: len(results)]
     pairs = [pair for pair in zip(results, grads, strict=True) if pair[1] is not None and pair[0].requires_grad]
+    outputs, upstream = zip(*pairs, strict=True)
     wanted = [leaf for leaf in (features, items) if leaf.requires_grad]
-    found = iter(torch.autograd.grad(*zip(*pairs, strict=True), wanted, allow_unused=True, materialize_grads=True))
+    found = iter(torch.autograd.grad(outputs, wanted, upstream, allow_unused=True, materialize_grads=True))
     return (
         next(found) if wants_features else features.new_empty(0),
         next(found) if wants_items else items.new_empty(0),
@@ -89,7 +88,7 @@ def update_statistics(features: Tensor, items: Tensor) -> UpdateStatistics:
     return UpdateStatistics(
         weighted_sum=torch.einsum(f"bmhw,bchw->{_item_axes(items)}", weight * nearest, query),
         total=weight.sum(over),
-        count=nearest.sum(over),
+        counts=nearest.sum(over),
         peak_all=_max_over(scores, over),
         peak_assigned=_max_over(scores.where(nearest, -torch.inf), over),
     )
@@ -101,7 +100,7 @@ def update_items(items: Tensor, statistics: UpdateStatistics, rule: UpdateRule =
         scale = 1 / statistics.total
     else:
         scale = torch.exp(-(statistics.peak_all if rule == "max-all" else statistics.peak_assigned))
-    assigned = (statistics.count > 0).unsqueeze(-1)
+    assigned = (statistics.counts > 0).unsqueeze(-1)
     moved = items + statistics.weighted_sum * scale.unsqueeze(-1)
     return F.normalize(moved, dim=-1, eps=NORM_EPS).where(assigned, items)
 
@@ -139,15 +138,15 @@ def separateness(features: Tensor, items: Tensor, indices: Tensor) -> Tensor:
         of (a - b + 1e-6). The gradient reaches the features only.
     """
     query, items = _query(features), items.detach()
-    near, far = (
-        (query - _gather(items, indices[:, rank]) + DISTANCE_EPS).norm(dim=1) for rank in (0, 1)
-    )
-    return (near - far + MARGIN).clamp_min(0).mean(dim=(1, 2))
+    near, far = ((query - _gather(items, indices[:, rank]) + DISTANCE_EPS).norm(dim=1) for rank in (0, 1))
+    margins: Tensor = (near - far + MARGIN).clamp_min(0)
+    return margins.mean(dim=(1, 2))
 
 
 def _query(features: Tensor) -> Tensor:
     wide = features if features.dtype == torch.float64 else features.float()
-    return F.normalize(wide, dim=1, eps=NORM_EPS)
+    query: Tensor = F.normalize(wide, dim=1, eps=NORM_EPS)
+    return query
 
 
 def _query_and_scores(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:

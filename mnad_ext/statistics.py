@@ -19,14 +19,14 @@ class UpdateStatistics(NamedTuple):
     Attributes:
         weighted_sum: ([B,] M, C), the sum over U_m of exp(s_km) q_k. Adds up by sum.
         total: ([B,] M), the sum over all k of exp(s_km), the softmax denominator. Adds up by sum.
-        count: ([B,] M) int64, the size of U_m. Adds up by sum.
+        counts: ([B,] M) int64, the size of U_m. Adds up by sum.
         peak_all: ([B,] M), the maximum over all k of s_km, -inf without queries. Adds up by max.
         peak_assigned: ([B,] M), the maximum over U_m of s_km, -inf where U_m is empty. Adds up by max.
     """
 
     weighted_sum: Tensor
     total: Tensor
-    count: Tensor
+    counts: Tensor
     peak_all: Tensor
     peak_assigned: Tensor
 
@@ -35,7 +35,7 @@ class UpdateStatistics(NamedTuple):
         return UpdateStatistics(
             self.weighted_sum + other.weighted_sum,
             self.total + other.total,
-            self.count + other.count,
+            self.counts + other.counts,
             self.peak_all.maximum(other.peak_all),
             self.peak_assigned.maximum(other.peak_assigned),
         )

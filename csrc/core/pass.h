@@ -32,7 +32,7 @@ struct Shape {
 struct Statistics {
   void* weighted_sum;   // A ([B,] M, C)
   void* total;          // A ([B,] M)
-  int64_t* count;       // ([B,] M)
+  int64_t* counts;      // ([B,] M)
   void* peak_all;       // A ([B,] M)
   void* peak_assigned;  // A ([B,] M)
 };
@@ -68,8 +68,8 @@ struct Backward {
   Shape shape;
   const void* features;  // (B, C, P)
   Strides features_strides;
-  const void* items;    // A ([B,] M, C), contiguous
-  const void* weights;  // A (B, M, P), from the forward; null when neither read nor weights have a gradient
+  const void* items;       // A ([B,] M, C), contiguous
+  const void* weights;     // A (B, M, P), from the forward; null when neither read nor weights have a gradient
   const int64_t* indices;  // (B, 2, P), from the forward; null when the losses have no gradient
   bool grad_through_weights;
 

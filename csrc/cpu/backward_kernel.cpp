@@ -42,9 +42,7 @@ class BackwardTile {
   }
 
  private:
-  bool wants_grad_readout() const {
-    return pass_.grad_output && (pass_.grad_through_weights || pass_.grad_items);
-  }
+  bool wants_grad_readout() const { return pass_.grad_output && (pass_.grad_through_weights || pass_.grad_items); }
 
   void read_gradients() {
     if (!pass_.grad_output) {
@@ -110,13 +108,12 @@ class BackwardTile {
     const A on_query = (pull + near + far) * inverse_[t], on_first = pull + near;
     const A shift = (near + far) * A(kDistanceEps);
     for (int64_t c = 0; c < length_; c += kWidth<A>)
-      store(grad + c, load(grad + c) + on_query * load(x + c) - on_first * load(first + c) -
-                          far * load(second + c) + shift);
+      store(grad + c,
+            load(grad + c) + on_query * load(x + c) - on_first * load(first + c) - far * load(second + c) + shift);
   }
 
   void add_to_items(A* grad_items) {
-    if (pass_.grad_output)
-      add_outer<A>(weights_, nullptr, as_const(grad_readout_), n_, M_, length_, grad_items);
+    if (pass_.grad_output) add_outer<A>(weights_, nullptr, as_const(grad_readout_), n_, M_, length_, grad_items);
     if (pass_.wants_score_gradient())
       add_outer<A>(grad_scores_, inverse_, as_const(queries_), n_, M_, length_, grad_items);
   }
@@ -162,8 +159,8 @@ void backward_chunks(const Backward& pass, const Plan& plan, const void* items, 
 
 }  // namespace
 
-void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-              int64_t begin, int64_t end) {
+void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
+              int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     backward_chunks<decltype(storage), decltype(computing)>(pass, plan, items, partials, scratch, begin, end);
   });

@@ -78,10 +78,8 @@ class ForwardTile {
 
   void add_losses(Partial<A> partial) {
     for (int64_t t = 0; t < n_; ++t) {
-      const auto near =
-          difference(queries_[t], inverse_[t], sample_items_ + first_[t] * length_, length_, C_);
-      const auto far =
-          difference(queries_[t], inverse_[t], sample_items_ + second_[t] * length_, length_, C_);
+      const auto near = difference(queries_[t], inverse_[t], sample_items_ + first_[t] * length_, length_, C_);
+      const auto far = difference(queries_[t], inverse_[t], sample_items_ + second_[t] * length_, length_, C_);
       const A margin = near.distance - far.distance + A(kMargin);
       partial.losses[0] += near.square;
       partial.losses[1] += margin < 0 ? A(0) : margin;
@@ -177,8 +175,8 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
 
 }  // namespace
 
-void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-             int64_t begin, int64_t end) {
+void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
+             int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     forward_chunks<decltype(storage), decltype(computing)>(pass, plan, items, partials, scratch, begin, end);
   });

@@ -85,8 +85,7 @@ void add_up_losses(const Forward& pass, const Plan& plan, void* partials, int64_
 
 // Adds up row m of the partial sums of chunks [begin, end).
 template <class A>
-void add_up_row(void* partials, int64_t begin, int64_t end, const Shape& shape, int64_t row, int64_t m,
-                A* to) {
+void add_up_row(void* partials, int64_t begin, int64_t end, const Shape& shape, int64_t row, int64_t m, A* to) {
   std::fill(to, to + shape.C, A(0));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     const A* from = Partial<A>(partials, chunk, shape.M, row).rows + m * row;
@@ -95,8 +94,7 @@ void add_up_row(void* partials, int64_t begin, int64_t end, const Shape& shape, 
 }
 
 template <class A>
-void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, int64_t row, int64_t memory,
-                       int64_t m) {
+void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, int64_t row, int64_t memory, int64_t m) {
   const Shape& shape = pass.shape;
   const int64_t chunks = plan.chunks / shape.memories(), begin = memory * chunks, end = begin + chunks;
   const Statistics& to = pass.statistics;
@@ -111,7 +109,7 @@ void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, in
     peak_all = std::max(peak_all, from.peak_all[m]);
     peak_assigned = std::max(peak_assigned, from.peak_assigned[m]);
   }
-  to.count[at] = count;
+  to.counts[at] = count;
   static_cast<A*>(to.total)[at] = A(total);
   static_cast<A*>(to.peak_all)[at] = peak_all;
   static_cast<A*>(to.peak_assigned)[at] = peak_assigned;
@@ -128,8 +126,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const void* items = pad_items(pass.items, shape, padding);
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin,
-                      end);
+    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
   });
   if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
   if (!sums) return;
@@ -149,8 +146,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin,
-                       end);
+    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
   });
   if (!sums) return;
   const int64_t chunks = plan.chunks / shape.memories();
@@ -183,7 +179,7 @@ void update_rows(const ItemsUpdate& update) {
     const A* item = static_cast<const A*>(update.items) + row * C;
     const A* sum = static_cast<const A*>(update.statistics.weighted_sum) + row * C;
     A* to = static_cast<A*>(update.new_items) + row * C;
-    if (update.statistics.count[row] == 0) {
+    if (update.statistics.counts[row] == 0) {
       std::copy(item, item + C, to);
       continue;
     }
@@ -200,8 +196,7 @@ void update_rows(const ItemsUpdate& update) {
 
 const Kernels& choose() {
 #if defined(__x86_64__)
-  const bool avx2 =
-      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
   const Kernels& widest = avx512 ? kernels_avx512 : avx2 ? kernels_avx2 : kernels_baseline;
@@ -210,10 +205,9 @@ const Kernels& choose() {
   if (std::strcmp(named, "baseline") == 0) return kernels_baseline;
   if (std::strcmp(named, "avx2") == 0 && avx2) return kernels_avx2;
   if (std::strcmp(named, "avx512") == 0 && avx512) return kernels_avx512;
-  throw std::invalid_argument(
-      std::string("MNAD_INSTRUCTION_SET must be baseline, avx2 or avx512 and one that this "
-                  "processor has, got ") +
-      named);
+  throw std::invalid_argument(std::string("MNAD_INSTRUCTION_SET must be baseline, avx2 or avx512 and one that this "
+                                          "processor has, got ") +
+                              named);
 #else
   return kernels_baseline;
 #endif
@@ -233,8 +227,7 @@ void forward(const Forward& pass, ParallelFor parallel_for) {
 }
 
 void backward(const Backward& pass, ParallelFor parallel_for) {
-  pass.dtype == DType::f64 ? run_backward<double>(pass, parallel_for)
-                           : run_backward<float>(pass, parallel_for);
+  pass.dtype == DType::f64 ? run_backward<double>(pass, parallel_for) : run_backward<float>(pass, parallel_for);
 }
 
 void update_items(const ItemsUpdate& update) {

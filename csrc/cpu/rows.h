@@ -74,8 +74,7 @@ inline void dot_rows(Rows<const A> x, const A* items, int64_t M, int64_t length,
 template <class A>
 inline void dots(Rows<const A> x, int64_t n, const A* items, int64_t M, int64_t length, Rows<A> scores) {
   int64_t t = 0;
-  for (; t + 2 <= n; t += 2)
-    dot_rows<A, 2>(Rows<const A>{x[t], x.stride}, items, M, length, scores[t], scores.stride);
+  for (; t + 2 <= n; t += 2) dot_rows<A, 2>(Rows<const A>{x[t], x.stride}, items, M, length, scores[t], scores.stride);
   if (t < n) dot_rows<A, 1>(Rows<const A>{x[t], x.stride}, items, M, length, scores[t], scores.stride);
 }
 
@@ -101,23 +100,20 @@ inline void mix_rows(Rows<A> weights, const A* items, int64_t M, int64_t length,
   int64_t c = 0;
   for (; c + 2 * kWidth<A> <= length; c += 2 * kWidth<A>)
     mix_block<A, Queries, 2>(weights, items + c, M, length, Rows<A>{to.data + c, to.stride}, add);
-  if (c < length)
-    mix_block<A, Queries, 1>(weights, items + c, M, length, Rows<A>{to.data + c, to.stride}, add);
+  if (c < length) mix_block<A, Queries, 1>(weights, items + c, M, length, Rows<A>{to.data + c, to.stride}, add);
 }
 
 // to_t = [to_t +] sum over m of weights[t][m] p_m
 template <class A>
 inline void mix(Rows<A> weights, int64_t n, const A* items, int64_t M, int64_t length, Rows<A> to, bool add) {
   int64_t t = 0;
-  for (; t + 4 <= n; t += 4)
-    mix_rows<A, 4>({weights[t], weights.stride}, items, M, length, {to[t], to.stride}, add);
+  for (; t + 4 <= n; t += 4) mix_rows<A, 4>({weights[t], weights.stride}, items, M, length, {to[t], to.stride}, add);
   for (; t < n; ++t) mix_rows<A, 1>({weights[t], weights.stride}, items, M, length, {to[t], to.stride}, add);
 }
 
 // to_m += sum over t of weights[t][m] scale[t] x_t
 template <class A>
-inline void add_outer(Rows<A> weights, const A* scale, Rows<const A> x, int64_t n, int64_t M, int64_t length,
-                      A* to) {
+inline void add_outer(Rows<A> weights, const A* scale, Rows<const A> x, int64_t n, int64_t M, int64_t length, A* to) {
   for (int64_t m = 0; m < M; ++m) {
     A factors[kMaxTile];
     for (int64_t t = 0; t < n; ++t) factors[t] = weights[t][m] * (scale ? scale[t] : A(1));

@@ -55,8 +55,7 @@ void pack(const T* from, Strides s, int64_t channels, int64_t positions, Rows<A>
 }
 
 template <class T, class A>
-void unpack_element_wise(Rows<A> rows, const A* scale, T* to, Strides s, int64_t channels,
-                         int64_t positions) {
+void unpack_element_wise(Rows<A> rows, const A* scale, T* to, Strides s, int64_t channels, int64_t positions) {
   for (int64_t t = 0; t < positions; ++t) {
     const A* row = rows[t];
     const A factor = scale ? scale[t] : A(1);

@@ -10,17 +10,15 @@ void require_map(const Tensor& tensor, const char* name, const Arguments& argume
                  ScalarType dtype) {
   require(tensor.dim() == 4 && tensor.size(0) == arguments.shape.B && tensor.size(1) == channels &&
               tensor.size(2) == arguments.H && tensor.size(3) == arguments.W && tensor.scalar_type() == dtype,
-          std::string(name) + " " + sizes_of(tensor) + " doesn't fit features " +
-              sizes_of(arguments.features) + " in shape or dtype");
+          std::string(name) + " " + sizes_of(tensor) + " doesn't fit features " + sizes_of(arguments.features) +
+              " in shape or dtype");
   require_same_device(tensor, name, arguments.features, "features");
 }
 
-const void* per_sample(const OptionalTensor& grad, const char* name, const Arguments& arguments,
-                       OptionalTensor& keep) {
+const void* per_sample(const OptionalTensor& grad, const char* name, const Arguments& arguments, OptionalTensor& keep) {
   if (!grad) return nullptr;
-  require(
-      grad->dim() == 1 && grad->size(0) == arguments.shape.B && grad->scalar_type() == arguments.computing(),
-      std::string(name) + " must be (B,) in the dtype of the items, got " + sizes_of(*grad));
+  require(grad->dim() == 1 && grad->size(0) == arguments.shape.B && grad->scalar_type() == arguments.computing(),
+          std::string(name) + " must be (B,) in the dtype of the items, got " + sizes_of(*grad));
   require_same_device(*grad, name, arguments.features, "features");
   keep = dense(*grad);
   return keep->const_data_ptr();
@@ -30,13 +28,11 @@ const void* per_sample(const OptionalTensor& grad, const char* name, const Argum
 //   grad_output (B, 2C, H, W), grad_weights (B, M, H, W), grad_compactness (B), grad_separateness (B), each
 //   optional features, items, grad_through_weights as in the forward; weights and indices as it gave them
 //   -> grad_features (B, C, H, W), grad_items ([B,] M, C); an empty tensor where not asked for
-std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output,
-                                           const OptionalTensor& grad_weights,
+std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, const OptionalTensor& grad_weights,
                                            const OptionalTensor& grad_compactness,
                                            const OptionalTensor& grad_separateness, const Tensor& features,
-                                           const Tensor& items, const Tensor& weights,
-                                           const OptionalTensor& indices, bool grad_through_weights,
-                                           bool wants_features, bool wants_items) {
+                                           const Tensor& items, const Tensor& weights, const OptionalTensor& indices,
+                                           bool grad_through_weights, bool wants_features, bool wants_items) {
   const Arguments arguments(features, items);
   const Shape& shape = arguments.shape;
   const ScalarType computing = arguments.computing();
@@ -70,8 +66,7 @@ std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output,
 
   Tensor grad_features =
       wants_features ? arguments.empty_like_features(shape.C) : arguments.empty({0}, features.scalar_type());
-  Tensor grad_items =
-      wants_items ? arguments.empty_per_item(computing, true) : arguments.empty({0}, computing);
+  Tensor grad_items = wants_items ? arguments.empty_per_item(computing, true) : arguments.empty({0}, computing);
   if (wants_features) {
     pass.grad_features = grad_features.mutable_data_ptr();
     pass.grad_features_strides = strides_of(grad_features);

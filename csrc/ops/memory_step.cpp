@@ -11,7 +11,7 @@ namespace {
 //   -> indices (B, 2, H, W)   as assign_top2 gives them
 //   -> compactness (B)        mean over C*H*W of (q - p_first)^2
 //   -> separateness (B)       mean over H*W of max(0, d(q, p_first) - d(q, p_second) + 1), d = |. + 1e-6|
-//   -> weighted_sum, total, count, peak_all, peak_assigned   as update_statistics gives them
+//   -> weighted_sum, total, counts, peak_all, peak_assigned   as update_statistics gives them
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_step(
     const Tensor& features, const Tensor& items, bool /*grad_through_weights*/) {
   const Arguments arguments(features, items);
@@ -42,7 +42,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
           separateness,
           statistics.weighted_sum,
           statistics.total,
-          statistics.count,
+          statistics.counts,
           statistics.peak_all,
           statistics.peak_assigned};
 }
@@ -56,7 +56,7 @@ STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
       "Tensor "
       "weights, Tensor indices, Tensor compactness, Tensor separateness, Tensor weighted_sum, Tensor total, "
       "Tensor "
-      "count, Tensor peak_all, Tensor peak_assigned)");
+      "counts, Tensor peak_all, Tensor peak_assigned)");
 }
 
 MNAD_REGISTER("memory_step", mnad::ops::memory_step)

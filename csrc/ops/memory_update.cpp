@@ -16,8 +16,8 @@ void require_like_items(const Tensor& tensor, const char* name, const Tensor& it
   const int64_t rank = items.dim() - (of_channels ? 0 : 1);
   bool fits = tensor.dim() == rank && tensor.scalar_type() == dtype;
   for (int64_t d = 0; fits && d < rank; ++d) fits = tensor.size(d) == items.size(d);
-  require(fits, std::string(name) + " " + sizes_of(tensor) + " doesn't fit items " + sizes_of(items) +
-                    " in shape or dtype");
+  require(fits,
+          std::string(name) + " " + sizes_of(tensor) + " doesn't fit items " + sizes_of(items) + " in shape or dtype");
   require_same_device(tensor, name, items, "items");
 }
 
@@ -35,30 +35,27 @@ StatisticsTensors statistics_of(const Tensor& features, const Tensor& items) {
 // update_statistics
 //   features  (B, C, H, W) as for memory_read
 //   items     (M, C) or (B, M, C)
-//   -> weighted_sum ([B,] M, C), total ([B,] M), count ([B,] M) int64, peak_all ([B,] M), peak_assigned ([B,]
+//   -> weighted_sum ([B,] M, C), total ([B,] M), counts ([B,] M) int64, peak_all ([B,] M), peak_assigned ([B,]
 //   M) Sums over all samples where the items are shared. Non-finite queries are left out.
 StatisticsTuple update_statistics(const Tensor& features, const Tensor& items) {
   const StatisticsTensors s = statistics_of(features, items);
-  return {s.weighted_sum, s.total, s.count, s.peak_all, s.peak_assigned};
+  return {s.weighted_sum, s.total, s.counts, s.peak_all, s.peak_assigned};
 }
 
 // update_items
 //   items     ([B,] M, C) float32 or float64; statistics as update_statistics gives them
 //   -> the new items, rows of unit length; an item without queries stays as it is
-Tensor update_items(const Tensor& items, const Tensor& weighted_sum, const Tensor& total, const Tensor& count,
+Tensor update_items(const Tensor& items, const Tensor& weighted_sum, const Tensor& total, const Tensor& counts,
                     const Tensor& peak_all, const Tensor& peak_assigned, const std::string& rule) {
   const ScalarType dtype = items.scalar_type();
-  require(
-      (items.dim() == 2 || items.dim() == 3) && (dtype == ScalarType::Float || dtype == ScalarType::Double),
-      "items must be (M, C) or (B, M, C) in float32 or float64, got " + sizes_of(items));
+  require((items.dim() == 2 || items.dim() == 3) && (dtype == ScalarType::Float || dtype == ScalarType::Double),
+          "items must be (M, C) or (B, M, C) in float32 or float64, got " + sizes_of(items));
   require_like_items(weighted_sum, "weighted_sum", items, true, dtype);
   require_like_items(total, "total", items, false, dtype);
-  require_like_items(count, "count", items, false, ScalarType::Long);
+  require_like_items(counts, "counts", items, false, ScalarType::Long);
   require_like_items(peak_all, "peak_all", items, false, dtype);
   require_like_items(peak_assigned, "peak_assigned", items, false, dtype);
-  return close_update(items,
-                      {dense(weighted_sum), dense(total), dense(count), dense(peak_all),
-                       dense(peak_assigned)},
+  return close_update(items, {dense(weighted_sum), dense(total), dense(counts), dense(peak_all), dense(peak_assigned)},
                       rule);
 }
 
@@ -89,10 +86,10 @@ Tensor close_update(const Tensor& given_items, const StatisticsTensors& statisti
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
   library.def(
-      "update_statistics(Tensor features, Tensor items) -> (Tensor weighted_sum, Tensor total, Tensor count, "
+      "update_statistics(Tensor features, Tensor items) -> (Tensor weighted_sum, Tensor total, Tensor counts, "
       "Tensor peak_all, Tensor peak_assigned)");
   library.def(
-      "update_items(Tensor items, Tensor weighted_sum, Tensor total, Tensor count, Tensor peak_all, Tensor "
+      "update_items(Tensor items, Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all, Tensor "
       "peak_assigned, str rule='max-all') -> Tensor");
   library.def("memory_update(Tensor features, Tensor items, str rule='max-all') -> Tensor");
 }

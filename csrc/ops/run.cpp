@@ -9,8 +9,7 @@
 #include "cuda/launchers.h"
 
 // Exported by every torch with CUDA from 2.9 on; weak, so that one library also loads where torch has none.
-extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device,
-                                                                                   void** stream);
+extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device, void** stream);
 #endif
 
 namespace mnad::ops {
@@ -22,8 +21,7 @@ void in_torch_threads(int64_t n, int64_t grain, const std::function<void(int64_t
 
 #ifdef MNAD_WITH_CUDA
 void check(cudaError_t error) {
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("mnad CUDA kernel: ") + cudaGetErrorString(error));
+  if (error != cudaSuccess) throw std::runtime_error(std::string("mnad CUDA kernel: ") + cudaGetErrorString(error));
 }
 
 cudaStream_t current_stream(const Tensor& on) {

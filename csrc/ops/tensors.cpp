@@ -29,8 +29,7 @@ Tensor empty_strided(const std::vector<int64_t>& sizes, const std::vector<int64_
   AtenTensorHandle handle = nullptr;
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(on.get(), &device_type));
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(sizes.size()), sizes.data(), strides.data(),
-                                                         int32_t(dtype), device_type, on.get_device_index(),
-                                                         &handle));
+                                                         int32_t(dtype), device_type, on.get_device_index(), &handle));
   return Tensor(handle);
 }
 
@@ -50,15 +49,12 @@ std::string sizes_of(const Tensor& tensor) {
   return text.str();
 }
 
-void require_same_device(const Tensor& tensor, const char* name, const Tensor& other,
-                         const char* other_name) {
+void require_same_device(const Tensor& tensor, const char* name, const Tensor& other, const char* other_name) {
   require(tensor.is_cuda() == other.is_cuda() && tensor.get_device_index() == other.get_device_index(),
           std::string(name) + " must be on the device of " + other_name);
 }
 
-Tensor dense(const Tensor& tensor) {
-  return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor);
-}
+Tensor dense(const Tensor& tensor) { return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor); }
 
 Tensor with_one_position_stride(const Tensor& map) {
   const int64_t H = map.size(2), W = map.size(3);
@@ -75,8 +71,7 @@ Arguments::Arguments(const Tensor& given_features, const Tensor& given_items) {
   const int64_t rank = given_items.dim();
   require(rank == 2 || rank == 3, "items must be (M, C) or (B, M, C), got " + sizes_of(given_items));
   dtype = dtype_of(given_features);
-  require(given_items.scalar_type() == computing(),
-          "items must be float32, or float64 where the features are float64");
+  require(given_items.scalar_type() == computing(), "items must be float32, or float64 where the features are float64");
   require_same_device(given_items, "items", given_features, "features");
   H = given_features.size(2), W = given_features.size(3);
   shape = {given_features.size(0), given_features.size(1), H * W, given_items.size(rank - 2), rank == 3};
@@ -101,8 +96,7 @@ Tensor Arguments::empty(std::initializer_list<int64_t> sizes, ScalarType type) c
 Tensor Arguments::empty_like_features(int64_t channels) const {
   const ScalarType type = features.scalar_type();
   if (!is_channels_last(features)) return empty({shape.B, channels, H, W}, type);
-  return empty_strided({shape.B, channels, H, W}, {channels * H * W, 1, W * channels, channels}, type,
-                       features);
+  return empty_strided({shape.B, channels, H, W}, {channels * H * W, 1, W * channels, channels}, type, features);
 }
 
 Tensor Arguments::empty_per_item(ScalarType type, bool of_channels) const {
@@ -134,22 +128,21 @@ Backward Arguments::backward() const {
 StatisticsTensors::StatisticsTensors(const Arguments& arguments)
     : weighted_sum(arguments.empty_per_item(arguments.computing(), true)),
       total(arguments.empty_per_item(arguments.computing(), false)),
-      count(arguments.empty_per_item(ScalarType::Long, false)),
+      counts(arguments.empty_per_item(ScalarType::Long, false)),
       peak_all(arguments.empty_per_item(arguments.computing(), false)),
       peak_assigned(arguments.empty_per_item(arguments.computing(), false)) {}
 
-StatisticsTensors::StatisticsTensors(Tensor weighted_sum, Tensor total, Tensor count, Tensor peak_all,
+StatisticsTensors::StatisticsTensors(Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all,
                                      Tensor peak_assigned)
     : weighted_sum(std::move(weighted_sum)),
       total(std::move(total)),
-      count(std::move(count)),
+      counts(std::move(counts)),
       peak_all(std::move(peak_all)),
       peak_assigned(std::move(peak_assigned)) {}
 
 Statistics StatisticsTensors::pointers() const {
-  return {weighted_sum.mutable_data_ptr(), total.mutable_data_ptr(),
-          static_cast<int64_t*>(count.mutable_data_ptr()), peak_all.mutable_data_ptr(),
-          peak_assigned.mutable_data_ptr()};
+  return {weighted_sum.mutable_data_ptr(), total.mutable_data_ptr(), static_cast<int64_t*>(counts.mutable_data_ptr()),
+          peak_all.mutable_data_ptr(), peak_assigned.mutable_data_ptr()};
 }
 
 }  // namespace mnad::ops

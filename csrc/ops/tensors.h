@@ -61,10 +61,10 @@ void run(const ItemsUpdate& update, const Tensor& on);
 
 // Statistics of a pass, as tensors.
 struct StatisticsTensors {
-  Tensor weighted_sum, total, count, peak_all, peak_assigned;
+  Tensor weighted_sum, total, counts, peak_all, peak_assigned;
 
   explicit StatisticsTensors(const Arguments& arguments);
-  StatisticsTensors(Tensor weighted_sum, Tensor total, Tensor count, Tensor peak_all, Tensor peak_assigned);
+  StatisticsTensors(Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all, Tensor peak_assigned);
   Statistics pointers() const;
 };
 

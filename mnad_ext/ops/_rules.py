@@ -22,7 +22,7 @@ def computing_dtype(features: Tensor) -> torch.dtype:
 
 def empty_map(features: Tensor, channels: int) -> Tensor:
     """Gives an empty (B, channels, H, W) map in the dtype and memory format of the features."""
-    B, C, H, W = features.shape
+    B, _, H, W = features.shape
     if features.stride(1) == 1 and not features.is_contiguous():
         return features.new_empty((B, H, W, channels)).permute(0, 3, 1, 2)
     return features.new_empty((B, channels, H, W))

@@ -12,9 +12,7 @@ from mnad_ext._checks import check_features_and_items
 from mnad_ext.ops import _rules
 
 
-def memory_read(
-    features: Tensor, items: Tensor, *, grad_through_weights: bool = False
-) -> tuple[Tensor, Tensor]:
+def memory_read(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, Tensor]:
     """Reads the memory with every query (Park et al., CVPR 2020, eq. 1 and 2).
 
     With q_k = x_k / max(|x_k|, 1e-12) the query at position k and p_m item m, the weights are w_k = softmax over m of
@@ -59,20 +57,18 @@ def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False
     return output, weights
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, Tensor]) -> None:
+def _setup(
+    ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, Tensor]
+) -> None:
     features, items = inputs
     ctx.save_for_backward(features, items, output[1])
     ctx.grad_through_weights = keyword_only_inputs["grad_through_weights"]
     ctx.set_materialize_grads(False)
 
 
-def _backward(
-    ctx: Any, grad_output: Tensor | None, grad_weights: Tensor | None
-) -> tuple[Tensor | None, Tensor | None]:
+def _backward(ctx: Any, grad_output: Tensor | None, grad_weights: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     features, items, weights = ctx.saved_tensors
-    return memory_gradient(
-        ctx, (grad_output, grad_weights, None, None), features, items, weights, indices=None
-    )
+    return memory_gradient(ctx, (grad_output, grad_weights, None, None), features, items, weights, indices=None)
 
 
 def memory_gradient(

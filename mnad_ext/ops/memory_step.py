@@ -66,7 +66,8 @@ def memory_step(features: Tensor, items: Tensor, *, grad_through_weights: bool =
     check_features_and_items(features, items)
     check_two_items(items)
     results = torch.ops.mnad.memory_step(features, items, grad_through_weights=grad_through_weights)
-    return MemoryStep(*results[:5], UpdateStatistics(*results[5:]))
+    output, weights, indices, compactness, separateness, *statistics = results
+    return MemoryStep(output, weights, indices, compactness, separateness, UpdateStatistics(*statistics))
 
 
 def _reference(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, ...]:

@@ -94,7 +94,7 @@ def update_items(items: Tensor, statistics: UpdateStatistics, rule: UpdateRule =
         >>> from mnad_ext import update_items, update_statistics
         >>> items = torch.eye(2)
         >>> statistics = update_statistics(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1), items)
-        >>> statistics.count.tolist(), [round(x, 3) for x in update_items(items, statistics)[1].tolist()]
+        >>> statistics.counts.tolist(), [round(x, 3) for x in update_items(items, statistics)[1].tolist()]
         ([0, 1], [0.316, 0.949])
     """
     check_statistics(items, statistics)
@@ -113,7 +113,7 @@ def _fake_items(
     items: Tensor,
     weighted_sum: Tensor,
     total: Tensor,
-    count: Tensor,
+    counts: Tensor,
     peak_all: Tensor,
     peak_assigned: Tensor,
     rule: str = "max-all",
@@ -135,8 +135,6 @@ _rules.register_fallback("update_statistics", reference.update_statistics)
 _rules.register_fallback("update_items", _reference_items)
 _rules.register_fallback("memory_update", reference.memory_update)
 for _name in ("update_statistics", "update_items", "memory_update"):
-    torch.library.register_autograd(
-        f"mnad::{_name}", _rules.never_called, setup_context=_rules.no_gradient
-    )
+    torch.library.register_autograd(f"mnad::{_name}", _rules.never_called, setup_context=_rules.no_gradient)
 for _name in ("update_statistics", "memory_update"):
     _rules.register_autocast(_name)

@@ -8,7 +8,17 @@ from torch import Tensor
 
 import mnad_ext
 from mnad_ext import UPDATE_RULES, UpdateStatistics, reference
-from tests.ext.cases import CASES, DEVICES, DTYPES, LAYOUTS, TOLERANCE, Case, computing_dtype, make_features, make_items
+from tests.ext.cases import (
+    CASES,
+    DEVICES,
+    DTYPES,
+    LAYOUTS,
+    TOLERANCE,
+    Case,
+    computing_dtype,
+    make_features,
+    make_items,
+)
 
 pytestmark = [
     pytest.mark.parametrize("device", DEVICES),
@@ -56,8 +66,8 @@ def test_update_statistics(case: Case, dtype: torch.dtype, layout: str, device: 
     actual = mnad_ext.update_statistics(features, items)
     expected = reference.update_statistics(features, items)
     for name, value, wanted in zip(UpdateStatistics._fields, actual, expected, strict=True):
-        assert value.dtype == (torch.int64 if name == "count" else computing_dtype(dtype))
-        if name == "count":
+        assert value.dtype == (torch.int64 if name == "counts" else computing_dtype(dtype))
+        if name == "counts":
             assert torch.equal(value, wanted)
         else:
             close(value, wanted, scale=1 + case.B * case.H * case.W / 32)
@@ -68,14 +78,12 @@ def test_memory_update(case: Case, dtype: torch.dtype, layout: str, device: str,
     features, items = make_features(case, dtype, layout, device), make_items(case, dtype, device)
     updated = mnad_ext.memory_update(features, items, rule)
     close(updated, reference.memory_update(features, items, rule), scale=2)
-    unused = mnad_ext.update_statistics(features, items).count == 0
+    unused = mnad_ext.update_statistics(features, items).counts == 0
     assert torch.equal(updated[unused], items[unused])
 
 
 @pytest.mark.parametrize("through", [False, True], ids=["cut", "through-weights"])
-def test_memory_step_and_its_gradients(
-    case: Case, dtype: torch.dtype, layout: str, device: str, through: bool
-) -> None:
+def test_memory_step_and_its_gradients(case: Case, dtype: torch.dtype, layout: str, device: str, through: bool) -> None:
     if case.B * case.H * case.W == 0:
         pytest.skip("the mean loss of no queries is undefined")
     features, items = make_features(case, dtype, layout, device), make_items(case, dtype, device)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hypothesis
 import hypothesis.strategies as st
 import pytest
@@ -56,7 +58,7 @@ def test_ties_in_the_reference_go_to_the_lower_item() -> None:
     for operators in (mnad_ext, reference):
         indices, _ = operators.assign_top2(features, items)
         assert indices[0, :, 0].tolist() == [[3, 1, 0], [0, 2, 4]]
-        assert operators.update_statistics(features, items).count.tolist() == [1, 1, 0, 1, 0]
+        assert operators.update_statistics(features, items).counts.tolist() == [1, 1, 0, 1, 0]
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -75,7 +77,7 @@ def test_a_query_that_is_not_finite_stays_alone(dtype: torch.dtype, value: float
     assert step.compactness[0] == clean.compactness[0]
     assert step.compactness[1].isnan()
     assert step.separateness[1].isnan()
-    assert step.statistics.count.sum() == 69
+    assert step.statistics.counts.sum() == 69
     expected = reference.update_statistics(features, items)
     for actual, wanted in zip(step.statistics, expected, strict=True):
         torch.testing.assert_close(actual, wanted, atol=1e-4, rtol=1e-4)
@@ -156,5 +158,5 @@ def test_more_than_two_billion_elements() -> None:
 
 
 def _free_memory() -> int:
-    with open("/proc/meminfo") as lines:
+    with Path("/proc/meminfo").open() as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))

@@ -70,7 +70,7 @@ def test_the_three_rules_differ() -> None:
     degrees = torch.tensor([0.0, 10.0, 2.0, 90.0], dtype=torch.float64).deg2rad()
     vectors = torch.stack([degrees.cos(), degrees.sin()], dim=1)
     items, features = vectors[:2], vectors[2:].view(2, 2, 1, 1)
-    # The query at 2 degrees is the best for both items but belongs to the first, so the second item's two maxima differ.
+    # The query at 2 degrees is the best for both items but belongs to the first: the second item's maxima differ.
     new = [reference.memory_update(features, items, rule)[1] for rule in UPDATE_RULES]
     assert not torch.allclose(new[0], new[1])
     assert not torch.allclose(new[1], new[2])
