@@ -1,0 +1,148 @@
+"""One safe file: weights, items, configuration, optimizer and position of a training run.
+
+The file is a safetensors file; loading it runs no code. Tensors are named ``model.*`` and ``optimizer.INDEX.*``; all
+else stands as JSON in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from mnad.errors import CheckpointError
+from mnad.files import atomic_write
+from mnad.models import Autoencoder, MemoryConfig, ModelConfig
+
+FORMAT = "mnad-checkpoint/1"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training run at one moment.
+
+    Attributes:
+        config: The network's variant.
+        weights: The network's state dict, items included.
+        training: The options of the run, as they were given.
+        epoch: Epochs finished.
+        step: Optimizer steps taken.
+        optimizer: The optimizer's state dict; None if it is not wanted.
+    """
+
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    training: dict[str, Any]
+    epoch: int
+    step: int
+    optimizer: dict[str, Any] | None
+
+    def build_model(self) -> Autoencoder:
+        """Makes the network and loads its weights and items.
+
+        Raises:
+            CheckpointError: If the weights are not those of the configuration.
+        """
+        model = Autoencoder(self.config)
+        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        found = {name: tuple(value.shape) for name, value in self.weights.items()}
+        if expected != found:
+            name = min(set(expected.items()) ^ set(found.items()))[0]
+            raise CheckpointError(
+                f"the checkpoint's weights are not those of its configuration: {name} should be "
+                f"{expected.get(name, 'absent')} and is {found.get(name, 'absent')}"
+            )
+        model.load_state_dict(self.weights)
+        return model
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint; the file that was there before stays until the new one is whole.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    tensors = {f"model.{name}": value for name, value in checkpoint.weights.items()}
+    optimizer = checkpoint.optimizer or {"state": {}, "param_groups": []}
+    scalars: dict[str, float] = {}
+    for index, state in optimizer["state"].items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+            else:
+                scalars[f"{index}.{name}"] = value
+    header = {
+        "model": asdict(checkpoint.config),
+        "training": checkpoint.training,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+        "param_groups": optimizer["param_groups"] if checkpoint.optimizer else None,
+        "optimizer_scalars": scalars,
+    }
+    dense = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
+    with atomic_write(path) as temporary:
+        try:
+            save_file(dense, temporary, metadata={"format": FORMAT, "header": json.dumps(header)})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint onto the CPU. Nothing is unpickled.
+
+    Args:
+        path: A checkpoint file, or the folder of a run, which holds ``checkpoint.safetensors``.
+
+    Raises:
+        CheckpointError: If there is none, or the file is no checkpoint or not whole.
+    """
+    file = path / "checkpoint.safetensors" if path.is_dir() else path
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
+    try:
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is not a checkpoint, or it is not whole: {error}") from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{file} is a safetensors file but not an {FORMAT} checkpoint (format {metadata.get('format')!r})"
+        )
+    header = json.loads(metadata["header"])
+    return Checkpoint(
+        config=_model_config(header["model"], file),
+        weights={name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")},
+        training=header["training"],
+        epoch=header["epoch"],
+        step=header["step"],
+        optimizer=_optimizer_state(header, tensors),
+    )
+
+
+def _model_config(values: dict[str, Any], file: Path) -> ModelConfig:
+    unknown = set(values) - {field.name for field in fields(ModelConfig)}
+    if unknown:
+        raise CheckpointError(f"{file} was written by another version: it has the options {sorted(unknown)}")
+    memory = values.pop("memory")
+    return ModelConfig(**values, memory=MemoryConfig(**memory) if memory else None)
+
+
+def _optimizer_state(header: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any] | None:
+    if header["param_groups"] is None:
+        return None
+    state: dict[int, dict[str, Any]] = {}
+    named = {name: t for name, t in tensors.items() if name.startswith("optimizer.")}
+    for name, value in named.items():
+        _, index, key = name.split(".", 2)
+        state.setdefault(int(index), {})[key] = value
+    for name, scalar in header["optimizer_scalars"].items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = torch.tensor(scalar)
+    return {"state": state, "param_groups": header["param_groups"]}

@@ -1,0 +1,15 @@
+"""The network, and its named variants."""
+
+from mnad.models.autoencoder import Autoencoder, MemoryConfig, ModelConfig, Restoration
+from mnad.models.presets import PRESETS, Preset, PresetName, Recipe
+
+__all__ = [
+    "PRESETS",
+    "Autoencoder",
+    "MemoryConfig",
+    "ModelConfig",
+    "Preset",
+    "PresetName",
+    "Recipe",
+    "Restoration",
+]

@@ -1,0 +1,232 @@
+"""Training: the published recipe as one loop that reads from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from lightning.fabric import Fabric
+from lightning.fabric.loggers import CSVLogger
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mnad.checkpoint import Checkpoint, save_checkpoint
+from mnad.data import Windows, load_clips, to_unit_range
+from mnad.errors import ConfigError, MnadError
+from mnad.files import writable_folder
+from mnad.models import PRESETS, Autoencoder, ModelConfig, PresetName, Recipe
+from mnad.progress import TrainingProgress
+from mnad_ext import UpdateRule
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Options of a training run. What is left out is the preset's, which is the published value.
+
+    Attributes:
+        data: The data folder, in the frames layout.
+        out: The run's folder: checkpoint, curves and, later, scores. Made if need be.
+        preset: The variant of the network and its recipe.
+        size: Height and width of the frames, a multiple of 8.
+        width: Channels of the first stage; 64 as published.
+        image_channels: 3 for colour (grey sets are stored so, too), 1 for grey.
+        num_items: Items of the memory.
+        update_rule: How the items are updated: max-all (released code), max-assigned (paper), plain (report).
+        epochs: Passes over the training windows.
+        batch_size: Windows of a step; the last incomplete batch of an epoch is dropped.
+        learning_rate: Of Adam at the start; it falls to 0 along a cosine, stepped once an epoch.
+        loss_weight: Weight of compactness and of separateness in the loss.
+        seed: Repeats weights, items and the order of the windows.
+        accelerator: cpu, cuda, or auto for what there is.
+        precision: 32-true, bf16-mixed or 16-mixed.
+    """
+
+    data: Path
+    out: Path
+    preset: PresetName = "prediction"
+    size: int = 256
+    width: int = 64
+    image_channels: int = 3
+    num_items: int = 10
+    update_rule: UpdateRule = "max-all"
+    epochs: int = 60
+    batch_size: int = 4
+    learning_rate: float | None = None
+    loss_weight: float | None = None
+    seed: int = 0
+    accelerator: str = "auto"
+    precision: str = "32-true"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        recipe = self.recipe()
+        values = {name: getattr(self, name) for name in ("size", "width", "num_items", "epochs", "batch_size")}
+        for name, value in (values | {"learning_rate": recipe.learning_rate}).items():
+            if value <= 0:
+                raise ConfigError(f"{name} must be positive, got {value}")
+        if recipe.loss_weight < 0:
+            raise ConfigError(f"loss_weight must not be negative, got {recipe.loss_weight}")
+        if PRESETS[self.preset].model.memory and self.num_items == 1 and recipe.loss_weight:
+            raise ConfigError("separateness needs at least 2 items; set num_items above 1 or loss_weight to 0")
+
+    def recipe(self) -> Recipe:
+        """The preset's recipe with what was given in its place."""
+        published = PRESETS[self.preset].recipe
+        given = {"learning_rate": self.learning_rate, "loss_weight": self.loss_weight}
+        return replace(published, **{name: value for name, value in given.items() if value is not None})
+
+    def model(self) -> ModelConfig:
+        """The preset's network in the size that is asked for."""
+        published = PRESETS[self.preset].model
+        memory = published.memory
+        if memory is not None:
+            memory = replace(memory, num_items=self.num_items, update_rule=self.update_rule)
+        return replace(published, width=self.width, image_channels=self.image_channels, memory=memory)
+
+
+class Losses(NamedTuple):
+    """The parts of the loss, each a scalar; compactness and separateness are 0 without a memory."""
+
+    total: Tensor
+    pixel: Tensor
+    compactness: Tensor
+    separateness: Tensor
+
+
+class Interrupted(Exception):
+    """Ctrl-C or SIGTERM came; the checkpoint of the last full step is written."""
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains a network and leaves ``checkpoint.safetensors`` and ``curves/metrics.csv`` in ``config.out``.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        ConfigError: If options do not fit each other or the data.
+        DataError: If the data are not as they should be.
+        OutputError: If the folder cannot be written.
+        Interrupted: If the run was stopped; its checkpoint is usable.
+    """
+    writable_folder(config.out)
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=1,
+        precision=config.precision,  # type: ignore[arg-type]
+        loggers=CSVLogger(config.out, name="", version="curves", flush_logs_every_n_steps=1),
+    )
+    fabric.seed_everything(config.seed, verbose=False)
+
+    clips = load_clips(config.data, "training", config.size, channels=config.image_channels)
+    model_config, recipe = config.model(), config.recipe()
+    windows = Windows(clips, model_config.frames_in, model_config.target)
+    if len(windows) < config.batch_size:
+        raise ConfigError(
+            f"batch_size {config.batch_size} is larger than the {len(windows)} training windows of {config.data}"
+        )
+    model = Autoencoder(model_config)
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.epochs)
+    loader = DataLoader(windows, config.batch_size, shuffle=True, drop_last=True)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    batches = fabric.setup_dataloaders(loader)
+
+    step = 0
+    path = config.out / "checkpoint.safetensors"
+
+    def save(epoch: int) -> None:
+        training = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
+        state = Checkpoint(model_config, model.state_dict(), training, epoch, step, optimizer.state_dict())
+        save_checkpoint(path, state)
+
+    with TrainingProgress(config.epochs, len(loader)) as progress, _stop_signals() as stopped:
+        for epoch in range(config.epochs):
+            began = time.perf_counter()
+            totals = torch.zeros(4, device=fabric.device)
+            usage = torch.zeros(config.num_items, device=fabric.device)
+            for index, batch in enumerate(batches):
+                losses = _step(fabric, wrapped, optimizer, batch, recipe.loss_weight, usage)
+                totals += torch.stack([part.detach() for part in losses])
+                step += 1
+                progress.advance(lambda count=index + 1: _means(totals, count))
+                if stopped():
+                    save(epoch)
+                    raise Interrupted(f"stopped after step {step}, in epoch {epoch + 1}; {path} is usable")
+            means = _means(totals, len(loader))
+            if not math.isfinite(means["loss"]):
+                raise MnadError(
+                    f"the loss became {means['loss']} in epoch {epoch + 1} (step {step}); lower the learning rate. "
+                    f"{f'{path} holds epoch {epoch}' if epoch else 'No checkpoint was written'}"
+                )
+            schedule.step()
+            samples = len(loader) * config.batch_size / (time.perf_counter() - began)
+            in_use = int((usage > 0).sum()) if model_config.memory else None
+            fabric.log_dict(_logged(means, schedule.get_last_lr()[0], samples, in_use), step=epoch + 1)
+            progress.finish_epoch(epoch + 1, means, samples, in_use)
+            save(epoch + 1)
+    return path
+
+
+def _step(
+    fabric: Fabric, model: Any, optimizer: Any, batch: Tensor, loss_weight: float, usage: Tensor
+) -> Losses:
+    frames = to_unit_range(batch)
+    restored = model(frames[:, : model.config.frames_in].flatten(1, 2))
+    pixel = F.mse_loss(restored.frames.float(), frames[:, -1])
+    compactness = separateness = torch.zeros_like(pixel)
+    if restored.memory is not None:
+        compactness = restored.memory.compactness.mean()
+        if restored.memory.separateness is not None:
+            separateness = restored.memory.separateness.mean()
+        items = torch.arange(len(usage), device=usage.device)
+        usage += (restored.memory.nearest.flatten().unsqueeze(1) == items).sum(0)
+    losses = Losses(pixel + loss_weight * (compactness + separateness), pixel, compactness, separateness)
+    optimizer.zero_grad()
+    fabric.backward(losses.total)
+    optimizer.step()
+    return losses
+
+
+def _means(totals: Tensor, count: int) -> dict[str, float]:
+    total, pixel, compactness, separateness = (totals / count).tolist()
+    return {
+        "loss": total,
+        "pixel": pixel,
+        "compactness": compactness,
+        "separateness": separateness,
+        # Pixels lie in [-1, 1], so the error on the scale [0, 1] that PSNR is defined on is a quarter.
+        "psnr": -10 * math.log10(pixel / 4) if pixel > 0 else math.inf,
+    }
+
+
+def _logged(means: dict[str, float], rate: float, samples: float, in_use: int | None) -> dict[str, float]:
+    extra = {} if in_use is None else {"items_in_use": float(in_use)}
+    return means | {"learning_rate": rate, "samples_per_second": samples} | extra
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Any]:
+    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps."""
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
