@@ -1,5 +1,5 @@
 """MNAD, memory-guided video anomaly detection: data, models, training, scoring and the command ``mnad``."""
 
-from mnad_ext import __version__
+from importlib.metadata import version
 
-__all__ = ["__version__"]
+__version__ = version("mnad-ext")

@@ -17,5 +17,9 @@ class CheckpointError(MnadError):
     """A file that is not a checkpoint, or not of this model."""
 
 
+class Interrupted(Exception):  # noqa: N818 (not an error)
+    """Ctrl-C or SIGTERM came, and what was done so far is kept."""
+
+
 class OutputError(MnadError):
     """A result cannot be written."""

@@ -82,7 +82,7 @@ def load_measurements(path: Path) -> Measurements:
         with np.load(file, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
             arrays = {name: stored[name] for name in ARRAYS}
-            labels = stored["labels"] if "labels" in stored else None
+            labels = stored.get("labels")
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
         raise DataError(f"{file} does not hold measurements: {error}") from error
     if header.get("format") != FORMAT:

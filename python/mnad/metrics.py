@@ -54,9 +54,13 @@ def evaluate(measurements: Measurements, score_weight: float | None = None) -> E
     """
     labels = measurements.labels
     if labels is None:
-        raise DataError("the measurements carry no labels, so there is nothing to evaluate against; score with --labels")
+        raise DataError(
+            "the measurements carry no labels, so there is nothing to evaluate against; score with --labels"
+        )
     if labels.all() or not labels.any():
-        raise DataError(f"all {len(labels)} scored frames are {'abnormal' if labels.any() else 'normal'}: no AUC exists")
+        raise DataError(
+            f"all {len(labels)} scored frames are {'abnormal' if labels.any() else 'normal'}: no AUC exists"
+        )
     weight = _score_weight(measurements, score_weight)
     scores = abnormality(measurements, weight)
     by_video = {
@@ -65,7 +69,7 @@ def evaluate(measurements: Measurements, score_weight: float | None = None) -> E
     }
     defined = [value for value in by_video.values() if value is not None]
     return Evaluation(
-        auc=float(roc_auc_score(labels, scores)),
+        auc=pooled_auc(measurements, scores, np.ones_like(labels)),
         macro_auc=float(np.mean(defined)) if defined else None,
         auc_by_video=by_video,
         frames=len(scores),
@@ -126,6 +130,18 @@ def _score_weight(measurements: Measurements, given: float | None) -> float:
     if not measurements.protocol["memory"]:
         return 1.0
     return RECIPES[measurements.protocol["task"]].score_weight if given is None else given
+
+
+def pooled_auc(measurements: Measurements, scores: NDArray[np.float64], chosen: NDArray[np.bool_]) -> float:
+    """Gives the AUC of the chosen frames alone.
+
+    Raises:
+        DataError: If they are all normal or all abnormal, or there are no labels.
+    """
+    auc = None if measurements.labels is None else _auc_or_none(measurements.labels[chosen], scores[chosen])
+    if auc is None:
+        raise DataError("no AUC exists of frames that have no labels or only one kind of label")
+    return auc
 
 
 def _auc_or_none(labels: NDArray[np.bool_], scores: NDArray[np.float64]) -> float | None:

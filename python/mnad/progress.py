@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
+from typing import TypeVar
 
+import rich.progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 FIGURES_EVERY = 10
+T = TypeVar("T")
+
+
+def track(items: Iterable[T], description: str, total: int, *, enabled: bool = True) -> Iterator[T]:
+    """Shows a bar while items are worked on; nothing where the output is no terminal."""
+    console = Console()
+    yield from rich.progress.track(
+        items, description, total=total, transient=True, console=console, disable=not (enabled and console.is_terminal)
+    )
 
 
 class TrainingProgress:
@@ -65,6 +76,7 @@ class TrainingProgress:
             f"compactness {means['compactness']:.2e}  separateness {means['separateness']:.3f}{items}  "
             f"{samples:.1f} samples/s",
             highlight=False,
+            soft_wrap=True,
         )
         self.done = 0
         self.progress.update(self.task, completed=0, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}", figures="")

@@ -13,16 +13,16 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
 from torch import Tensor
 
+from mnad import __version__
 from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, Windows, load_clips, to_unit_range
 from mnad.errors import ConfigError
 from mnad.measurements import Measurements, save_measurements
 from mnad.models import Autoencoder
 from mnad.models.presets import RECIPES
-from mnad_ext import __version__
+from mnad.progress import track
 
 UpdateScope = Literal["carried-over", "per-video", "none"]
 # The error of a frame of which a single colour value of 256 x 256 x 3 is off by one step of 255.
@@ -79,9 +79,7 @@ def score(config: ScoreConfig) -> Path:
     out = config.out or folder / "measurements.npz"
     model = checkpoint.build_model().to(_device(config.accelerator))
     size = checkpoint.training["size"]
-    clips = load_clips(
-        config.data, "testing", size, channels=model.config.image_channels, labels=config.labels
-    )
+    clips = load_clips(config.data, "testing", size, channels=model.config.image_channels, labels=config.labels)
     threshold = RECIPES[model.config.task].update_threshold if config.threshold is None else config.threshold
     update = config.update if model.memory is not None else "none"
     measurements = measure(model, clips, update=update, threshold=threshold, batch_size=config.batch_size)
@@ -126,12 +124,12 @@ def measure(
     windows = Windows(clips, model.config.frames_in, model.config.target)
     owner = np.repeat(np.arange(len(clips.names)), np.diff(clips.starts))[windows.targets]
     rows: list[NDArray[np.float64]] = []
-    begin = model.memory.items.clone() if model.memory is not None else None
+    first_items = model.memory.items if model.memory is not None else None
     batches = _batches(owner, 1 if update != "none" else batch_size)
-    for indices in track(batches, "scoring frames", transient=True, disable=not progress):
-        if update == "per-video" and (indices[0] == 0 or owner[indices[0]] != owner[indices[0] - 1]):
-            assert model.memory is not None
-            model.memory.items = begin
+    for indices in track(batches, "scoring frames", len(batches), enabled=progress):
+        begins = indices[0] == 0 or owner[indices[0]] != owner[indices[0] - 1]
+        if update == "per-video" and begins and model.memory is not None and first_items is not None:
+            model.memory.items = first_items
         rows.append(_measure_batch(model, [windows[index] for index in indices], update, threshold))
     mse, distance, update_error, updated = np.concatenate(rows, axis=1)
     return Measurements(

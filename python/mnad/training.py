@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -15,13 +16,13 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from lightning.fabric import Fabric
-from lightning.fabric.loggers import CSVLogger
+from lightning.fabric.loggers.csv_logs import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from mnad.checkpoint import Checkpoint, save_checkpoint
-from mnad.data import Windows, load_clips, to_unit_range
-from mnad.errors import ConfigError, MnadError
+from mnad.data import Windows, load_clips, read_split, to_unit_range
+from mnad.errors import ConfigError, Interrupted, MnadError
 from mnad.files import writable_folder
 from mnad.models import PRESETS, Autoencoder, ModelConfig, PresetName, Recipe
 from mnad.progress import TrainingProgress
@@ -102,10 +103,6 @@ class Losses(NamedTuple):
     separateness: Tensor
 
 
-class Interrupted(Exception):
-    """Ctrl-C or SIGTERM came; the checkpoint of the last full step is written."""
-
-
 def train(config: TrainConfig) -> Path:
     """Trains a network and leaves ``checkpoint.safetensors`` and ``curves/metrics.csv`` in ``config.out``.
 
@@ -118,6 +115,7 @@ def train(config: TrainConfig) -> Path:
         OutputError: If the folder cannot be written.
         Interrupted: If the run was stopped; its checkpoint is usable.
     """
+    read_split(config.data, "training")  # a fault of the data shows before a folder is made
     writable_folder(config.out)
     fabric = Fabric(
         accelerator=config.accelerator,
@@ -145,8 +143,8 @@ def train(config: TrainConfig) -> Path:
     path = config.out / "checkpoint.safetensors"
 
     def save(epoch: int) -> None:
-        training = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(config).items()}
-        state = Checkpoint(model_config, model.state_dict(), training, epoch, step, optimizer.state_dict())
+        options = training_options(config)
+        state = Checkpoint(model_config, model.state_dict(), options, epoch, step, optimizer.state_dict())
         save_checkpoint(path, state)
 
     with TrainingProgress(config.epochs, len(loader)) as progress, _stop_signals() as stopped:
@@ -158,7 +156,7 @@ def train(config: TrainConfig) -> Path:
                 losses = _step(fabric, wrapped, optimizer, batch, recipe.loss_weight, usage)
                 totals += torch.stack([part.detach() for part in losses])
                 step += 1
-                progress.advance(lambda count=index + 1: _means(totals, count))
+                progress.advance(partial(_means, totals, index + 1))
                 if stopped():
                     save(epoch)
                     raise Interrupted(f"stopped after step {step}, in epoch {epoch + 1}; {path} is usable")
@@ -171,15 +169,18 @@ def train(config: TrainConfig) -> Path:
             schedule.step()
             samples = len(loader) * config.batch_size / (time.perf_counter() - began)
             in_use = int((usage > 0).sum()) if model_config.memory else None
-            fabric.log_dict(_logged(means, schedule.get_last_lr()[0], samples, in_use), step=epoch + 1)
+            fabric.log_dict(_logged(means, float(schedule.get_last_lr()[0]), samples, in_use), step=epoch + 1)
             progress.finish_epoch(epoch + 1, means, samples, in_use)
             save(epoch + 1)
     return path
 
 
-def _step(
-    fabric: Fabric, model: Any, optimizer: Any, batch: Tensor, loss_weight: float, usage: Tensor
-) -> Losses:
+def training_options(config: TrainConfig) -> dict[str, Any]:
+    """Gives the options as they stand in the checkpoint."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
+
+
+def _step(fabric: Fabric, model: Any, optimizer: Any, batch: Tensor, loss_weight: float, usage: Tensor) -> Losses:
     frames = to_unit_range(batch)
     restored = model(frames[:, : model.config.frames_in].flatten(1, 2))
     pixel = F.mse_loss(restored.frames.float(), frames[:, -1])

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from rich.progress import track
 
 from mnad.data.frames_layout import Split, SplitName, read_split
 from mnad.data.images import read_image
 from mnad.errors import ConfigError
+from mnad.progress import track
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def _in_threads(work: Callable[[int], None], count: int, description: str, *, pr
     with ThreadPoolExecutor() as pool:
         try:
             results = pool.map(work, range(count))
-            for _ in track(results, description, total=count, transient=True, disable=not progress):
+            for _ in track(results, description, count, enabled=progress):
                 pass
         except BaseException:
             pool.shutdown(cancel_futures=True)

@@ -133,7 +133,7 @@ def _find_labels(root: Path) -> Path | None:
 
 def _read_labels(path: Path, videos: tuple[Video, ...]) -> NDArray[np.bool_]:
     try:
-        labels = np.load(path, allow_pickle=False)
+        labels: NDArray[np.generic] = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         raise DataError(f"the label file {path} does not exist") from None
     except (ValueError, EOFError, OSError) as error:

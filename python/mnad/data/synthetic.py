@@ -174,9 +174,7 @@ def _fly(spec: SyntheticSpec, random: np.random.Generator, start: float, kind: K
     return Flight(start, start + travel + pause, entry, velocity, square, kind is not None, stops_at)
 
 
-def _distance_to_border(
-    entry: NDArray[np.float64], direction: NDArray[np.float64], size: int, reach: float
-) -> float:
+def _distance_to_border(entry: NDArray[np.float64], direction: NDArray[np.float64], size: int, reach: float) -> float:
     """How far an object that enters at ``entry`` travels until it has left the frame."""
     with np.errstate(divide="ignore"):
         exits = np.where(direction > 0, (size + reach - entry) / direction, (-reach - entry) / direction)
