@@ -1,0 +1,48 @@
+# make demo    build, train and find anomalies, small          make lint    everything that reads and doesn't run
+# make test    build and run the tests                         make cuda    compile every CUDA file, no GPU needed
+#
+# Each does its own set-up in .venv. PYTHON=python3.12 names another interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+SOURCES := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/*/*.cuh)
+NVCC ?= nvcc
+NVCC_FLAGS := -std=c++17 -O3 -Icsrc -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror -Xptxas=-v \
+	-gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
+
+.PHONY: demo test lint cuda clean
+
+demo: .venv/installed
+	$(BIN)/mnad demo --out demo
+
+test: .venv/installed
+	$(BIN)/python -m pytest
+
+lint: .venv/installed .venv/lint-tools
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(SOURCES)
+
+cuda: $(patsubst csrc/cuda/%.cu,build/cuda-check/%.o,$(wildcard csrc/cuda/*.cu))
+
+build/cuda-check/%.o: csrc/cuda/%.cu $(SOURCES)
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -c $< -o $@
+
+clean:
+	rm -rf build dist .venv *.egg-info mnad_ext/_C.*.so
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv || { echo "python3-venv is missing; Debian, Ubuntu: apt-get install python3-venv"; exit 1; }
+
+# torch first, so that the extension is built against it and no other one is downloaded.
+.venv/installed: .venv/bin/python constraints.txt pyproject.toml setup.py $(wildcard build_tools/*.py) $(SOURCES)
+	$(PIP) torch setuptools wheel pybind11 ninja
+	$(PIP) --no-build-isolation -e ".[test]"
+	@touch $@
+
+.venv/lint-tools: .venv/bin/python constraints.txt
+	$(PIP) ruff mypy clang-format
+	@touch $@
