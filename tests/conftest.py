@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
+
+from mnad.data import SyntheticSpec, write_synthetic
+from mnad.scoring import ScoreConfig, score
+from mnad.training import TrainConfig, train
 
 CUDA_REQUIRED = os.environ.get("MNAD_REQUIRE_CUDA") == "1"
 
@@ -23,3 +28,29 @@ def _reproducible() -> None:
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+@pytest.fixture(scope="session")
+def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small synthetic data set: 2 training videos, one test video of each kind, 32 x 32."""
+    root = tmp_path_factory.mktemp("synthetic") / "circles"
+    spec = SyntheticSpec(size=32, radius=30, speed=16, fast=32, train_videos=2, test_videos=1, frames=40, objects=1)
+    write_synthetic(root, spec)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run trained on it: prediction with memory, scored. Tests that change it copy it."""
+    run = tmp_path_factory.mktemp("runs") / "prediction"
+    train(TrainConfig(synthetic, run, size=32, width=4, epochs=2, learning_rate=2e-3, accelerator="cpu"))
+    score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    return run
+
+
+@pytest.fixture(scope="session")
+def ped2() -> Path:
+    """Real UCSD Ped2 in the frames layout, where MNAD_PED2 names its folder."""
+    if "MNAD_PED2" not in os.environ:
+        pytest.skip("MNAD_PED2 does not name a folder with UCSD Ped2")
+    return Path(os.environ["MNAD_PED2"])

@@ -164,7 +164,7 @@ def psnr(mse: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> psnr(np.array([1.0, 0.01, 0.0])).round(2).tolist()
         [0.0, 20.0, 101.07]
     """
-    return -10 * np.log10(np.maximum(mse, SMALLEST_MSE))
+    return 10 * np.log10(1 / np.maximum(mse, SMALLEST_MSE))
 
 
 def update_errors(squared_errors: Tensor) -> Tensor:

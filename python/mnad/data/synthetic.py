@@ -8,7 +8,7 @@ in UCSD Ped2.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -65,19 +65,27 @@ class SyntheticSpec:
 
 @dataclass(frozen=True)
 class Flight:
-    """One object's way across the frame: visible from frame ``start`` up to frame ``end``."""
+    """One object's way across the frame, visible from frame ``start`` for ``duration`` frames.
+
+    ``entry`` is its centre (x, y) at the start, ``velocity`` in pixels a frame until it stops ``moving`` frames later.
+    """
 
     start: float
-    end: float
+    duration: float
+    moving: float
     entry: NDArray[np.float64]
     velocity: NDArray[np.float64]
     square: bool
     abnormal: bool
-    stops_at: float
+
+    @property
+    def end(self) -> float:
+        """The frame from which it is gone."""
+        return self.start + self.duration
 
     def position(self, frame: int) -> NDArray[np.float64]:
         """Its centre (x, y) in pixels."""
-        return self.entry + self.velocity * (min(frame, self.stops_at) - self.start)
+        return self.entry + self.velocity * min(frame - self.start, self.moving)
 
 
 def write_synthetic(root: Path, spec: SyntheticSpec) -> None:
@@ -140,22 +148,24 @@ def _write_video(
 
 
 def _plan(spec: SyntheticSpec, random: np.random.Generator, kind: Kind | None) -> list[Flight]:
-    """Plans one flight after the other for each object; the first to begin in the middle of object 0 is abnormal."""
+    """Plans one flight after the other for each object; one flight of object 0, begun early on, is abnormal."""
     flights = []
     for number in range(spec.objects):
-        # The first flight began before the video, so that the first frames are not empty.
-        start = -random.uniform(0, 0.6 * spec.size / (spec.speed * spec.size / 256))
-        planned = kind is None or number > 0
-        while start < spec.frames:
-            abnormal = not planned and start >= spec.frames / 4
-            planned = planned or abnormal
-            flight = _fly(spec, random, start, kind if abnormal else None)
-            flights.append(flight)
-            start = flight.end
+        anchor = random.uniform(spec.frames / 4, spec.frames / 3)
+        time = anchor
+        while time > 0:  # backwards, so that the first frames are not empty
+            flight = _fly(spec, random, None)
+            time -= flight.duration
+            flights.append(replace(flight, start=time))
+        time = anchor
+        abnormal = kind if number == 0 else None
+        while time < spec.frames:
+            flights.append(replace(_fly(spec, random, abnormal), start=time))
+            time, abnormal = flights[-1].end, None
     return flights
 
 
-def _fly(spec: SyntheticSpec, random: np.random.Generator, start: float, kind: Kind | None) -> Flight:
+def _fly(spec: SyntheticSpec, random: np.random.Generator, kind: Kind | None) -> Flight:
     scale = spec.size / 256
     fast = kind in ("temporal", "spatio-temporal")
     speed = (spec.fast if fast else spec.speed / 2 if kind == "slow" else spec.speed) * scale
@@ -167,11 +177,10 @@ def _fly(spec: SyntheticSpec, random: np.random.Generator, start: float, kind: K
     entry = np.array([outside, along] if side % 2 == 0 else [along, outside])
     aim = random.uniform(0.3, 0.7, size=2) * spec.size
     direction = (aim - entry) / np.linalg.norm(aim - entry)
-    velocity = direction * speed
     travel = _distance_to_border(entry, direction, spec.size, reach) / speed
-    stops_at = start + 0.4 * travel if kind == "still" else np.inf
-    pause = spec.frames / 4 if kind == "still" else 0.0
-    return Flight(start, start + travel + pause, entry, velocity, square, kind is not None, stops_at)
+    still = kind == "still"
+    moving, duration = (0.4 * travel, 0.4 * travel + spec.frames / 4) if still else (travel, travel)
+    return Flight(0, duration, moving, entry, direction * speed, square, kind is not None)
 
 
 def _distance_to_border(entry: NDArray[np.float64], direction: NDArray[np.float64], size: int, reach: float) -> float:

@@ -1,0 +1,140 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mnad.checkpoint import load_checkpoint
+from mnad.data import Clips, Windows, load_clips, to_unit_range
+from mnad.errors import CheckpointError, ConfigError, DataError
+from mnad.measurements import load_measurements, save_measurements
+from mnad.models import Autoencoder, ModelConfig
+from mnad.scoring import ScoreConfig, measure, score, update_errors
+from mnad_ext import reference
+
+
+@pytest.fixture(scope="module")
+def clips(synthetic: Path) -> Clips:
+    return load_clips(synthetic, "testing", 32, progress=False)
+
+
+@pytest.fixture
+def model(trained: Path) -> Autoencoder:
+    return load_checkpoint(trained).build_model()
+
+
+def test_scores_are_what_the_published_loop_gives(model: Autoencoder, clips: Clips) -> None:
+    """The loop of the released code, frame by frame, written out again from the method's description."""
+    threshold = float(np.median(measure(model, clips, update="none", progress=False).update_error))
+    measured = measure(copy.deepcopy(model), clips, threshold=threshold, progress=False)
+    assert 0 < measured.updated.sum() < len(measured)
+
+    model.eval()
+    assert model.memory is not None
+    items = model.memory.items.clone()
+    row = 0
+    for _, span in clips.videos():
+        for t in range(span.start + 4, span.stop):
+            frames = to_unit_range(torch.from_numpy(clips.frames[t - 4 : t + 1]).permute(0, 3, 1, 2))
+            model.memory.items = items
+            with torch.no_grad():
+                restored = model(frames[:4].reshape(1, 12, 32, 32))
+            e = ((restored.frames[0] + 1) / 2 - (frames[4] + 1) / 2) ** 2
+            n = 1 - torch.exp(-e)
+            update_error = ((n * e).sum() / n.sum()).item()
+            indices, _ = reference.assign_top2(restored.features, items)
+            distance = reference.compactness(restored.features, items, indices[:, 0]).item()
+            assert measured.mse[row] == pytest.approx(e.mean().item(), rel=1e-4)
+            assert measured.psnr[row] == pytest.approx(10 * np.log10(1 / e.mean().item()), rel=1e-4)
+            assert measured.distance[row] == pytest.approx(distance, rel=1e-3)
+            assert measured.update_error[row] == pytest.approx(update_error, rel=1e-3)
+            if measured.updated[row]:
+                items = reference.memory_update(restored.features, items)
+            row += 1
+    assert row == len(measured) == 3 * 36
+
+
+def test_the_batch_size_changes_no_score(model: Autoencoder, clips: Clips) -> None:
+    one, many = (measure(model, clips, update="none", batch_size=size, progress=False) for size in (1, 7))
+    for name in ("mse", "distance", "update_error"):
+        np.testing.assert_allclose(getattr(one, name), getattr(many, name), rtol=2e-5)
+
+
+def test_the_scope_of_the_update(model: Autoencoder, clips: Clips) -> None:
+    carried = measure(copy.deepcopy(model), clips, threshold=1.0, progress=False)
+    anew = measure(copy.deepcopy(model), clips, update="per-video", threshold=1.0, progress=False)
+    still = measure(copy.deepcopy(model), clips, update="none", progress=False)
+    first = carried.video == 0
+    np.testing.assert_array_equal(carried.distance[first], anew.distance[first])
+    assert not np.allclose(carried.distance[~first], anew.distance[~first], rtol=1e-5)
+    assert not np.allclose(still.distance[1:], carried.distance[1:], rtol=1e-5)
+    begins = anew.frame == 4
+    np.testing.assert_allclose(anew.distance[begins], still.distance[begins], rtol=1e-5)
+    assert not still.updated.any()
+
+
+def test_frames_and_labels_belong_together(model: Autoencoder, clips: Clips) -> None:
+    measured = measure(model, clips, update="none", progress=False)
+    assert clips.labels is not None
+    assert measured.labels is not None
+    for video, frame, label in zip(measured.video, measured.frame, measured.labels, strict=True):
+        assert label == clips.labels[clips.starts[video] + frame]
+    assert measured.frame.min() == 4
+
+
+def test_without_memory_there_is_no_distance(clips: Clips) -> None:
+    model = Autoencoder(ModelConfig(width=4, memory=None))
+    measured = measure(model, clips, update="none", progress=False)
+    assert np.isnan(measured.distance).all()
+    assert np.isfinite(measured.psnr).all()
+
+
+def test_reconstruction_loses_no_frame(clips: Clips) -> None:
+    model = Autoencoder(ModelConfig(frames_in=1, target="last", skips=False, width=4))
+    assert len(measure(model, clips, update="none", progress=False)) == len(clips)
+    assert len(Windows(clips, 1, "last")) == len(clips)
+
+
+def test_update_error() -> None:
+    errors = torch.tensor([0.0, 0.25, 1.0, 0.5]).reshape(1, 1, 2, 2)
+    n = 1 - torch.exp(-errors.flatten())
+    expected = (n * errors.flatten()).sum() / n.sum()
+    torch.testing.assert_close(update_errors(errors), expected.reshape(1))
+    assert update_errors(torch.zeros(2, 3, 4, 4)).tolist() == [0, 0]
+
+
+def test_measurements_round_trip(trained: Path, tmp_path: Path) -> None:
+    first = load_measurements(trained)
+    save_measurements(tmp_path / "m.npz", first)
+    second = load_measurements(tmp_path / "m.npz")
+    assert first.videos == second.videos
+    assert first.protocol == second.protocol
+    for name in ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "labels"):
+        np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+    assert {"preset", "data", "labels", "update", "threshold", "size", "version"} <= set(first.protocol)
+
+
+def test_files_that_are_no_measurements(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="there are no measurements at"):
+        load_measurements(tmp_path)
+    (tmp_path / "measurements.npz").write_bytes(b"nonsense")
+    with pytest.raises(DataError, match="does not hold measurements"):
+        load_measurements(tmp_path)
+    np.savez(tmp_path / "measurements.npz", x=np.zeros(3))
+    with pytest.raises(DataError, match="does not hold measurements"):
+        load_measurements(tmp_path)
+
+
+def test_bad_input_leaves_nothing(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        score(ScoreConfig(tmp_path, synthetic, out=tmp_path / "m.npz"))
+    with pytest.raises(DataError, match="does not exist"):
+        score(ScoreConfig(trained, tmp_path / "nowhere", out=tmp_path / "m.npz"))
+    with pytest.raises(ConfigError, match="threshold must not be negative"):
+        ScoreConfig(trained, synthetic, threshold=-1)
+    with pytest.raises(ConfigError, match="batch_size must be at least 1"):
+        ScoreConfig(trained, synthetic, batch_size=0)
+    assert list(tmp_path.iterdir()) == []

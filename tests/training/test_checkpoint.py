@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import resource
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from mnad.checkpoint import load_checkpoint, save_checkpoint
+from mnad.errors import CheckpointError, OutputError
+
+
+def test_round_trip(trained: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(trained)
+    save_checkpoint(tmp_path / "again.safetensors", first)
+    second = load_checkpoint(tmp_path / "again.safetensors")
+    assert replace(first, weights={}, optimizer=None) == replace(second, weights={}, optimizer=None)
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+    assert "memory.items" in first.weights
+    assert (first.epoch, first.step) == (2, 36)
+
+
+def test_the_optimizer_goes_on_where_it_was(trained: Path) -> None:
+    checkpoint = load_checkpoint(trained)
+    assert checkpoint.optimizer is not None
+    model = checkpoint.build_model()
+    optimizer = torch.optim.Adam(model.parameters())
+    optimizer.load_state_dict(checkpoint.optimizer)
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-12)  # the cosine has ended
+    state = optimizer.state[next(model.parameters())]
+    assert state["step"] == 36
+    assert state["exp_avg_sq"].abs().sum() > 0
+
+
+def test_nothing_is_unpickled(trained: Path) -> None:
+    data = (trained / "checkpoint.safetensors").read_bytes()
+    assert data[8:9] == b"{"  # a JSON header follows the length; no pickle, no zip
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "not whole"), (b"\x00" * 100, "not whole"), (b"PK\x03\x04 a zip of pickles", "is not a checkpoint")],
+)
+def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(path)
+
+
+def test_a_truncated_checkpoint(trained: Path, tmp_path: Path) -> None:
+    whole = (trained / "checkpoint.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="not whole"):
+        load_checkpoint(tmp_path / "cut.safetensors")
+
+
+def test_other_safetensors_files(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(2)}, tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="not an mnad-checkpoint/1 checkpoint"):
+        load_checkpoint(tmp_path / "other.safetensors")
+    with pytest.raises(CheckpointError, match="there is no checkpoint at"):
+        load_checkpoint(tmp_path)
+
+
+def test_weights_of_another_network(trained: Path) -> None:
+    checkpoint = load_checkpoint(trained)
+    other = replace(checkpoint, config=replace(checkpoint.config, width=8))
+    with pytest.raises(CheckpointError, match=r"decoder.entry.0.bias should be \(64,\) and is \(32,\)"):
+        other.build_model()
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    shutil.copy(trained / "checkpoint.safetensors", path)
+    before = path.read_bytes()
+    checkpoint = load_checkpoint(path)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) // 2, limits[1]))
+        with pytest.raises(OutputError, match="cannot write .*checkpoint.safetensors"):
+            save_checkpoint(path, checkpoint)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["checkpoint.safetensors"]

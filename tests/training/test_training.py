@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from mnad.checkpoint import load_checkpoint
+from mnad.errors import ConfigError, DataError, MnadError
+from mnad.models import PRESETS
+from mnad.training import TrainConfig, train
+
+TINY = {"size": 32, "width": 4, "learning_rate": 2e-3, "accelerator": "cpu"}
+
+
+def curves(run: Path) -> list[dict[str, float]]:
+    with (run / "curves" / "metrics.csv").open() as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_the_loss_falls(preset: str, synthetic: Path, tmp_path: Path) -> None:
+    train(TrainConfig(synthetic, tmp_path, preset, epochs=3, **TINY))  # type: ignore[arg-type]
+    rows = curves(tmp_path)
+    assert len(rows) == 3
+    assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
+    assert rows[-1]["psnr"] > rows[0]["psnr"]
+    assert rows[-1]["learning_rate"] == pytest.approx(0, abs=1e-9)
+    assert ("items_in_use" in rows[0]) == ("no-memory" not in preset)
+
+
+def test_a_seed_repeats_the_weights(synthetic: Path, tmp_path: Path) -> None:
+    runs = []
+    for name, seed in {"one": 5, "same": 5, "other": 6}.items():
+        runs.append(
+            load_checkpoint(train(TrainConfig(synthetic, tmp_path / name, epochs=1, seed=seed, **TINY))).weights
+        )  # type: ignore[arg-type]
+    assert all(torch.equal(runs[0][name], runs[1][name]) for name in runs[0])
+    assert not torch.equal(runs[0]["memory.items"], runs[2]["memory.items"])
+
+
+def test_the_preset_decides_what_is_left_out(tmp_path: Path) -> None:
+    config = TrainConfig(tmp_path, tmp_path, "reconstruction", learning_rate=1e-4)
+    assert (config.recipe().learning_rate, config.recipe().loss_weight) == (1e-4, 0.01)
+    assert TrainConfig(tmp_path, tmp_path).recipe().learning_rate == 2e-4
+
+
+def test_one_item_without_separateness(synthetic: Path, tmp_path: Path) -> None:
+    train(TrainConfig(synthetic, tmp_path, num_items=1, loss_weight=0, epochs=1, **TINY))  # type: ignore[arg-type]
+    assert load_checkpoint(tmp_path).weights["memory.items"].shape == (1, 32)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_a_usable_checkpoint(synthetic: Path, tmp_path: Path, number: int) -> None:
+    command = [sys.executable, "-m", "mnad.cli", "train", "--data", str(synthetic), "--out", str(tmp_path / "run")]
+    options = ["--size", "32", "--width", "4", "--epochs", "500", "--accelerator", "cpu"]
+    with subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True) as process:
+        log = tmp_path / "run" / "curves" / "metrics.csv"
+        deadline = time.monotonic() + 120
+        while not log.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped after step" in errors
+    assert "Traceback" not in errors
+    checkpoint = load_checkpoint(tmp_path / "run")
+    assert checkpoint.step > 0
+    checkpoint.build_model()
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(synthetic: Path, tmp_path: Path) -> None:
+    with pytest.raises(MnadError, match="the loss became nan in epoch"):
+        train(TrainConfig(synthetic, tmp_path, epochs=30, **{**TINY, "learning_rate": 1e30}))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": 500}, "batch_size 500 is larger than the 72 training windows"),
+        ({"size": 36}, "size must be a multiple of 8"),
+        ({"epochs": 0}, "epochs must be positive, got 0"),
+        ({"num_items": 1}, "separateness needs at least 2 items"),
+        ({"loss_weight": -1.0}, "loss_weight must not be negative"),
+    ],
+)
+def test_options_that_do_not_fit(synthetic: Path, tmp_path: Path, options: dict[str, int], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        train(TrainConfig(synthetic, tmp_path / "run", **{**TINY, **options}))  # type: ignore[arg-type]
+    assert not (tmp_path / "run" / "checkpoint.safetensors").exists()
+
+
+def test_faulty_data_leave_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        train(TrainConfig(tmp_path / "nowhere", tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written(synthetic: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(MnadError, match="cannot write .*file/run"):
+        train(TrainConfig(synthetic, tmp_path / "file" / "run", **TINY))  # type: ignore[arg-type]
+    if os.geteuid() != 0:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(MnadError, match="Permission denied"):
+            train(TrainConfig(synthetic, tmp_path / "locked" / "run", **TINY))  # type: ignore[arg-type]
