@@ -74,7 +74,7 @@ def _write(writer: Writer, configuration: Configuration, build_folder: Path, out
 
 def _write_cuda(writer: Writer, configuration: Configuration, build_folder: Path) -> list[str]:
     optimisation = ["-G", "-g"] if configuration.debug else ["-O3", "-lineinfo", "-Xptxas=-v"]
-    flags = ["-std=c++17", "-Icsrc", "-Xcompiler=-fPIC,-fvisibility=hidden", *optimisation]
+    flags = ["-std=c++17", "--expt-relaxed-constexpr", f"-I{SOURCES}", "-Xcompiler=-fPIC,-fvisibility=hidden", *optimisation]
     writer.variable("nvcc", configuration.nvcc)
     writer.variable("nvcc_flags", " ".join([*flags, *gencode(configuration.architectures)]))
     writer.rule(

@@ -25,7 +25,7 @@ struct Shape {
   int64_t B, C, P, M;
   bool items_per_sample;  // items are (B, M, C) rather than (M, C)
 
-  int64_t memories() const { return items_per_sample ? B : 1; }
+  constexpr int64_t memories() const { return items_per_sample ? B : 1; }
 };
 
 // Per-item statistics of the queries: ([B,] M, C) and ([B,] M), see mnad_ext/statistics.py.
@@ -58,8 +58,8 @@ struct Forward {
   void* separateness;  // A (B), mean over P of max(0, d(q, p_first) - d(q, p_second) + 1)
   Statistics statistics;
 
-  bool wants_losses() const { return compactness != nullptr; }
-  bool wants_statistics() const { return statistics.weighted_sum != nullptr; }
+  constexpr bool wants_losses() const { return compactness != nullptr; }
+  constexpr bool wants_statistics() const { return statistics.weighted_sum != nullptr; }
 };
 
 // A gradient that does not come is null, and so is one that is not asked for.
@@ -84,7 +84,7 @@ struct Backward {
   void* grad_items;  // A ([B,] M, C); the losses give the items no gradient
 
   // The gradient of the readout reaches the scores, or the weights have a gradient of their own.
-  bool wants_score_gradient() const {
+  constexpr bool wants_score_gradient() const {
     return grad_weights != nullptr || (grad_through_weights && grad_output != nullptr);
   }
 };

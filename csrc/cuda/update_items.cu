@@ -1,0 +1,57 @@
+// The closing step of an update: M x C numbers in and out, one block for each item.
+#include "cuda/finish.cuh"
+#include "cuda/launchers.h"
+
+namespace mnad::cuda {
+namespace {
+
+template <class A>
+__device__ A update_scale(const Statistics& statistics, UpdateRule rule, int64_t row) {
+  switch (rule) {
+    case UpdateRule::max_all:
+      return exp(-static_cast<const A*>(statistics.peak_all)[row]);
+    case UpdateRule::max_assigned:
+      return exp(-static_cast<const A*>(statistics.peak_assigned)[row]);
+    case UpdateRule::plain:
+      return 1 / static_cast<const A*>(statistics.total)[row];
+  }
+  return 0;
+}
+
+template <class A>
+__global__ void __launch_bounds__(kThreads, 2) update_items_kernel(ItemsUpdate update) {
+  DYN_SHARED(buffer);
+  const int64_t row = blockIdx.x, C = update.C;
+  const A* item = static_cast<const A*>(update.items) + row * C;
+  const A* sum = static_cast<const A*>(update.statistics.weighted_sum) + row * C;
+  A* to = static_cast<A*>(update.new_items) + row * C;
+  if (update.statistics.counts[row] == 0) {
+    for (int64_t c = threadIdx.x; c < C; c += kThreads) to[c] = item[c];
+    return;
+  }
+  const A scale = update_scale<A>(update.statistics, update.rule, row);
+  double square = 0;
+  for (int64_t c = threadIdx.x; c < C; c += kThreads) {
+    const A moved = item[c] + scale * sum[c];
+    square += double(moved) * double(moved);
+  }
+  square = combine(square, reinterpret_cast<double*>(buffer), [](double a, double b) { return a + b; });
+  const double norm = sqrt(square);
+  const A inverse = A(1 / (norm > kNormEps ? norm : kNormEps));
+  for (int64_t c = threadIdx.x; c < C; c += kThreads) to[c] = (item[c] + scale * sum[c]) * inverse;
+}
+
+template <class A>
+cudaError_t run(const ItemsUpdate& update, cudaStream_t stream) {
+  return launch(update_items_kernel<A>, dim3(unsigned(update.rows)), dim3(kThreads), kThreads * sizeof(double), stream,
+                update);
+}
+
+}  // namespace
+
+cudaError_t update_items(const ItemsUpdate& update, cudaStream_t stream) {
+  if (update.rows == 0) return cudaSuccess;
+  return update.is_double ? run<double>(update, stream) : run<float>(update, stream);
+}
+
+}  // namespace mnad::cuda
