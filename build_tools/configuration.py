@@ -70,7 +70,7 @@ def configure(version: str) -> Configuration:
         raise BuildError(
             f"torch cannot be imported ({error}). Install it first: pip install 'torch>={TORCH_FLOOR}'"
         ) from error
-    nvcc = _find_nvcc(torch_has_cuda=torch.version.cuda is not None)
+    nvcc = find_nvcc(torch_has_cuda=torch.version.cuda is not None)
     return Configuration(
         version=version,
         torch_version=torch.__version__,
@@ -106,7 +106,8 @@ def _find_compiler() -> str:
     return compiler
 
 
-def _find_nvcc(*, torch_has_cuda: bool) -> str | None:
+def find_nvcc(*, torch_has_cuda: bool) -> str | None:
+    """Finds nvcc where CUDA kernels are to be built."""
     wanted = os.environ.get("MNAD_CUDA", "auto")
     if wanted not in {"auto", "0", "1"}:
         raise BuildError(f"MNAD_CUDA must be auto, 0 or 1, got {wanted!r}")

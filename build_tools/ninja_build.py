@@ -63,10 +63,10 @@ def _write(writer: Writer, configuration: Configuration, build_folder: Path, out
             target = build_folder / "cpu" / f"{Path(name).stem}.{instruction_set}.o"
             variables = {"extra": extra, "isa": instruction_set}
             objects += writer.build(str(target), "compile", str(SOURCES / "cpu" / name), variables=variables)
-    torch_flags = " ".join(_torch_flags(configuration))
+    extra = " ".join(torch_flags(configuration))
     for source in sorted([SOURCES / "module.cpp", SOURCES / "cpu" / "launchers.cpp", *(SOURCES / "ops").glob("*.cpp")]):
         target = build_folder / source.relative_to(SOURCES).with_suffix(".o")
-        objects += writer.build(str(target), "compile", str(source), variables={"extra": torch_flags})
+        objects += writer.build(str(target), "compile", str(source), variables={"extra": extra})
     if configuration.nvcc:
         objects += _write_cuda(writer, configuration, build_folder)
     writer.build(str(output), "link", objects, variables={"libraries": " ".join(_libraries(configuration))})
@@ -74,7 +74,13 @@ def _write(writer: Writer, configuration: Configuration, build_folder: Path, out
 
 def _write_cuda(writer: Writer, configuration: Configuration, build_folder: Path) -> list[str]:
     optimisation = ["-G", "-g"] if configuration.debug else ["-O3", "-lineinfo", "-Xptxas=-v"]
-    flags = ["-std=c++17", "--expt-relaxed-constexpr", f"-I{SOURCES}", "-Xcompiler=-fPIC,-fvisibility=hidden", *optimisation]
+    flags = [
+        "-std=c++17",
+        "--expt-relaxed-constexpr",
+        f"-I{SOURCES}",
+        "-Xcompiler=-fPIC,-fvisibility=hidden",
+        *optimisation,
+    ]
     writer.variable("nvcc", configuration.nvcc)
     writer.variable("nvcc_flags", " ".join([*flags, *gencode(configuration.architectures)]))
     writer.rule(
@@ -101,7 +107,8 @@ def _common_flags(configuration: Configuration) -> list[str]:
     return ["-std=c++20", "-fPIC", "-fvisibility=hidden", *warnings, f"-I{SOURCES}", *optimisation]
 
 
-def _torch_flags(configuration: Configuration) -> list[str]:
+def torch_flags(configuration: Configuration) -> list[str]:
+    """Gives the definitions and include folders of the sources that speak to torch."""
     definitions = {
         "TORCH_TARGET_VERSION": TORCH_TARGET_VERSION,
         "MNAD_TORCH_FLOOR": _quoted(TORCH_FLOOR),
@@ -121,7 +128,7 @@ def _torch_flags(configuration: Configuration) -> list[str]:
             "MNAD_CUDA_VERSION": _quoted(configuration.cuda_version or ""),
             "MNAD_CUDA_ARCHITECTURES": _quoted(" ".join(configuration.architectures)),
         }
-        folders += _cuda_folders(configuration.nvcc, "include")
+        folders += cuda_folders(configuration.nvcc, "include")
     return [f"-D{name}={value}" for name, value in definitions.items()] + [f"-isystem{folder}" for folder in folders]
 
 
@@ -129,12 +136,12 @@ def _libraries(configuration: Configuration) -> list[str]:
     # torch is imported before the extension and has its libraries loaded, so no path to them is written down.
     libraries = [f"-L{configuration.torch_root / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu"]
     if configuration.nvcc:
-        folders = _cuda_folders(configuration.nvcc, "lib64") + _cuda_folders(configuration.nvcc, "lib")
+        folders = cuda_folders(configuration.nvcc, "lib64") + cuda_folders(configuration.nvcc, "lib")
         libraries += [*(f"-L{folder}" for folder in folders), "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
     return [*libraries, *([] if configuration.debug else ["-s"])]
 
 
-def _cuda_folders(nvcc: str, name: str) -> list[Path]:
+def cuda_folders(nvcc: str, name: str) -> list[Path]:
     """Finds a folder of the toolkit beside the nvcc that really runs, which may stand behind a wrapper on PATH."""
     text = subprocess.run(
         [nvcc, "--dryrun", "-c", "-x", "cu", "/dev/null"], capture_output=True, text=True, check=False

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+
+if "MNAD_EMULATED_EXTENSION" in os.environ:
+    # The operators by emulated CUDA kernels, see tests/cuda_emulator, in place of those that are installed.
+    spec = importlib.util.spec_from_file_location("mnad_ext._C", os.environ["MNAD_EMULATED_EXTENSION"])
+    assert spec is not None and spec.loader is not None
+    sys.modules["mnad_ext._C"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["mnad_ext._C"])
 
 from mnad.data import SyntheticSpec, write_synthetic
 from mnad.scoring import ScoreConfig, score

@@ -110,8 +110,8 @@ class BackwardTile {
     A mean[1] = {};
     for (int64_t m = seat.group; m < M_; m += seat.groups) {
       const int64_t i = m * shape_.positions + t;
-      grad_scores_[i] = (through ? grad_scores_[i] : A(0)) +
-                        (grad && t < n_ ? grad[(b_ * M_ + m) * P_ + position_ + t] : A(0));
+      grad_scores_[i] =
+          (through ? grad_scores_[i] : A(0)) + (grad && t < n_ ? grad[(b_ * M_ + m) * P_ + position_ + t] : A(0));
       mean[0] += weights_[i] * grad_scores_[i];
     }
     reduce_groups(mean, shape_, buffer_, [&](int, int position, A total) { at_->total[position] = total; });

@@ -6,11 +6,12 @@
 
 namespace mnad::cuda {
 
-constexpr int kColumns = 32;                      // channels of a block that adds up
-constexpr int kStrands = kThreads / kColumns;     // chunks that it reads at once
+constexpr int kColumns = 32;                   // channels of a block that adds up
+constexpr int kStrands = kThreads / kColumns;  // chunks that it reads at once
 
 template <class A>
-__global__ void __launch_bounds__(kThreads, 2) pad_items_kernel(const A* items, int64_t rows, int64_t C, int pitch, A* to) {
+__global__ void __launch_bounds__(kThreads, 2)
+    pad_items_kernel(const A* items, int64_t rows, int64_t C, int pitch, A* to) {
   const int64_t row = blockIdx.x;
   for (int c = threadIdx.x; c < pitch; c += kThreads) to[row * pitch + c] = c < C ? items[row * C + c] : A(0);
 }
@@ -35,9 +36,7 @@ struct Sums {
   void* separateness;
 
   constexpr int64_t column_blocks() const { return (shape.C + kColumns - 1) / kColumns; }
-  constexpr int64_t row_blocks() const {
-    return to.weighted_sum ? shape.memories() * shape.M * column_blocks() : 0;
-  }
+  constexpr int64_t row_blocks() const { return to.weighted_sum ? shape.memories() * shape.M * column_blocks() : 0; }
   __device__ Partial<A> partial(int64_t chunk) const {
     return Partial<A>(partials, chunk, to.weighted_sum ? shape.M : 0, plan.channels);
   }

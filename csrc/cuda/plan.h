@@ -17,9 +17,9 @@
 namespace mnad::cuda {
 
 constexpr int kThreads = 256;
-constexpr int kItemBlock = 10;     // items that a thread keeps sums of in registers at once
-constexpr int kLargestTile = 32;   // positions
-constexpr int kSmallestTile = 8;   // positions: 32 bytes of float32, the smallest piece that memory moves
+constexpr int kItemBlock = 10;        // items that a thread keeps sums of in registers at once
+constexpr int kLargestTile = 32;      // positions
+constexpr int kSmallestTile = 8;      // positions: 32 bytes of float32, the smallest piece that memory moves
 constexpr size_t kWanted = 72 << 10;  // shared memory of a block that leaves room for two more beside it
 
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
@@ -37,8 +37,7 @@ struct Device {
     int device = 0, shared = 0;
     cudaError_t error = cudaGetDevice(&device);
     if (error == cudaSuccess) error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-    if (error == cudaSuccess)
-      error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
     shared_per_block = size_t(shared);
     return error;
   }
@@ -80,7 +79,9 @@ class Planner {
   Planner(const Shape& shape, DType dtype, Strides features, Needs needs)
       : shape_(shape),
         needs_(needs),
-        storage_(dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2),
+        storage_(dtype == DType::f64   ? 8
+                 : dtype == DType::f32 ? 4
+                                       : 2),
         computing_(dtype == DType::f64 ? 8 : 4),
         channels_last_(features.c == 1 && features.p != 1) {}
 

@@ -10,7 +10,7 @@
 #include <cuda_runtime.h>
 
 // The block's dynamic shared memory, aligned to 16 bytes.
-#define DYN_SHARED(name)                                     \
+#define DYN_SHARED(name)                                      \
   extern __shared__ __align__(16) unsigned char name##_raw[]; \
   char* const name = reinterpret_cast<char*>(name##_raw)
 
@@ -26,7 +26,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<grid, block, shared, stream>>>(Parameters(arguments)...);
+  kernel<<<grid, block, shared, stream> > >(Parameters(arguments)...);
   return cudaGetLastError();
 }
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-
 from mnad.data import load_clips, read_split
 from mnad.data.images import read_image
 from mnad.errors import ConfigError, DataError

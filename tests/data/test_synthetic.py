@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from mnad.data import SyntheticSpec, kinds_of, load_clips, write_synthetic
 from mnad.data.synthetic import KINDS
 from mnad.errors import ConfigError, DataError, OutputError

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from mnad.data import Windows, load_clips, to_unit_range
 from mnad.errors import DataError
 

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-
 from mnad.errors import ConfigError
 from mnad.models import PRESETS, Autoencoder, MemoryConfig, ModelConfig
 

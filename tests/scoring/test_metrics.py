@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
 from mnad.errors import ConfigError, DataError
 from mnad.measurements import Measurements
 from mnad.metrics import abnormality, evaluate

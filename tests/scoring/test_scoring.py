@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, Windows, load_clips, to_unit_range
 from mnad.errors import CheckpointError, ConfigError, DataError
 from mnad.measurements import load_measurements, save_measurements
 from mnad.models import Autoencoder, ModelConfig
 from mnad.scoring import ScoreConfig, measure, score, update_errors
+
 from mnad_ext import reference
 
 

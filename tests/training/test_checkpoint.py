@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
-
 from mnad.checkpoint import load_checkpoint, save_checkpoint
 from mnad.errors import CheckpointError, OutputError
+from safetensors.torch import save_file
 
 
 def test_round_trip(trained: Path, tmp_path: Path) -> None:

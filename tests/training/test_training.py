@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
 from mnad.checkpoint import load_checkpoint
 from mnad.errors import ConfigError, DataError, MnadError
 from mnad.models import PRESETS

@@ -1,0 +1,69 @@
+// Runs CUDA kernels on the CPU: what a kernel source includes in place of the CUDA runtime.
+//
+// Every thread of a block is a fiber with a stack of its own; one block runs at a time. A thread runs until it waits
+// at __syncthreads() or ends, then the scheduler picks the next one in the order that is set, so a missing barrier
+// shows in one order or another, and ThreadSanitizer sees it in all. Shared memory is allocated for every block in
+// its exact size and filled with 0xff (NaN), so that AddressSanitizer sees an overrun and the tests see an unset read.
+#pragma once
+
+#include <cuda_bf16.h>  // with a host compiler: the number formats alone
+#include <cuda_fp16.h>
+#include <cuda_runtime_api.h>
+#include <math.h>
+
+#include <climits>
+#include <cstdint>
+
+#undef __global__
+#undef __device__
+#undef __host__
+#undef __launch_bounds__
+#define __global__
+#define __device__
+#define __host__
+#define __launch_bounds__(...)
+#define threadIdx (cuda_emulator::current().thread)
+#define blockIdx (cuda_emulator::current().block)
+#define DYN_SHARED(name) char* const name = cuda_emulator::current().shared
+// The address of a static of the lambda's own tells barriers apart.
+#define __syncthreads()              \
+  cuda_emulator::wait_for_block([] { \
+    static char site;                \
+    return &site;                    \
+  }())
+
+namespace cuda_emulator {
+
+// The order in which the threads of a block run between two barriers.
+enum class Schedule { forward, reverse, by_lane, random };
+
+struct Options {
+  Schedule schedule = Schedule::forward;
+  unsigned seed = 0;
+  int processors = 4;  // what cudaDeviceGetAttribute tells of the device
+  int shared_per_block = 227 << 10;
+};
+
+struct ThreadState {
+  uint3 thread, block;
+  char* shared;
+};
+
+Options& options();
+const ThreadState& current();
+void wait_for_block(const void* barrier);
+void run(dim3 grid, dim3 block, size_t shared, void (*body)(void*), void* context);
+
+}  // namespace cuda_emulator
+
+namespace mnad::cuda {
+
+template <class... Parameters, class... Arguments>
+cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, cudaStream_t,
+                   Arguments... arguments) {
+  auto body = [&] { kernel(Parameters(arguments)...); };
+  cuda_emulator::run(grid, block, shared, [](void* context) { (*static_cast<decltype(body)*>(context))(); }, &body);
+  return cudaSuccess;
+}
+
+}  // namespace mnad::cuda
