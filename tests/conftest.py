@@ -13,7 +13,8 @@ import torch
 if "MNAD_EMULATED_EXTENSION" in os.environ:
     # The operators by emulated CUDA kernels, see tests/cuda_emulator, in place of those that are installed.
     spec = importlib.util.spec_from_file_location("mnad_ext._C", os.environ["MNAD_EMULATED_EXTENSION"])
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     sys.modules["mnad_ext._C"] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(sys.modules["mnad_ext._C"])
 

@@ -26,7 +26,7 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<grid, block, shared, stream> > >(Parameters(arguments)...);
+  kernel<<<grid, block, shared, stream>>>(Parameters(arguments)...);
   return cudaGetLastError();
 }
 
