@@ -302,10 +302,4 @@ __device__ inline void load_items(const A* from, int64_t M, int64_t C, int pitch
     for (int c = threadIdx.x; c < pitch; c += kThreads) items[m * pitch + c] = c < C ? from[m * C + c] : A(0);
 }
 
-// Finds a block's array; its chunk's part of the scratch memory begins at `chunk_scratch`.
-template <bool kAllShared, class A>
-__device__ inline A* array_at(const Place& place, char* shared, char* chunk_scratch) {
-  return reinterpret_cast<A*>((kAllShared || place.shared ? shared : chunk_scratch) + place.offset);
-}
-
 }  // namespace mnad::cuda

@@ -5,64 +5,35 @@
 //   B =  4:   25.3 MB,    84 MFLOP                                     8 MFLOP
 //   B = 64:  405.3 MB,  1342 MFLOP                                   134 MFLOP
 // 3.6 FLOP a byte: memory is the limit on every GPU, if the tile and the items stay in shared memory.
-#include "cuda/block.cuh"
-#include "cuda/finish.cuh"
+#include "cuda/chunk.cuh"
 #include "cuda/launchers.h"
 
 namespace mnad::cuda {
 namespace {
 
 template <class T, bool kAllShared>
-class ForwardTile {
-  using A = Computing<T>;
+class ForwardChunk : Chunk<T, kAllShared> {
+  using Base = Chunk<T, kAllShared>;
+  using A = typename Base::A;
+  using Base::at_, Base::b_, Base::buffer_, Base::C_, Base::items_, Base::items_pitch_, Base::M_, Base::n_, Base::P_;
+  using Base::partial_, Base::position_, Base::queries_, Base::scores_, Base::shape_, Base::sums_;
 
  public:
-  __device__ ForwardTile(const Forward& pass, const Plan& plan, char* scratch, char* shared)
-      : pass_(pass),
-        shape_(plan),
-        M_(pass.shape.M),
-        C_(pass.shape.C),
-        P_(pass.shape.P),
-        chunk_(blockIdx.x),
-        b_(chunk_ / plan.chunks_per_sample),
-        items_pitch_(plan.items_pitch),
-        partial_(scratch, chunk_, pass.wants_statistics() ? M_ : 0, plan.channels) {
-    char* own = scratch + plan.chunks_at + chunk_ * int64_t(plan.scratch_per_chunk);
-    at_ = array_at<true, Positions<A>>(plan.positions, shared, own);
-    buffer_ = array_at<true, A>(plan.reduction, shared, own);
-    scores_ = array_at<kAllShared, A>(plan.scores, shared, own);
-    queries_ = array_at<kAllShared, T>(plan.queries, shared, own);
-    const int64_t memory = pass.shape.items_per_sample ? b_ : 0;
-    if (kAllShared || plan.items.shared) {
-      A* items = array_at<true, A>(plan.items, shared, own);
-      load_items(static_cast<const A*>(pass.items) + memory * M_ * C_, M_, C_, items_pitch_, items);
-      items_ = items;
-    } else {
-      items_ = reinterpret_cast<const A*>(scratch + plan.items_at) + memory * M_ * items_pitch_;
-    }
-    if (pass.wants_statistics())
-      sums_ = kAllShared || plan.sums.shared ? array_at<true, A>(plan.sums, shared, own) : partial_.rows;
-  }
+  __device__ ForwardChunk(const Forward& pass, const Plan& plan, char* scratch, char* shared)
+      : Base(pass.shape, pass.items, pass.wants_statistics(), plan, scratch, shared), pass_(pass) {}
 
-  // All tiles of the block's chunk.
-  __device__ void run(const Plan& plan) {
+  __device__ void run() {
     if (pass_.wants_statistics()) clear();
-    const int64_t begin = chunk_ % plan.chunks_per_sample * plan.tiles_per_chunk * shape_.positions;
-    const int64_t length = plan.tiles_per_chunk * shape_.positions;
-    const int64_t end = begin + length < P_ ? begin + length : P_;
-    for (int64_t position = begin; position < end; position += shape_.positions)
-      run_tile(position, int(end - position < shape_.positions ? end - position : shape_.positions));
+    Base::for_each_tile([&] { run_tile(); });
+    Base::write_sums();
     if (pass_.wants_losses() && threadIdx.x == 0) {
       partial_.losses[0] = compactness_;
       partial_.losses[1] = separateness_;
     }
-    if (pass_.wants_statistics() && sums_ != partial_.rows)
-      for (int64_t i = threadIdx.x; i < M_ * shape_.channels; i += kThreads) partial_.rows[i] = sums_[i];
   }
 
  private:
   __device__ void clear() {
-    for (int64_t i = threadIdx.x; i < M_ * shape_.channels; i += kThreads) sums_[i] = 0;
     for (int64_t m = threadIdx.x; m < M_; m += kThreads) {
       partial_.counts[m] = 0;
       partial_.total[m] = 0;
@@ -70,13 +41,10 @@ class ForwardTile {
     }
   }
 
-  __device__ void run_tile(int64_t position, int n) {
-    position_ = position, n_ = n;
-    const Strides s = pass_.features_strides;
-    const T* features = static_cast<const T*>(pass_.features) + b_ * s.b + position * s.p;
-    load_tile(TileMap<const T>(features, s, shape_, C_, n), shape_, queries_);
+  __device__ void run_tile() {
+    load_tile(Base::tile_of(static_cast<const T*>(pass_.features), pass_.features_strides), shape_, queries_);
     __syncthreads();
-    measure(queries_, shape_, buffer_, *at_);
+    measure(queries_, shape_, buffer_, at_);
     dots(queries_, shape_, items_, items_pitch_, M_, buffer_, scores_);
     rank();
     if (pass_.indices) write_assignment();
@@ -85,7 +53,6 @@ class ForwardTile {
     if (pass_.output || pass_.weights || pass_.wants_statistics()) soften();
     if (pass_.output) write_output();
     if (pass_.wants_statistics()) add_statistics();
-    __syncthreads();
   }
 
   // The two best of some items; the lower item wins a tie.
@@ -107,9 +74,9 @@ class ForwardTile {
   __device__ void rank() {
     const Seat seat(shape_);
     const int t = seat.position;
-    const A inverse = at_->inverse[t];
+    const A inverse = at_.inverse[t];
     // The sum of squares of a finite query may overflow: its unit vector is 0 then, and so are its scores.
-    const bool finite = at_->finite[t], overflow = inverse == 0 && finite;
+    const bool finite = at_.finite[t], overflow = inverse == 0 && finite;
     Best best;
     for (int64_t m = seat.group; m < M_; m += seat.groups) {
       A& score = scores_[m * shape_.positions + t];
@@ -126,10 +93,10 @@ class ForwardTile {
         best.offer(buffer_[kThreads + i], items[kThreads + i]);
       }
       const bool ranked = best.first < M_;  // not so where scores are NaN
-      at_->first[t] = ranked ? best.first : 0;
-      at_->second[t] = ranked && best.second < M_ ? best.second : M_ > 1 ? 1 : 0;
-      at_->peak[t] = ranked ? best.first_score : A(NAN);
-      at_->exp_peak[t] = exp(at_->peak[t]);
+      at_.first[t] = ranked ? best.first : 0;
+      at_.second[t] = ranked && best.second < M_ ? best.second : M_ > 1 ? 1 : 0;
+      at_.peak[t] = ranked ? best.first_score : A(NAN);
+      at_.exp_peak[t] = exp(at_.peak[t]);
     }
     __syncthreads();
   }
@@ -138,19 +105,19 @@ class ForwardTile {
     const int t = threadIdx.x;
     if (t >= n_) return;
     const int64_t to = b_ * 2 * P_ + position_ + t;
-    pass_.indices[to] = at_->first[t], pass_.indices[to + P_] = at_->second[t];
+    pass_.indices[to] = at_.first[t], pass_.indices[to + P_] = at_.second[t];
     if (!pass_.scores) return;
     A* scores = static_cast<A*>(pass_.scores) + to;
-    scores[0] = scores_[int64_t{at_->first[t]} * shape_.positions + t];
-    scores[P_] = scores_[int64_t{at_->second[t]} * shape_.positions + t];
+    scores[0] = scores_[int64_t{at_.first[t]} * shape_.positions + t];
+    scores[P_] = scores_[int64_t{at_.second[t]} * shape_.positions + t];
   }
 
   __device__ void add_losses() {
-    measure_differences(queries_, shape_, items_, items_pitch_, buffer_, *at_);
+    measure_differences(queries_, shape_, items_, items_pitch_, buffer_, at_);
     if (threadIdx.x != 0) return;
     for (int t = 0; t < n_; ++t) {
-      const A margin = distance(*at_, 0, t, C_) - distance(*at_, 1, t, C_) + A(kMargin);
-      compactness_ += at_->sums[0][t];
+      const A margin = distance(at_, 0, t, C_) - distance(at_, 1, t, C_) + A(kMargin);
+      compactness_ += at_.sums[0][t];
       separateness_ += margin < 0 ? A(0) : margin;
     }
   }
@@ -161,10 +128,10 @@ class ForwardTile {
       A all = partial_.peak_all[m], assigned = partial_.peak_assigned[m];
       int64_t count = partial_.counts[m];
       for (int t = 0; t < n_; ++t) {
-        if (!at_->finite[t]) continue;
+        if (!at_.finite[t]) continue;
         const A score = scores_[m * shape_.positions + t];
         all = score > all ? score : all;
-        if (at_->first[t] != m) continue;
+        if (at_.first[t] != m) continue;
         assigned = score > assigned ? score : assigned;
         ++count;
       }
@@ -180,30 +147,29 @@ class ForwardTile {
     A sum[1] = {};
     for (int64_t m = seat.group; m < M_; m += seat.groups) {
       A& score = scores_[m * shape_.positions + t];
-      score = exp(score - at_->peak[t]);
+      score = exp(score - at_.peak[t]);
       sum[0] += score;
     }
-    reduce_groups(sum, shape_, buffer_, [&](int, int position, A total) { at_->total[position] = total; });
+    reduce_groups(sum, shape_, buffer_, [&](int, int position, A total) { at_.total[position] = total; });
     A* weights = static_cast<A*>(pass_.weights);
     for (int64_t m = seat.group; m < M_; m += seat.groups) {
       A& weight = scores_[m * shape_.positions + t];
-      weight /= at_->total[t];
+      weight /= at_.total[t];
       if (weights && t < n_) weights[(b_ * M_ + m) * P_ + position_ + t] = weight;
     }
     __syncthreads();
   }
 
   __device__ void write_output() {
-    const Strides s = pass_.output_strides;
-    T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
-    const TileMap<T> queries(output, s, shape_, C_, n_), readouts(output + C_ * s.c, s, shape_, C_, n_);
+    const Strides strides = pass_.output_strides;
+    const auto queries = Base::tile_of(static_cast<T*>(pass_.output), strides);
+    const auto readouts = Base::tile_of(static_cast<T*>(pass_.output), strides, C_);
     for_each_pack<T>(shape_, [&](int row, int i) {
       alignas(16) T stored[kPack<T>];
       A values[kPack<T>];
       copy_aligned<16>(stored, queries_ + row * shape_.pitch + i);
 #pragma unroll
-      for (int v = 0; v < kPack<T>; ++v)
-        values[v] = widen(stored[v]) * at_->inverse[shape_.channels_last ? row : i + v];
+      for (int v = 0; v < kPack<T>; ++v) values[v] = widen(stored[v]) * at_.inverse[shape_.channels_last ? row : i + v];
       queries.store(row, i, values);
     });
     mix<T>(scores_, shape_, items_, items_pitch_, M_,
@@ -215,59 +181,32 @@ class ForwardTile {
     for (int64_t m = threadIdx.x; m < M_; m += kThreads) {
       A total = partial_.total[m];
       for (int t = 0; t < n_; ++t)
-        if (at_->finite[t]) total += scores_[m * shape_.positions + t] * (at_->total[t] * at_->exp_peak[t]);
+        if (at_.finite[t]) total += scores_[m * shape_.positions + t] * (at_.total[t] * at_.exp_peak[t]);
       partial_.total[m] = total;
     }
     for (int c = threadIdx.x; c < shape_.channels; c += kThreads) {
-      int item = at_->first[0];
+      int item = at_.first[0];
       A run = 0;  // of neighbours with the same nearest item
       for (int t = 0; t < n_; ++t) {
-        if (!at_->finite[t]) continue;
-        if (at_->first[t] != item) {
+        if (!at_.finite[t]) continue;
+        if (at_.first[t] != item) {
           sums_[int64_t{item} * shape_.channels + c] += run;
-          item = at_->first[t], run = 0;
+          item = at_.first[t], run = 0;
         }
-        run += at_->exp_peak[t] * at_->inverse[t] * widen(queries_[shape_.at(c, t)]);
+        run += at_.exp_peak[t] * at_.inverse[t] * widen(queries_[shape_.at(c, t)]);
       }
       sums_[int64_t{item} * shape_.channels + c] += run;
     }
   }
 
   const Forward& pass_;
-  const TileShape shape_;
-  const int64_t M_, C_, P_, chunk_, b_;
-  const int items_pitch_;
-  Partial<A> partial_;
-  Positions<A>* at_;
-  A* buffer_;
-  A* scores_;
-  T* queries_;
-  const A* items_;
-  A* sums_ = nullptr;
-  A compactness_ = 0, separateness_ = 0;
-  int64_t position_ = 0;
-  int n_ = 0;
+  A compactness_ = 0, separateness_ = 0;  // thread 0 has them
 };
 
 template <class T, bool kAllShared>
 __global__ void __launch_bounds__(kThreads, 2) forward_kernel(Forward pass, Plan plan, char* scratch) {
   DYN_SHARED(shared);
-  ForwardTile<T, kAllShared> tile(pass, plan, scratch, shared);
-  tile.run(plan);
-}
-
-template <class T>
-cudaError_t run(const Forward& pass, const Plan& plan, char* scratch, cudaStream_t stream) {
-  using A = Computing<T>;
-  if (plan.chunks > 0) {
-    cudaError_t error = pad_items<A>(pass.shape, static_cast<const A*>(pass.items), plan, scratch, stream);
-    if (error != cudaSuccess) return error;
-    const auto kernel = plan.all_shared() ? forward_kernel<T, true> : forward_kernel<T, false>;
-    error = launch(kernel, dim3(unsigned(plan.chunks)), dim3(kThreads), plan.shared_bytes, stream, pass, plan, scratch);
-    if (error != cudaSuccess) return error;
-  }
-  const Sums<A> sums{pass.shape, plan, scratch, pass.statistics, pass.compactness, pass.separateness};
-  return finish(sums, stream);
+  ForwardChunk<T, kAllShared>(pass, plan, scratch, shared).run();
 }
 
 cudaError_t plan_forward(const Forward& pass, Plan& plan) {
@@ -287,18 +226,15 @@ cudaError_t forward(const Forward& pass, void* scratch, cudaStream_t stream) {
   Plan plan;
   const cudaError_t error = plan_forward(pass, plan);
   if (error != cudaSuccess) return error;
-  char* bytes = static_cast<char*>(scratch);
-  switch (pass.dtype) {
-    case DType::f32:
-      return run<float>(pass, plan, bytes, stream);
-    case DType::f64:
-      return run<double>(pass, plan, bytes, stream);
-    case DType::bf16:
-      return run<__nv_bfloat16>(pass, plan, bytes, stream);
-    case DType::f16:
-      return run<__half>(pass, plan, bytes, stream);
-  }
-  return cudaErrorInvalidValue;
+  return dispatch(pass.dtype, [&](auto storage) {
+    using T = decltype(storage);
+    using A = Computing<T>;
+    char* bytes = static_cast<char*>(scratch);
+    const cudaError_t failed =
+        launch_chunks<A>(forward_kernel<T, true>, forward_kernel<T, false>, pass, plan, bytes, stream);
+    if (failed != cudaSuccess) return failed;
+    return finish(Sums<A>{pass.shape, plan, bytes, pass.statistics, pass.compactness, pass.separateness}, stream);
+  });
 }
 
 }  // namespace mnad::cuda

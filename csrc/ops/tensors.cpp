@@ -105,25 +105,23 @@ Tensor Arguments::empty_per_item(ScalarType type, bool of_channels) const {
   return of_channels ? empty({shape.M, shape.C}, type) : empty({shape.M}, type);
 }
 
-Forward Arguments::forward() const {
-  Forward pass{};
-  pass.dtype = dtype;
-  pass.shape = shape;
-  pass.features = features.const_data_ptr();
-  pass.features_strides = strides_of(features);
-  pass.items = items.const_data_ptr();
+namespace {
+
+template <class Pass>
+Pass pass_over(const Arguments& arguments) {
+  Pass pass{};
+  pass.dtype = arguments.dtype;
+  pass.shape = arguments.shape;
+  pass.features = arguments.features.const_data_ptr();
+  pass.features_strides = strides_of(arguments.features);
+  pass.items = arguments.items.const_data_ptr();
   return pass;
 }
 
-Backward Arguments::backward() const {
-  Backward pass{};
-  pass.dtype = dtype;
-  pass.shape = shape;
-  pass.features = features.const_data_ptr();
-  pass.features_strides = strides_of(features);
-  pass.items = items.const_data_ptr();
-  return pass;
-}
+}  // namespace
+
+Forward Arguments::forward() const { return pass_over<Forward>(*this); }
+Backward Arguments::backward() const { return pass_over<Backward>(*this); }
 
 StatisticsTensors::StatisticsTensors(const Arguments& arguments)
     : weighted_sum(arguments.empty_per_item(arguments.computing(), true)),

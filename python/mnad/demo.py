@@ -28,7 +28,7 @@ from mnad.training import TrainConfig, train, training_options
 # Small frames need larger and faster objects than the published 10 and 5 pixels of 256, or too little is left of them.
 SPEC = SyntheticSpec(size=64, radius=20, speed=10, fast=20)
 PRESETS: tuple[PresetName, ...] = ("prediction", "reconstruction")
-WIDTH, EPOCHS, LEARNING_RATE = 8, 5, 1e-3
+WIDTH, EPOCHS, LEARNING_RATE = 8, 10, 1e-3
 
 
 def demo(out: Path) -> Mapping[str, Mapping[str, float]]:
