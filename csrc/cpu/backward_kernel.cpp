@@ -1,40 +1,51 @@
 // The backward pass on tiles of queries: one look at the features and at each gradient that comes.
 #include <algorithm>
+#include <cmath>
 
+#include "cpu/column_tile.h"
 #include "cpu/plan.h"
-#include "cpu/rows.h"
-#include "cpu/tile.h"
+#include "cpu/row_tile.h"
+#include "cpu/scores.h"
 #include "cpu/tile_kernels.h"
 
 namespace mnad::cpu::MNAD_ISA {
 namespace {
 
-template <class T, class A>
+template <class T, class A, class Tile>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const void* items, void* scratch)
-      : pass_(pass), M_(pass.shape.M), C_(pass.shape.C), length_(padded<A>(C_)) {
-    items_ = static_cast<const A*>(items);
+  BackwardTile(const Backward& pass, const Items<A>& items, void* scratch)
+      : pass_(pass),
+        items_(items),
+        M_(pass.shape.M),
+        C_(pass.shape.C),
+        P_(pass.shape.P),
+        queries_(nullptr, 0),
+        grad_query_(nullptr, 0),
+        grad_readout_(nullptr, 0) {
     Arena arena(scratch);
-    queries_ = {arena.take<A>(kMaxTile * length_), length_};
-    grad_readout_ = {arena.take<A>(kMaxTile * length_), length_};
-    grad_query_ = {arena.take<A>(kMaxTile * length_), length_};
-    weights_ = {arena.take<A>(kMaxTile * padded<A>(M_)), padded<A>(M_)};
-    grad_scores_ = {arena.take<A>(kMaxTile * padded<A>(M_)), padded<A>(M_)};
+    queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
+    grad_query_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
+    if (wants_grad_readout()) grad_readout_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
+    if (Tile::kNeedsRows && pass.grad_items) spare_ = arena.take<A>(RowTile<A>::elements(C_));
+    weights_ = arena.take<A>(M_ * kMaxTile);
+    grad_scores_ = arena.take<A>(M_ * kMaxTile);
+    std::fill(ones_, ones_ + kMaxTile, A(1));
   }
 
   // Positions [position, position + n) of sample b; `grad_items` is the chunk's (M, length) sum or null.
   void run(int64_t b, int64_t position, int64_t n, A* grad_items) {
     b_ = b, position_ = position, n_ = n;
-    sample_items_ = items_ + (pass_.shape.items_per_sample ? b * M_ * length_ : 0);
+    sample_ = items_of_sample(items_, pass_.shape, b);
     const Strides s = pass_.features_strides;
-    pack(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, C_, n, queries_);
-    for (int64_t t = 0; t < n; ++t) inverse_[t] = inverse_norm(queries_[t], length_, &at_floor_[t]);
+    queries_.load_map(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, n);
+    queries_.squares(squares_);
+    inverse_norms(squares_, inverse_);
     read_gradients();
-    if (pass_.weights) gather(pass_.weights, weights_);
+    if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_items_map(pass_.weights, weights_);
     if (pass_.wants_score_gradient()) {
       differentiate_softmax();
-      mix(grad_scores_, n_, sample_items_, M_, length_, grad_query_, true);
+      grad_query_.add_mix(grad_scores_, sample_);
     }
     if (pass_.indices) add_losses();
     if (grad_items) add_to_items(grad_items);
@@ -45,124 +56,141 @@ class BackwardTile {
   bool wants_grad_readout() const { return pass_.grad_output && (pass_.grad_through_weights || pass_.grad_items); }
 
   void read_gradients() {
-    if (!pass_.grad_output) {
-      std::fill(grad_query_.data, grad_query_.data + n_ * length_, A(0));
-      return;
-    }
+    if (!pass_.grad_output) return grad_query_.fill_zero(n_);
     const Strides s = pass_.grad_output_strides;
     const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * s.b + position_ * s.p;
-    pack(grad, s, C_, n_, grad_query_);
-    if (wants_grad_readout()) pack(grad + C_ * s.c, s, C_, n_, grad_readout_);
+    grad_query_.load_map(grad, s, n_);
+    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * s.c, s, n_);
   }
 
-  // Rows of a (B, M, P) map.
-  void gather(const void* map, Rows<A> rows) {
-    const A* from = static_cast<const A*>(map) + b_ * M_ * pass_.shape.P + position_;
-    for (int64_t m = 0; m < M_; ++m)
-      for (int64_t t = 0; t < n_; ++t) rows[t][m] = from[m * pass_.shape.P + t];
-  }
-
-  void differentiate_softmax() {
-    const bool through = pass_.grad_through_weights && pass_.grad_output;
-    if (through) dots<A>({grad_readout_.data, length_}, n_, sample_items_, M_, length_, grad_scores_);
-    const A* grad = static_cast<const A*>(pass_.grad_weights);
-    if (grad) grad += b_ * M_ * pass_.shape.P + position_;
-    for (int64_t t = 0; t < n_; ++t) {
-      A* row = grad_scores_[t];
-      A mean = 0;
-      for (int64_t m = 0; m < M_; ++m) {
-        row[m] = (through ? row[m] : A(0)) + (grad ? grad[m * pass_.shape.P + t] : A(0));
-        mean += weights_[t][m] * row[m];
-      }
-      for (int64_t m = 0; m < M_; ++m) row[m] = weights_[t][m] * (row[m] - mean);
+  // The tile's part of a (B, M, P) map, 0 beyond its end.
+  void read_items_map(const void* map, A* to) const {
+    const A* from = static_cast<const A*>(map) + b_ * M_ * P_ + position_;
+    for (int64_t m = 0; m < M_; ++m) {
+      std::memcpy(to + m * kMaxTile, from + m * P_, n_ * sizeof(A));
+      std::fill(to + m * kMaxTile + n_, to + (m + 1) * kMaxTile, A(0));
     }
   }
 
-  // Adds to grad_query what comes from the losses: a (q - p_first), b ((q - p_first + eps) / d_first) and
-  // -b ((q - p_second + eps) / d_second), the last two where the margin is not met.
+  // grad_scores = w (g - sum over the items of w g)
+  void differentiate_softmax() {
+    const bool through = pass_.grad_through_weights && pass_.grad_output;
+    if (pass_.grad_weights)
+      read_items_map(pass_.grad_weights, grad_scores_);
+    else
+      std::fill(grad_scores_, grad_scores_ + M_ * kMaxTile, A(0));
+    if (through) add_dots_of_readout();
+    A mean[kMaxTile] = {};
+    for (int64_t m = 0; m < M_; ++m)
+      for (int t = 0; t < kMaxTile; ++t) mean[t] += weights_[m * kMaxTile + t] * grad_scores_[m * kMaxTile + t];
+    for (int64_t m = 0; m < M_; ++m)
+      for (int t = 0; t < kMaxTile; ++t) {
+        A& grad = grad_scores_[m * kMaxTile + t];
+        grad = t < n_ ? weights_[m * kMaxTile + t] * (grad - mean[t]) : A(0);
+      }
+  }
+
+  void add_dots_of_readout() {
+    if (!pass_.grad_weights) return grad_readout_.dots(sample_, grad_scores_);
+    for (int64_t m = 0; m < M_; ++m) {
+      A dots[kMaxTile] = {};
+      Items<A> item = sample_;
+      item.rows = sample_[m], item.M = 1;
+      grad_readout_.dots(item, dots);
+      for (int64_t t = 0; t < n_; ++t) grad_scores_[m * kMaxTile + t] += dots[t];
+    }
+  }
+
+  // Adds to grad_query what comes from the losses: pull (q - p_first), near ((q - p_first + eps) / d_first) and
+  // far ((q - p_second + eps) / d_second), the last two where the margin is not met.
   void add_losses() {
     const auto* compactness = static_cast<const A*>(pass_.grad_compactness);
     const auto* separateness = static_cast<const A*>(pass_.grad_separateness);
-    const A pull = compactness ? compactness[b_] * 2 / (A(C_) * A(pass_.shape.P)) : A(0);
-    const A push = separateness ? separateness[b_] / A(pass_.shape.P) : A(0);
-    const int64_t* indices = pass_.indices + b_ * 2 * pass_.shape.P + position_;
+    const A pull = compactness ? compactness[b_] * 2 / (A(C_) * A(P_)) : A(0);
+    const A push = separateness ? separateness[b_] / A(P_) : A(0);
+    const int64_t* indices = pass_.indices + b_ * 2 * P_ + position_;
+    for (int64_t t = 0; t < kMaxTile; ++t) {
+      first_[t] = t < n_ ? Index<A>(indices[t]) : 0;
+      second_[t] = t < n_ ? Index<A>(indices[P_ + t]) : 0;
+    }
+    A near[kMaxTile] = {}, far[kMaxTile] = {}, on_query[kMaxTile], on_first[kMaxTile], shift[kMaxTile];
+    if (separateness) differentiate_margin(push, near, far);
+    for (int64_t t = 0; t < kMaxTile; ++t) {
+      on_query[t] = t < n_ ? (pull + near[t] + far[t]) * inverse_[t] : A(0);
+      on_first[t] = -(pull + near[t]);
+      shift[t] = (near[t] + far[t]) * A(kDistanceEps);
+      far[t] = -far[t];
+    }
+    grad_query_.add_losses(queries_, sample_, first_, second_, on_query, on_first, far, shift);
+  }
+
+  void differentiate_margin(A push, A* near, A* far) const {
+    A near_square[kMaxTile], near_total[kMaxTile], far_square[kMaxTile], far_total[kMaxTile];
+    queries_.differences(inverse_, sample_, first_, near_square, near_total);
+    queries_.differences(inverse_, sample_, second_, far_square, far_total);
     for (int64_t t = 0; t < n_; ++t) {
-      const A* first = sample_items_ + indices[t] * length_;
-      const A* second = sample_items_ + indices[pass_.shape.P + t] * length_;
-      A near = 0, far = 0;
-      if (separateness) {
-        const A d_first = difference(queries_[t], inverse_[t], first, length_, C_).distance;
-        const A d_second = difference(queries_[t], inverse_[t], second, length_, C_).distance;
-        if (!(d_first - d_second + A(kMargin) < 0)) {
-          near = d_first == 0 ? A(0) : push / d_first;
-          far = d_second == 0 ? A(0) : -push / d_second;
-        }
-      }
-      add_loss_row(t, first, second, pull, near, far);
+      const A d_first = distance(near_square[t], near_total[t], C_);
+      const A d_second = distance(far_square[t], far_total[t], C_);
+      if (d_first - d_second + A(kMargin) < 0) continue;
+      near[t] = d_first == 0 ? A(0) : push / d_first;
+      far[t] = d_second == 0 ? A(0) : -push / d_second;
     }
   }
 
-  void add_loss_row(int64_t t, const A* first, const A* second, A pull, A near, A far) {
-    const A* x = queries_[t];
-    A* grad = grad_query_[t];
-    const A on_query = (pull + near + far) * inverse_[t], on_first = pull + near;
-    const A shift = (near + far) * A(kDistanceEps);
-    for (int64_t c = 0; c < length_; c += kWidth<A>)
-      store(grad + c,
-            load(grad + c) + on_query * load(x + c) - on_first * load(first + c) - far * load(second + c) + shift);
-  }
-
   void add_to_items(A* grad_items) {
-    if (pass_.grad_output) add_outer<A>(weights_, nullptr, as_const(grad_readout_), n_, M_, length_, grad_items);
-    if (pass_.wants_score_gradient())
-      add_outer<A>(grad_scores_, inverse_, as_const(queries_), n_, M_, length_, grad_items);
+    if (pass_.grad_output) grad_readout_.add_outer(weights_, ones_, M_, grad_items, spare_);
+    if (pass_.wants_score_gradient()) queries_.add_outer(grad_scores_, inverse_, M_, grad_items, spare_);
   }
 
   // grad_x = (g - q (q . g)) / |x|, or g / eps where the norm is below eps
   void write_features() {
-    for (int64_t t = 0; t < n_; ++t) {
-      if (at_floor_[t] || inverse_[t] == 0) continue;  // below eps, or overflown: no part along q
-      const A along = dot(queries_[t], grad_query_[t], length_) * inverse_[t] * inverse_[t];
-      add_scaled(grad_query_[t], -along, queries_[t], length_);
+    A along[kMaxTile] = {};
+    queries_.dots_with(grad_query_, along);
+    for (int64_t t = 0; t < kMaxTile; ++t) {
+      const bool at_floor = std::sqrt(squares_[t]) < A(kNormEps);
+      // Below eps, or overflown: no part along q.
+      along[t] = t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -along[t] * inverse_[t] * inverse_[t];
     }
+    grad_query_.add_scaled(along, queries_);
     const Strides s = pass_.grad_features_strides;
-    T* grad = static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p;
-    unpack<T, A>(grad_query_, inverse_, grad, s, C_, n_);
+    grad_query_.write_map(inverse_, static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s);
   }
 
-  static Rows<const A> as_const(Rows<A> rows) { return {rows.data, rows.stride}; }
-
   const Backward& pass_;
-  const int64_t M_, C_, length_;
-  const A* items_;
-  const A* sample_items_ = nullptr;
-  Rows<A> queries_, grad_readout_, grad_query_, weights_, grad_scores_;
+  const Items<A>& items_;
+  const int64_t M_, C_, P_;
+  Items<A> sample_{};
+  Tile queries_, grad_query_, grad_readout_;
+  A* spare_ = nullptr;  // for a tile turned into rows
+  A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  A inverse_[kMaxTile];
-  bool at_floor_[kMaxTile];
+  A squares_[kMaxTile] = {}, inverse_[kMaxTile], ones_[kMaxTile];
+  Index<A> first_[kMaxTile], second_[kMaxTile];
 };
 
-template <class T, class A>
-void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
+template <class T, class A, class Tile>
+void backward_chunks(const Backward& pass, const Plan& plan, const Items<A>& items, void* partials, void* scratch,
                      int64_t begin, int64_t end) {
-  const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
-  BackwardTile<T, A> tile(pass, items, scratch);
+  const int64_t M = pass.shape.M;
+  BackwardTile<T, A, Tile> tile(pass, items, scratch);
   for (int64_t chunk = begin; chunk < end; ++chunk) {
-    A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
-    if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
-    const int64_t first = chunk % plan.chunks_per_sample * plan.chunk;
-    const int64_t last = std::min(first + plan.chunk, pass.shape.P);
-    for (int64_t position = first; position < last; position += plan.tile)
-      tile.run(chunk / plan.chunks_per_sample, position, std::min(plan.tile, last - position), grad_items);
+    A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, items.length).rows : nullptr;
+    if (grad_items) std::fill(grad_items, grad_items + M * items.length, A(0));
+    for_each_tile(plan, pass.shape, chunk,
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, grad_items); });
   }
 }
 
 }  // namespace
 
-void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-              int64_t end) {
+void backward(const Backward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+              int64_t begin, int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
-    backward_chunks<decltype(storage), decltype(computing)>(pass, plan, items, partials, scratch, begin, end);
+    using T = decltype(storage);
+    using A = decltype(computing);
+    const bool rows = pass.features_strides.c == 1;
+    const auto run = rows ? backward_chunks<T, A, RowTile<A>> : backward_chunks<T, A, ColumnTile<A>>;
+    run(pass, plan, items_from<A>(items, pass.shape), partials, scratch, begin, end);
   });
 }
 

@@ -1,39 +1,39 @@
-// The forward pass on tiles of queries: read, top two, losses and update statistics while a tile is in the
-// cache.
+// The forward pass on tiles of queries: read, top two, losses and update statistics while a tile is in the cache.
 #include <algorithm>
+#include <cmath>
 
+#include "cpu/column_tile.h"
 #include "cpu/plan.h"
-#include "cpu/rows.h"
-#include "cpu/tile.h"
+#include "cpu/row_tile.h"
+#include "cpu/scores.h"
 #include "cpu/tile_kernels.h"
 
 namespace mnad::cpu::MNAD_ISA {
 namespace {
 
-template <class T, class A>
+template <class T, class A, class Tile>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const void* items, void* scratch)
-      : pass_(pass), M_(pass.shape.M), C_(pass.shape.C), length_(padded<A>(C_)) {
-    items_ = static_cast<const A*>(items);
+  ForwardTile(const Forward& pass, const Items<A>& items, void* scratch)
+      : pass_(pass), items_(items), M_(pass.shape.M), C_(pass.shape.C), P_(pass.shape.P), queries_(nullptr, 0) {
     Arena arena(scratch);
-    queries_ = {arena.take<A>(kMaxTile * length_), length_};
-    readout_ = {arena.take<A>(kMaxTile * length_), length_};
-    scores_ = {arena.take<A>(kMaxTile * padded<A>(M_)), padded<A>(M_)};
-    weights_ = {arena.take<A>(kMaxTile * padded<A>(M_)), padded<A>(M_)};
+    queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
+    if (Tile::kNeedsRows && pass.wants_statistics()) spare_ = arena.take<A>(RowTile<A>::elements(C_));
+    scores_ = arena.take<A>(M_ * kMaxTile);
+    weights_ = arena.take<A>(M_ * kMaxTile);
   }
 
   // Positions [position, position + n) of sample b.
   void run(int64_t b, int64_t position, int64_t n, Partial<A> partial) {
     b_ = b, position_ = position, n_ = n;
-    sample_items_ = items_ + (pass_.shape.items_per_sample ? b * M_ * length_ : 0);
+    sample_ = items_of_sample(items_, pass_.shape, b);
     const Strides s = pass_.features_strides;
-    pack(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, C_, n, queries_);
+    queries_.load_map(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, n);
     score();
-    if (pass_.indices || pass_.wants_losses() || pass_.wants_statistics()) rank();
+    if (pass_.indices || pass_.wants_losses() || pass_.wants_statistics()) rank(scores_, M_, first_, second_);
     if (pass_.indices) write_assignment();
     if (pass_.wants_losses()) add_losses(partial);
-    if (pass_.output || pass_.weights || pass_.wants_statistics()) soften();
+    if (pass_.output || pass_.weights || pass_.wants_statistics()) soften(scores_, M_, weights_, peak_, total_);
     if (pass_.weights) write_weights();
     if (pass_.output) write_output();
     if (pass_.wants_statistics()) add_statistics(partial);
@@ -41,144 +41,126 @@ class ForwardTile {
 
  private:
   void score() {
-    dots<A>({queries_.data, length_}, n_, sample_items_, M_, length_, scores_);
-    for (int64_t t = 0; t < n_; ++t) {
-      inverse_[t] = inverse_norm(queries_[t], length_);
-      // The sum of squares of a finite query may overflow: its unit vector is 0 then, and so are its scores.
-      const bool overflow = inverse_[t] == 0 && all_finite(queries_[t], length_);
-      A* row = scores_[t];
-      for (int64_t m = 0; m < M_; ++m) row[m] = overflow ? A(0) : row[m] * inverse_[t];
-    }
-  }
-
-  void rank() {
-    for (int64_t t = 0; t < n_; ++t) {
-      const A* row = scores_[t];
-      int64_t first = 0, second = M_ > 1 ? 1 : 0;
-      if (M_ > 1 && row[1] > row[0]) first = 1, second = 0;
-      for (int64_t m = 2; m < M_; ++m) {
-        if (row[m] > row[first])
-          second = first, first = m;
-        else if (row[m] > row[second])
-          second = m;
+    queries_.squares(squares_);
+    inverse_norms(squares_, inverse_);
+    queries_.dots(sample_, scores_);
+    for (int64_t m = 0; m < M_; ++m)
+      for (int t = 0; t < kMaxTile; t += kWidth<A>) {
+        A* row = scores_ + m * kMaxTile + t;
+        store(row, load(row) * load(inverse_ + t));
       }
-      first_[t] = first, second_[t] = second;
-    }
+    // The sum of squares of a finite query may overflow: its unit vector is 0 then, and so are its scores.
+    for (int64_t t = 0; t < n_; ++t)
+      if (inverse_[t] == 0 && queries_.finite(t))
+        for (int64_t m = 0; m < M_; ++m) scores_[m * kMaxTile + t] = 0;
   }
 
   void write_assignment() {
-    int64_t* indices = pass_.indices + b_ * 2 * pass_.shape.P + position_;
-    A* scores = static_cast<A*>(pass_.scores) + b_ * 2 * pass_.shape.P + position_;
+    int64_t* indices = pass_.indices + b_ * 2 * P_ + position_;
+    A* scores = static_cast<A*>(pass_.scores) + b_ * 2 * P_ + position_;
     for (int64_t t = 0; t < n_; ++t) {
-      indices[t] = first_[t], indices[pass_.shape.P + t] = second_[t];
+      indices[t] = first_[t], indices[P_ + t] = second_[t];
       if (!pass_.scores) continue;
-      scores[t] = scores_[t][first_[t]], scores[pass_.shape.P + t] = scores_[t][second_[t]];
+      scores[t] = scores_[first_[t] * kMaxTile + t], scores[P_ + t] = scores_[second_[t] * kMaxTile + t];
     }
   }
 
   void add_losses(Partial<A> partial) {
+    A near_square[kMaxTile], near_total[kMaxTile], far_square[kMaxTile], far_total[kMaxTile];
+    queries_.differences(inverse_, sample_, first_, near_square, near_total);
+    queries_.differences(inverse_, sample_, second_, far_square, far_total);
     for (int64_t t = 0; t < n_; ++t) {
-      const auto near = difference(queries_[t], inverse_[t], sample_items_ + first_[t] * length_, length_, C_);
-      const auto far = difference(queries_[t], inverse_[t], sample_items_ + second_[t] * length_, length_, C_);
-      const A margin = near.distance - far.distance + A(kMargin);
-      partial.losses[0] += near.square;
+      const A margin =
+          distance(near_square[t], near_total[t], C_) - distance(far_square[t], far_total[t], C_) + A(kMargin);
+      partial.losses[0] += near_square[t];
       partial.losses[1] += margin < 0 ? A(0) : margin;
     }
   }
 
-  // weights = softmax over the items; keeps each row's peak for the statistics.
-  void soften() {
-    for (int64_t t = 0; t < n_; ++t) {
-      const A* row = scores_[t];
-      A* weights = weights_[t];
-      A peak = row[0];
-      for (int64_t m = 1; m < M_; ++m) peak = row[m] > peak ? row[m] : peak;
-      for (int64_t m = 0; m < M_; ++m) weights[m] = row[m] - peak;
-      for (int64_t m = M_; m < weights_.stride; ++m) weights[m] = 0;
-      peak_[t] = peak;
-    }
-    for (int64_t i = 0; i < n_ * weights_.stride; i += kWidth<A>)
-      store(weights_.data + i, exp(load(weights_.data + i)));
-    for (int64_t t = 0; t < n_; ++t) {
-      A* weights = weights_[t];
-      A total = 0;
-      for (int64_t m = 0; m < M_; ++m) total += weights[m];
-      total_[t] = total;
-      for (int64_t m = 0; m < M_; ++m) weights[m] /= total;
-    }
-  }
-
   void write_weights() {
-    A* weights = static_cast<A*>(pass_.weights) + b_ * M_ * pass_.shape.P + position_;
-    for (int64_t m = 0; m < M_; ++m)
-      for (int64_t t = 0; t < n_; ++t) weights[m * pass_.shape.P + t] = weights_[t][m];
+    A* weights = static_cast<A*>(pass_.weights) + b_ * M_ * P_ + position_;
+    for (int64_t m = 0; m < M_; ++m) std::memcpy(weights + m * P_, weights_ + m * kMaxTile, n_ * sizeof(A));
   }
 
   void write_output() {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
-    unpack<T, A>(queries_, inverse_, output, s, C_, n_);
-    mix(weights_, n_, sample_items_, M_, length_, readout_, false);
-    unpack<T, A>(readout_, nullptr, output + C_ * s.c, s, C_, n_);
+    queries_.write_map(inverse_, output, s);
+    queries_.write_mix(weights_, sample_, output + C_ * s.c, s);
   }
 
   void add_statistics(Partial<A> partial) {
-    for (int64_t t = 0; t < kMaxTile; ++t) exp_peak_[t] = t < n_ ? peak_[t] : A(0);
-    for (int64_t t = 0; t < kMaxTile; t += kWidth<A>) store(exp_peak_ + t, exp(load(exp_peak_ + t)));
-    for (int64_t t = 0; t < n_; ++t) {
-      const A* row = scores_[t];
-      if (row[first_[t]] != row[first_[t]]) continue;  // not finite
-      const int64_t nearest = first_[t];
-      const A to_exp = exp_peak_[t] * total_[t];  // weights * to_exp = exp(scores)
-      for (int64_t m = 0; m < M_; ++m) {
-        partial.total[m] += weights_[t][m] * to_exp;
-        partial.peak_all[m] = row[m] > partial.peak_all[m] ? row[m] : partial.peak_all[m];
-      }
-      A& peak = partial.peak_assigned[nearest];
-      peak = row[nearest] > peak ? row[nearest] : peak;
-      partial.count[nearest] += 1;
-      add_scaled<A>(partial.rows + nearest * length_, exp_peak_[t] * inverse_[t], queries_[t], length_);
+    A factor[kMaxTile], to_exp[kMaxTile];  // 0 for what is not a finite query
+    for (int t = 0; t < kMaxTile; t += kWidth<A>) store(factor + t, exp(load(peak_ + t)));
+    for (int64_t t = 0; t < kMaxTile; ++t) {
+      const bool counts = t < n_ && scores_[t] == scores_[t];
+      to_exp[t] = counts ? factor[t] * total_[t] : A(0);  // weights * to_exp = exp(scores)
+      factor[t] = counts ? factor[t] * inverse_[t] : A(0);
+      if (!counts) continue;
+      const A score = scores_[first_[t] * kMaxTile + t];
+      A& peak = partial.peak_assigned[first_[t]];
+      peak = score > peak ? score : peak;
+      partial.count[first_[t]] += 1;
     }
+    for (int64_t m = 0; m < M_; ++m) add_totals(m, to_exp, partial);
+    queries_.add_by_index(factor, first_, partial.rows, spare_);
+  }
+
+  void add_totals(int64_t m, const A* to_exp, Partial<A> partial) {
+    const Vector<A> low = broadcast(-A(INFINITY));
+    Vector<A> sums{}, peaks = low;
+    for (int t = 0; t < kMaxTile; t += kWidth<A>) {
+      const Vector<A> scale = load(to_exp + t), score = load(scores_ + m * kMaxTile + t);
+      const Integer<A> counts = scale > 0;
+      sums += counts ? load(weights_ + m * kMaxTile + t) * scale : sums * 0;
+      peaks = larger<A>(peaks, counts ? score : low);
+    }
+    partial.total[m] += sum<A>(sums);
+    A& peak = partial.peak_all[m];
+    for (int i = 0; i < kWidth<A>; ++i) peak = peaks[i] > peak ? peaks[i] : peak;
   }
 
   const Forward& pass_;
-  const int64_t M_, C_, length_;
-  const A* items_;
-  const A* sample_items_ = nullptr;
-  Rows<A> queries_, readout_, scores_, weights_;
+  const Items<A>& items_;
+  const int64_t M_, C_, P_;
+  Items<A> sample_{};
+  Tile queries_;
+  A* spare_ = nullptr;  // for the tile turned into rows
+  A *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  A inverse_[kMaxTile], peak_[kMaxTile], exp_peak_[kMaxTile], total_[kMaxTile];
-  int64_t first_[kMaxTile], second_[kMaxTile];
+  A squares_[kMaxTile] = {}, inverse_[kMaxTile], peak_[kMaxTile], total_[kMaxTile];
+  Index<A> first_[kMaxTile], second_[kMaxTile];
 };
 
-template <class T, class A>
-void forward_chunks(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
+template <class T, class A, class Tile>
+void forward_chunks(const Forward& pass, const Plan& plan, const Items<A>& items, void* partials, void* scratch,
                     int64_t begin, int64_t end) {
-  const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
-  const bool sums = pass.wants_statistics();
-  ForwardTile<T, A> tile(pass, items, scratch);
+  const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
+  ForwardTile<T, A, Tile> tile(pass, items, scratch);
   for (int64_t chunk = begin; chunk < end; ++chunk) {
-    Partial<A> partial(partials, chunk, sums ? M : 0, length);
+    Partial<A> partial(partials, chunk, M, items.length);
     partial.losses[0] = partial.losses[1] = 0;
-    for (int64_t m = 0; sums && m < M; ++m) {
+    for (int64_t m = 0; m < M; ++m) {
       partial.count[m] = 0;
       partial.total[m] = 0;
       partial.peak_all[m] = partial.peak_assigned[m] = -A(INFINITY);
     }
-    for (int64_t i = 0; sums && i < M * length; ++i) partial.rows[i] = 0;
-    const int64_t first = chunk % plan.chunks_per_sample * plan.chunk;
-    const int64_t last = std::min(first + plan.chunk, pass.shape.P);
-    for (int64_t position = first; position < last; position += plan.tile)
-      tile.run(chunk / plan.chunks_per_sample, position, std::min(plan.tile, last - position), partial);
+    std::fill(partial.rows, partial.rows + M * items.length, A(0));
+    for_each_tile(plan, pass.shape, chunk,
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, partial); });
   }
 }
 
 }  // namespace
 
-void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-             int64_t end) {
+void forward(const Forward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+             int64_t begin, int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
-    forward_chunks<decltype(storage), decltype(computing)>(pass, plan, items, partials, scratch, begin, end);
+    using T = decltype(storage);
+    using A = decltype(computing);
+    const bool rows = pass.features_strides.c == 1 && (!pass.output || pass.output_strides.c == 1);
+    const auto run = rows ? forward_chunks<T, A, RowTile<A>> : forward_chunks<T, A, ColumnTile<A>>;
+    run(pass, plan, items_from<A>(items, pass.shape), partials, scratch, begin, end);
   });
 }
 

@@ -9,11 +9,10 @@ struct Kernels {
   const char* instruction_set;
   int64_t vector_bytes;
 
-  // Works on chunks [begin, end). `items` are the items with rows padded to the vector width, `partials`
-  // holds a Partial for each chunk, `scratch` is scratch_bytes() for the caller alone.
-  void (*forward)(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
+  // Works on chunks [begin, end). `partials` holds a Partial for each chunk, `scratch` is the caller's alone.
+  void (*forward)(const Forward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
                   int64_t begin, int64_t end);
-  void (*backward)(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
+  void (*backward)(const Backward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
                    int64_t begin, int64_t end);
 };
 

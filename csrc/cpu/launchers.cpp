@@ -37,34 +37,54 @@ class ReusedMemory {
   size_t size_ = 0;
 };
 
-thread_local ReusedMemory tile_memory, partial_memory, item_memory;
+thread_local ReusedMemory tile_memory, partial_memory, row_memory, column_memory;
 
+// Sizes in elements, rounded up to whole vectors of the instruction set.
 struct Padding {
-  int64_t channels, items;  // C and M, rounded up to whole vectors
-  int64_t element;          // bytes
+  int64_t element;   // bytes
+  int64_t width;     // elements of a vector
+  int64_t channels;  // C, rounded up
 
   Padding(const Shape& shape, DType dtype) : element(dtype == DType::f64 ? sizeof(double) : sizeof(float)) {
-    const int64_t width = kernels().vector_bytes / element;
+    width = kernels().vector_bytes / element;
     channels = (shape.C + width - 1) / width * width;
-    items = (shape.M + width - 1) / width * width;
   }
 
-  // Three arrays of rows of channels and two of rows of items, each rounded up to a cache line.
-  size_t tile_bytes(const Plan& plan) const {
-    return size_t(plan.tile * (3 * channels + 2 * items) * element + 5 * 64);
+  // Four arrays of (tile, C) and two of (M, tile), each rounded up to a cache line.
+  size_t tile_bytes(const Plan& plan, int64_t M) const {
+    return size_t(plan.tile * (4 * channels + 2 * M) * element + 6 * 64);
   }
 };
 
-const void* pad_items(const void* items, const Shape& shape, const Padding& padding) {
+template <class A>
+const void* pad_rows(const void* items, const Shape& shape, const Padding& padding) {
   if (padding.channels == shape.C) return items;
   const int64_t rows = shape.memories() * shape.M;
-  const size_t from = size_t(shape.C * padding.element), to = size_t(padding.channels * padding.element);
-  char* padded = static_cast<char*>(item_memory.at_least(rows * to));
+  A* to = static_cast<A*>(row_memory.at_least(rows * padding.channels * sizeof(A)));
+  const A* from = static_cast<const A*>(items);
   for (int64_t row = 0; row < rows; ++row) {
-    std::memcpy(padded + row * to, static_cast<const char*>(items) + row * from, from);
-    std::memset(padded + row * to + from, 0, to - from);
+    std::copy(from + row * shape.C, from + (row + 1) * shape.C, to + row * padding.channels);
+    std::fill(to + row * padding.channels + shape.C, to + (row + 1) * padding.channels, A(0));
   }
-  return padded;
+  return to;
+}
+
+template <class A>
+const void* transpose_items(const void* items, const Shape& shape, const Padding& padding) {
+  const int64_t lookup = 2 * padding.width;
+  if (shape.M > lookup) return nullptr;
+  A* to = static_cast<A*>(column_memory.at_least(shape.memories() * shape.C * lookup * sizeof(A)));
+  const A* from = static_cast<const A*>(items);
+  for (int64_t memory = 0; memory < shape.memories(); ++memory)
+    for (int64_t c = 0; c < shape.C; ++c)
+      for (int64_t m = 0; m < lookup; ++m)
+        to[(memory * shape.C + c) * lookup + m] = m < shape.M ? from[(memory * shape.M + m) * shape.C + c] : A(0);
+  return to;
+}
+
+template <class A>
+PreparedItems prepare(const void* items, const Shape& shape, const Padding& padding, bool lookup) {
+  return {pad_rows<A>(items, shape, padding), lookup ? transpose_items<A>(items, shape, padding) : nullptr};
 }
 
 template <class A>
@@ -123,10 +143,10 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const Plan plan(shape, sums);
   const Padding padding(shape, pass.dtype);
   const int64_t M = sums ? shape.M : 0;
-  const void* items = pad_items(pass.items, shape, padding);
+  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses());
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
+    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan, shape.M)), begin, end);
   });
   if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
   if (!sums) return;
@@ -142,11 +162,12 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const bool sums = pass.grad_items != nullptr;
   const Plan plan(shape, sums);
   const Padding padding(shape, pass.dtype);
-  const void* items = pad_items(pass.items, shape, padding);
+  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.indices != nullptr);
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan)), begin, end);
+    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan, shape.M)), begin,
+                       end);
   });
   if (!sums) return;
   const int64_t chunks = plan.chunks / shape.memories();

@@ -18,7 +18,7 @@ struct Plan {
   int64_t chunks;
 
   Plan(const Shape& shape, bool sums_per_item) {
-    tile = shape.C <= 1024 ? 32 : 16;
+    tile = 32;
     const int64_t tiles = (shape.P + tile - 1) / tile;
     int64_t wanted = tiles;
     if (sums_per_item) {
@@ -32,6 +32,12 @@ struct Plan {
     chunks_per_sample = (shape.P + chunk - 1) / chunk;
     chunks = shape.B * chunks_per_sample;
   }
+};
+
+// Items as the kernels want them: rows padded with zeros to whole vectors, and transposed for looking up, see Items.
+struct PreparedItems {
+  const void* rows;
+  const void* columns;  // null where no one needs them
 };
 
 // One chunk's partial results, laid out in a block of bytes. Rows are padded to `row` elements.

@@ -36,12 +36,14 @@ struct Simd;
 template <>
 struct Simd<float> {
   typedef float Vector __attribute__((vector_size(kVectorBytes)));
+  typedef int32_t Index;
   typedef int32_t Integer __attribute__((vector_size(kVectorBytes)));
   typedef uint16_t Half __attribute__((vector_size(kVectorBytes / 2)));
 };
 template <>
 struct Simd<double> {
   typedef double Vector __attribute__((vector_size(kVectorBytes)));
+  typedef int64_t Index;
   typedef int64_t Integer __attribute__((vector_size(kVectorBytes)));
 };
 
@@ -70,13 +72,14 @@ inline Vector<A> broadcast(A value) {
   return value - Vector<A>{};
 }
 
-template <class A>
+// The sum of all lanes, by halves.
+template <class A, int Distance = kWidth<A> / 2>
 inline A sum(Vector<A> v) {
-  A lanes[kWidth<A>];
-  std::memcpy(lanes, &v, sizeof v);
-  for (int half = kWidth<A> / 2; half > 0; half /= 2)
-    for (int i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-  return lanes[0];
+  Integer<A> other{};
+  for (int i = 0; i < kWidth<A>; ++i) other[i] = i ^ Distance;
+  v += __builtin_shuffle(v, other);
+  if constexpr (Distance > 1) return sum<A, Distance / 2>(v);
+  return v[0];
 }
 
 // ---- loads and stores that convert between the storage type T and the computing type A ----

@@ -1,4 +1,8 @@
-// A tile of queries as rows of channels, packed from and unpacked to maps of any layout.
+// What both kinds of tile share: their size, the items they meet, reads and writes of single elements.
+//
+// A tile is up to kMaxTile queries in the computing type A. Contiguous maps become ColumnTiles, whose vectors run over
+// positions, channels-last maps become RowTiles, whose vectors run over channels; both offer the same operations, so a
+// pass is written once. Numbers of a query and an item, such as scores, are (M, kMaxTile) for both.
 #pragma once
 
 #include "core/pass.h"
@@ -8,84 +12,35 @@ namespace mnad::cpu::MNAD_ISA {
 
 constexpr int kMaxTile = 32;
 
-// Rows of the computing type, padded with zeros to a whole number of vectors.
+// The largest M whose items are looked up in registers: two vectors hold a channel of all of them.
 template <class A>
-struct Rows {
-  A* data;
-  int64_t stride;
+constexpr int kLookup = 2 * kWidth<A>;
 
-  A* operator[](int64_t t) const { return data + t * stride; }
+template <class A>
+struct Items {
+  const A* rows;     // (M, length), rows padded with zeros to whole vectors
+  const A* columns;  // (C, kLookup), the same transposed; null if M is larger or no one needs it
+  int64_t M, C, length;
+
+  const A* operator[](int64_t m) const { return rows + m * length; }
 };
 
-template <class T, class A>
-void pack_element_wise(const T* from, Strides s, int64_t channels, int64_t padded_channels, int64_t positions,
-                       Rows<A> rows) {
-  for (int64_t t = 0; t < positions; ++t) {
-    const T* x = from + t * s.p;
-    A* row = rows[t];
-    int64_t c = 0;
-    if (s.c == 1)
-      for (; c + kWidth<A> <= channels; c += kWidth<A>) store(row + c, load(x + c));
-    for (; c < channels; ++c) row[c] = load_one(x + c * s.c);
-    for (; c < padded_channels; ++c) row[c] = 0;
-  }
-}
-
-// Reads `positions` positions of `channels` channels into rows.
-template <class T, class A>
-void pack(const T* from, Strides s, int64_t channels, int64_t positions, Rows<A> rows) {
-  constexpr int W = kWidth<A>;
-  const int64_t block_positions = s.p == 1 ? positions / W * W : 0;
-  const int64_t block_channels = channels / W * W;
-  // All positions of W channels in turn: the channels of a contiguous map lie in the same cache sets, so a
-  // cache line must be used up before the next one comes.
-  for (int64_t c = 0; c < block_channels; c += W) {
-    for (int64_t t = 0; t < block_positions; t += W) {
-      Vector<A> block[W];
-      for (int i = 0; i < W; ++i) block[i] = load(from + (c + i) * s.c + t);
-      transpose<A>(block);
-      for (int i = 0; i < W; ++i) store(rows[t + i] + c, block[i]);
-    }
-  }
-  if (block_positions > 0 && block_channels < rows.stride)
-    pack_element_wise(from + block_channels * s.c, s, channels - block_channels, rows.stride - block_channels,
-                      block_positions, Rows<A>{rows.data + block_channels, rows.stride});
-  pack_element_wise(from + block_positions * s.p, s, channels, rows.stride, positions - block_positions,
-                    Rows<A>{rows[block_positions], rows.stride});
-}
+// Indices of items, in integers as wide as A.
+template <class A>
+using Index = typename Simd<A>::Index;
 
 template <class T, class A>
-void unpack_element_wise(Rows<A> rows, const A* scale, T* to, Strides s, int64_t channels, int64_t positions) {
-  for (int64_t t = 0; t < positions; ++t) {
-    const A* row = rows[t];
-    const A factor = scale ? scale[t] : A(1);
-    T* y = to + t * s.p;
-    int64_t c = 0;
-    if (s.c == 1)
-      for (; c + kWidth<A> <= channels; c += kWidth<A>) store(y + c, load(row + c) * factor);
-    for (; c < channels; ++c) store_one(y + c * s.c, row[c] * factor);
-  }
+inline void load_element_wise(const T* from, Strides s, int64_t C, int64_t n, A* to, Strides to_strides) {
+  for (int64_t t = 0; t < n; ++t)
+    for (int64_t c = 0; c < C; ++c) to[c * to_strides.c + t * to_strides.p] = load_one(from + c * s.c + t * s.p);
 }
 
-// Writes rows, each times its factor in `scale` (1 if null), to `positions` positions of `channels` channels.
+// Writes the first `count` lanes.
 template <class T, class A>
-void unpack(Rows<A> rows, const A* scale, T* to, Strides s, int64_t channels, int64_t positions) {
-  constexpr int W = kWidth<A>;
-  const int64_t block_positions = s.p == 1 ? positions / W * W : 0;
-  const int64_t block_channels = channels / W * W;
-  for (int64_t c = 0; c < block_channels; c += W) {
-    for (int64_t t = 0; t < block_positions; t += W) {
-      Vector<A> block[W];
-      for (int i = 0; i < W; ++i) block[i] = load(rows[t + i] + c) * (scale ? scale[t + i] : A(1));
-      transpose<A>(block);
-      for (int i = 0; i < W; ++i) store(to + (c + i) * s.c + t, block[i]);
-    }
-  }
-  if (block_positions > 0 && block_channels < channels)
-    unpack_element_wise(Rows<A>{rows.data + block_channels, rows.stride}, scale, to + block_channels * s.c, s,
-                        channels - block_channels, block_positions);
-  unpack_element_wise(Rows<A>{rows[block_positions], rows.stride}, scale ? scale + block_positions : nullptr,
-                      to + block_positions * s.p, s, channels, positions - block_positions);
+inline void store_lanes(T* to, int64_t stride, int64_t count, Vector<A> values) {
+  A lanes[kWidth<A>];
+  store(lanes, values);
+  for (int64_t i = 0; i < count && i < kWidth<A>; ++i) store_one(to + i * stride, lanes[i]);
 }
 
 }  // namespace mnad::cpu::MNAD_ISA

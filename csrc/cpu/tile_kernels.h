@@ -1,16 +1,17 @@
-// The two passes, compiled once for each instruction set.
+// The two passes, compiled once for each instruction set, and what both begin with.
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/plan.h"
-#include "cpu/simd.h"
 #include "cpu/tile.h"
 
 namespace mnad::cpu::MNAD_ISA {
 
-void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-             int64_t end);
-void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-              int64_t end);
+void forward(const Forward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+             int64_t begin, int64_t end);
+void backward(const Backward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+              int64_t begin, int64_t end);
 
 // Hands out a thread's scratch memory piece by piece, each aligned to a cache line.
 class Arena {
@@ -27,6 +28,29 @@ class Arena {
  private:
   char* next_;
 };
+
+template <class A>
+Items<A> items_from(const PreparedItems& items, const Shape& shape) {
+  return {static_cast<const A*>(items.rows), static_cast<const A*>(items.columns), shape.M, shape.C,
+          padded<A>(shape.C)};
+}
+
+// The memory that sample b reads.
+template <class A>
+Items<A> items_of_sample(Items<A> items, const Shape& shape, int64_t b) {
+  if (!shape.items_per_sample) return items;
+  items.rows += b * items.M * items.length;
+  if (items.columns) items.columns += b * items.C * kLookup<A>;
+  return items;
+}
+
+// Calls f(sample, position, number of positions) for every tile of a chunk.
+template <class F>
+void for_each_tile(const Plan& plan, const Shape& shape, int64_t chunk, F&& f) {
+  const int64_t first = chunk % plan.chunks_per_sample * plan.chunk, last = std::min(first + plan.chunk, shape.P);
+  for (int64_t position = first; position < last; position += plan.tile)
+    f(chunk / plan.chunks_per_sample, position, std::min(plan.tile, last - position));
+}
 
 // Calls f(storage type, computing type) with values of the types that `dtype` stands for.
 template <class F>
