@@ -27,7 +27,6 @@ class BackwardTile {
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     grad_query_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     if (wants_grad_readout()) grad_readout_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    if (Tile::kNeedsRows && pass.grad_items) spare_ = arena.take<A>(RowTile<A>::elements(C_));
     weights_ = arena.take<A>(M_ * kMaxTile);
     grad_scores_ = arena.take<A>(M_ * kMaxTile);
     std::fill(ones_, ones_ + kMaxTile, A(1));
@@ -38,8 +37,7 @@ class BackwardTile {
     b_ = b, position_ = position, n_ = n;
     sample_ = items_of_sample(items_, pass_.shape, b);
     const Strides s = pass_.features_strides;
-    queries_.load_map(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, n);
-    queries_.squares(squares_);
+    queries_.load_map(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, n, squares_);
     inverse_norms(squares_, inverse_);
     read_gradients();
     if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_items_map(pass_.weights, weights_);
@@ -47,7 +45,10 @@ class BackwardTile {
       differentiate_softmax();
       grad_query_.add_mix(grad_scores_, sample_);
     }
-    if (pass_.indices) add_losses();
+    if (pass_.indices)
+      add_losses();
+    else
+      queries_.dots_with(grad_query_, along_);
     if (grad_items) add_to_items(grad_items);
     if (pass_.grad_features) write_features();
   }
@@ -57,10 +58,11 @@ class BackwardTile {
 
   void read_gradients() {
     if (!pass_.grad_output) return grad_query_.fill_zero(n_);
+    A unused[kMaxTile];
     const Strides s = pass_.grad_output_strides;
     const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * s.b + position_ * s.p;
-    grad_query_.load_map(grad, s, n_);
-    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * s.c, s, n_);
+    grad_query_.load_map(grad, s, n_, unused);
+    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * s.c, s, n_, unused);
   }
 
   // The tile's part of a (B, M, P) map, 0 beyond its end.
@@ -113,47 +115,44 @@ class BackwardTile {
       first_[t] = t < n_ ? Index<A>(indices[t]) : 0;
       second_[t] = t < n_ ? Index<A>(indices[P_ + t]) : 0;
     }
-    A near[kMaxTile] = {}, far[kMaxTile] = {}, on_query[kMaxTile], on_first[kMaxTile], shift[kMaxTile];
-    if (separateness) differentiate_margin(push, near, far);
-    for (int64_t t = 0; t < kMaxTile; ++t) {
-      on_query[t] = t < n_ ? (pull + near[t] + far[t]) * inverse_[t] : A(0);
-      on_first[t] = -(pull + near[t]);
-      shift[t] = (near[t] + far[t]) * A(kDistanceEps);
-      far[t] = -far[t];
+    LossTerms<A> terms{};
+    for (int64_t t = 0; t < n_; ++t) {
+      terms.on_query[t] = pull * inverse_[t];
+      terms.on_first[t] = -pull;
     }
-    grad_query_.add_losses(queries_, sample_, first_, second_, on_query, on_first, far, shift);
+    if (separateness) add_margin_terms(push, terms);
+    grad_query_.add_losses(queries_, sample_, first_, second_, terms, along_);
   }
 
-  void differentiate_margin(A push, A* near, A* far) const {
-    A near_square[kMaxTile], near_total[kMaxTile], far_square[kMaxTile], far_total[kMaxTile];
-    queries_.differences(inverse_, sample_, first_, near_square, near_total);
-    queries_.differences(inverse_, sample_, second_, far_square, far_total);
+  void add_margin_terms(A push, LossTerms<A>& terms) const {
+    const Differences<A> of = queries_.differences(inverse_, sample_, first_, second_);
     for (int64_t t = 0; t < n_; ++t) {
-      const A d_first = distance(near_square[t], near_total[t], C_);
-      const A d_second = distance(far_square[t], far_total[t], C_);
+      const A d_first = distance(of.near_square[t], of.near_total[t], C_);
+      const A d_second = distance(of.far_square[t], of.far_total[t], C_);
       if (d_first - d_second + A(kMargin) < 0) continue;
-      near[t] = d_first == 0 ? A(0) : push / d_first;
-      far[t] = d_second == 0 ? A(0) : -push / d_second;
+      const A near = d_first == 0 ? A(0) : push / d_first, far = d_second == 0 ? A(0) : -push / d_second;
+      terms.on_query[t] += (near + far) * inverse_[t];
+      terms.on_first[t] -= near;
+      terms.on_second[t] -= far;
+      terms.shift[t] += (near + far) * A(kDistanceEps);
     }
   }
 
   void add_to_items(A* grad_items) {
-    if (pass_.grad_output) grad_readout_.add_outer(weights_, ones_, M_, grad_items, spare_);
-    if (pass_.wants_score_gradient()) queries_.add_outer(grad_scores_, inverse_, M_, grad_items, spare_);
+    if (pass_.grad_output) grad_readout_.add_outer(weights_, ones_, M_, grad_items);
+    if (pass_.wants_score_gradient()) queries_.add_outer(grad_scores_, inverse_, M_, grad_items);
   }
 
   // grad_x = (g - q (q . g)) / |x|, or g / eps where the norm is below eps
   void write_features() {
-    A along[kMaxTile] = {};
-    queries_.dots_with(grad_query_, along);
     for (int64_t t = 0; t < kMaxTile; ++t) {
       const bool at_floor = std::sqrt(squares_[t]) < A(kNormEps);
       // Below eps, or overflown: no part along q.
-      along[t] = t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -along[t] * inverse_[t] * inverse_[t];
+      along_[t] = t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -along_[t] * inverse_[t] * inverse_[t];
     }
-    grad_query_.add_scaled(along, queries_);
     const Strides s = pass_.grad_features_strides;
-    grad_query_.write_map(inverse_, static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s);
+    T* grad = static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p;
+    grad_query_.write_sum(along_, queries_, inverse_, grad, s);
   }
 
   const Backward& pass_;
@@ -161,10 +160,9 @@ class BackwardTile {
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_, grad_query_, grad_readout_;
-  A* spare_ = nullptr;  // for a tile turned into rows
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  A squares_[kMaxTile] = {}, inverse_[kMaxTile], ones_[kMaxTile];
+  A squares_[kMaxTile] = {}, inverse_[kMaxTile], along_[kMaxTile] = {}, ones_[kMaxTile];
   Index<A> first_[kMaxTile], second_[kMaxTile];
 };
 

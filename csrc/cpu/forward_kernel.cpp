@@ -18,7 +18,6 @@ class ForwardTile {
       : pass_(pass), items_(items), M_(pass.shape.M), C_(pass.shape.C), P_(pass.shape.P), queries_(nullptr, 0) {
     Arena arena(scratch);
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    if (Tile::kNeedsRows && pass.wants_statistics()) spare_ = arena.take<A>(RowTile<A>::elements(C_));
     scores_ = arena.take<A>(M_ * kMaxTile);
     weights_ = arena.take<A>(M_ * kMaxTile);
   }
@@ -28,8 +27,9 @@ class ForwardTile {
     b_ = b, position_ = position, n_ = n;
     sample_ = items_of_sample(items_, pass_.shape, b);
     const Strides s = pass_.features_strides;
-    queries_.load_map(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, n);
-    score();
+    const T* features = static_cast<const T*>(pass_.features) + b * s.b + position * s.p;
+    queries_.load_and_score(features, s, n, sample_, squares_, scores_);
+    normalise_scores();
     if (pass_.indices || pass_.wants_losses() || pass_.wants_statistics()) rank(scores_, M_, first_, second_);
     if (pass_.indices) write_assignment();
     if (pass_.wants_losses()) add_losses(partial);
@@ -40,10 +40,8 @@ class ForwardTile {
   }
 
  private:
-  void score() {
-    queries_.squares(squares_);
+  void normalise_scores() {
     inverse_norms(squares_, inverse_);
-    queries_.dots(sample_, scores_);
     for (int64_t m = 0; m < M_; ++m)
       for (int t = 0; t < kMaxTile; t += kWidth<A>) {
         A* row = scores_ + m * kMaxTile + t;
@@ -66,13 +64,11 @@ class ForwardTile {
   }
 
   void add_losses(Partial<A> partial) {
-    A near_square[kMaxTile], near_total[kMaxTile], far_square[kMaxTile], far_total[kMaxTile];
-    queries_.differences(inverse_, sample_, first_, near_square, near_total);
-    queries_.differences(inverse_, sample_, second_, far_square, far_total);
+    const Differences<A> of = queries_.differences(inverse_, sample_, first_, second_);
     for (int64_t t = 0; t < n_; ++t) {
-      const A margin =
-          distance(near_square[t], near_total[t], C_) - distance(far_square[t], far_total[t], C_) + A(kMargin);
-      partial.losses[0] += near_square[t];
+      const A near = distance(of.near_square[t], of.near_total[t], C_);
+      const A margin = near - distance(of.far_square[t], of.far_total[t], C_) + A(kMargin);
+      partial.losses[0] += of.near_square[t];
       partial.losses[1] += margin < 0 ? A(0) : margin;
     }
   }
@@ -103,7 +99,7 @@ class ForwardTile {
       partial.count[first_[t]] += 1;
     }
     for (int64_t m = 0; m < M_; ++m) add_totals(m, to_exp, partial);
-    queries_.add_by_index(factor, first_, partial.rows, spare_);
+    queries_.add_by_index(factor, first_, partial.rows);
   }
 
   void add_totals(int64_t m, const A* to_exp, Partial<A> partial) {
@@ -125,7 +121,6 @@ class ForwardTile {
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_;
-  A* spare_ = nullptr;  // for the tile turned into rows
   A *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   A squares_[kMaxTile] = {}, inverse_[kMaxTile], peak_[kMaxTile], total_[kMaxTile];

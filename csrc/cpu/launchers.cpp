@@ -50,9 +50,9 @@ struct Padding {
     channels = (shape.C + width - 1) / width * width;
   }
 
-  // Four arrays of (tile, C) and two of (M, tile), each rounded up to a cache line.
+  // Three arrays of (tile, C) and two of (M, tile), each rounded up to a cache line.
   size_t tile_bytes(const Plan& plan, int64_t M) const {
-    return size_t(plan.tile * (4 * channels + 2 * M) * element + 6 * 64);
+    return size_t(plan.tile * (3 * channels + 2 * M) * element + 5 * 64);
   }
 };
 

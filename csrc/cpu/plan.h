@@ -18,7 +18,7 @@ struct Plan {
   int64_t chunks;
 
   Plan(const Shape& shape, bool sums_per_item) {
-    tile = 32;
+    tile = 128;
     const int64_t tiles = (shape.P + tile - 1) / tile;
     int64_t wanted = tiles;
     if (sums_per_item) {

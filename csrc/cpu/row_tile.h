@@ -8,22 +8,32 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class RowTile {
  public:
-  static constexpr bool kNeedsRows = false;
   static int64_t elements(int64_t C) { return kMaxTile * padded<A>(C); }
 
   RowTile(A* data, int64_t C) : data_(data), C_(C), length_(padded<A>(C)) {}
 
   A* row(int64_t t) const { return data_ + t * length_; }
 
-  // Reads n positions.
+  // Reads n positions, and gives |x_t|^2 of each.
   template <class T>
-  void load_map(const T* from, Strides s, int64_t n) {
+  void load_map(const T* from, Strides s, int64_t n, A* squares) {
     n_ = n;
-    const int64_t whole = s.c == 1 ? C_ / W * W : 0;
-    for (int64_t t = 0; t < n; ++t) {
-      for (int64_t c = 0; c < whole; c += W) store(row(t) + c, load(from + t * s.p + c));
-      for (int64_t c = whole; c < C_; ++c) row(t)[c] = load_one(from + t * s.p + c * s.c);
-      for (int64_t c = C_; c < length_; ++c) row(t)[c] = 0;
+    for (int64_t t = 0; t < n; ++t) load_row(from + t * s.p, s, t, squares);
+  }
+
+  // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the rows are in the cache. Every sum runs
+  // in the same order, so equal items give equal scores.
+  template <class T>
+  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
+    n_ = n;
+    int64_t t = 0;
+    for (; t + kQueries <= n; t += kQueries) {
+      for (int i = 0; i < kQueries; ++i) load_row(from + (t + i) * s.p, s, t + i, squares);
+      dots_of<kQueries>(t, items, scores);
+    }
+    for (; t < n; ++t) {
+      load_row(from + t * s.p, s, t, squares);
+      dots_of<1>(t, items, scores);
     }
   }
 
@@ -39,22 +49,17 @@ class RowTile {
       for (int64_t c = 0; c < length_; c += W) write(to + t * s.p, s, c, load(row(t) + c) * scale[t]);
   }
 
-  // squares[t] = |x_t|^2
-  void squares(A* to) const { dots_with(*this, to); }
+  // Writes (x_t + along[t] other_t) scale[t].
+  template <class T>
+  void write_sum(const A* along, const RowTile& other, const A* scale, T* to, Strides s) const {
+    for (int64_t t = 0; t < n_; ++t)
+      for (int64_t c = 0; c < length_; c += W)
+        write(to + t * s.p, s, c, (load(row(t) + c) + along[t] * load(other.row(t) + c)) * scale[t]);
+  }
 
   // to[t] = x_t . other_t
   void dots_with(const RowTile& other, A* to) const {
-    for (int64_t t = 0; t < n_; ++t) {
-      const A *a = row(t), *b = other.row(t);
-      Vector<A> even{}, odd{};
-      int64_t c = 0;
-      for (; c + 2 * W <= length_; c += 2 * W) {
-        even += load(a + c) * load(b + c);
-        odd += load(a + c + W) * load(b + c + W);
-      }
-      if (c < length_) even += load(a + c) * load(b + c);
-      to[t] = sum<A>(even + odd);
-    }
+    for (int64_t t = 0; t < n_; ++t) to[t] = dot(row(t), other.row(t));
   }
 
   bool finite(int64_t t) const {
@@ -63,7 +68,7 @@ class RowTile {
     return sum<A>(zero) == 0;
   }
 
-  // scores[m][t] = x_t . p_m, every sum in the same order, so that equal items give equal scores.
+  // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
     int64_t t = 0;
     for (; t + kQueries <= n_; t += kQueries) dots_of<kQueries>(t, items, scores);
@@ -81,41 +86,46 @@ class RowTile {
     mix<false>(weights, items, [&](int64_t t, int64_t c, Vector<A> value) { write(to + t * s.p, s, c, value); });
   }
 
-  // square[t] = |q_t - p|^2 and total[t], the sum of q_t - p over the channels, for the item at index[t].
-  void differences(const A* inverse, const Items<A>& items, const Index<A>* index, A* square, A* total) const {
+  // What the losses need of each query, its nearest and its second nearest item.
+  Differences<A> differences(const A* inverse, const Items<A>& items, const Index<A>* first,
+                             const Index<A>* second) const {
+    Differences<A> found;
     for (int64_t t = 0; t < n_; ++t) {
-      const A *x = row(t), *item = items[index[t]];
-      Vector<A> squares{}, sums{};
+      const A *x = row(t), *near = items[first[t]], *far = items[second[t]];
+      Vector<A> near_square{}, near_total{}, far_square{}, far_total{};
       for (int64_t c = 0; c < length_; c += W) {
-        const Vector<A> d = load(x + c) * inverse[t] - load(item + c);
-        squares += d * d;
-        sums += d;
+        const Vector<A> q = load(x + c) * inverse[t], to_near = q - load(near + c), to_far = q - load(far + c);
+        near_square += to_near * to_near;
+        near_total += to_near;
+        far_square += to_far * to_far;
+        far_total += to_far;
       }
-      square[t] = sum<A>(squares);
-      total[t] = sum<A>(sums);
+      found.near_square[t] = sum<A>(near_square), found.near_total[t] = sum<A>(near_total);
+      found.far_square[t] = sum<A>(far_square), found.far_total[t] = sum<A>(far_total);
     }
+    return found;
   }
 
-  // x_t += on_query[t] q_t + on_first[t] p_first + on_second[t] p_second + shift[t]
+  // x_t += on_query[t] q_t + on_first[t] p_first + on_second[t] p_second + shift[t]; along[t] = q_t . x_t of the sum
   void add_losses(const RowTile& queries, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-                  const A* on_query, const A* on_first, const A* on_second, const A* shift) {
+                  const LossTerms<A>& terms, A* along) {
     for (int64_t t = 0; t < n_; ++t) {
       const A *x = queries.row(t), *near = items[first[t]], *far = items[second[t]];
       A* to = row(t);
-      for (int64_t c = 0; c < length_; c += W)
-        store(to + c, load(to + c) + on_query[t] * load(x + c) + on_first[t] * load(near + c) +
-                          on_second[t] * load(far + c) + shift[t]);
+      Vector<A> dots{};
+      for (int64_t c = 0; c < length_; c += W) {
+        const Vector<A> query = load(x + c);
+        const Vector<A> sum = load(to + c) + terms.on_query[t] * query + terms.on_first[t] * load(near + c) +
+                              terms.on_second[t] * load(far + c) + terms.shift[t];
+        dots += query * sum;
+        store(to + c, sum);
+      }
+      along[t] = sum<A>(dots);
     }
   }
 
-  // x_t += scale[t] other_t
-  void add_scaled(const A* scale, const RowTile& other) {
-    for (int64_t t = 0; t < n_; ++t)
-      for (int64_t c = 0; c < length_; c += W) store(row(t) + c, load(row(t) + c) + scale[t] * load(other.row(t) + c));
-  }
-
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
-  void add_by_index(const A* factor, const Index<A>* index, A* sums, A* /*spare*/) const {
+  void add_by_index(const A* factor, const Index<A>* index, A* sums) const {
     for (int64_t t = 0; t < n_; ++t) {
       if (factor[t] == 0) continue;
       A* to = sums + index[t] * length_;
@@ -124,7 +134,7 @@ class RowTile {
   }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
-  void add_outer(const A* weights, const A* scale, int64_t M, A* sums, A* /*spare*/) const {
+  void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
     for (int64_t m = 0; m < M; ++m) {
       A factors[kMaxTile];
       for (int64_t t = 0; t < n_; ++t) factors[t] = weights[m * kMaxTile + t] * scale[t];
@@ -143,6 +153,27 @@ class RowTile {
   static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5;
 
   template <class T>
+  void load_row(const T* from, Strides s, int64_t t, A* squares) {
+    A* to = row(t);
+    const int64_t whole = s.c == 1 ? C_ / W * W : 0;
+    for (int64_t c = 0; c < whole; c += W) store(to + c, load(from + c));
+    for (int64_t c = whole; c < C_; ++c) to[c] = load_one(from + c * s.c);
+    for (int64_t c = C_; c < length_; ++c) to[c] = 0;
+    squares[t] = dot(to, to);
+  }
+
+  A dot(const A* a, const A* b) const {
+    Vector<A> even{}, odd{};
+    int64_t c = 0;
+    for (; c + 2 * W <= length_; c += 2 * W) {
+      even += load(a + c) * load(b + c);
+      odd += load(a + c + W) * load(b + c + W);
+    }
+    if (c < length_) even += load(a + c) * load(b + c);
+    return sum<A>(even + odd);
+  }
+
+  template <class T>
   void write(T* to, Strides s, int64_t c, Vector<A> value) const {
     if (s.c == 1 && c + W <= C_)
       store(to + c, value);
@@ -159,7 +190,11 @@ class RowTile {
 
   template <int Queries, int Count>
   void dot_block(int64_t t, const A* items, A* scores) const {
-    Vector<A> sums[Queries][Count] = {};
+    Vector<A> sums[Queries][Count];
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q)
+#pragma GCC unroll 8
+      for (int m = 0; m < Count; ++m) sums[q][m] = Vector<A>{};
     for (int64_t c = 0; c < length_; c += W) {
       Vector<A> query[Queries];
 #pragma GCC unroll 8
@@ -171,7 +206,9 @@ class RowTile {
         for (int q = 0; q < Queries; ++q) sums[q][m] += query[q] * item;
       }
     }
+#pragma GCC unroll 8
     for (int m = 0; m < Count; ++m)
+#pragma GCC unroll 8
       for (int q = 0; q < Queries; ++q) scores[m * kMaxTile + q] = sum<A>(sums[q][m]);
   }
 
@@ -191,9 +228,11 @@ class RowTile {
 
   template <bool Add, int Queries, int Vectors, class F>
   void mix_block(int64_t t, int64_t c, const A* weights, const Items<A>& items, F& take) const {
-    Vector<A> sums[Queries][Vectors] = {};
-    for (int q = 0; Add && q < Queries; ++q)
-      for (int v = 0; v < Vectors; ++v) sums[q][v] = load(row(t + q) + c + v * W);
+    Vector<A> sums[Queries][Vectors];
+#pragma GCC unroll 8
+    for (int q = 0; q < Queries; ++q)
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) sums[q][v] = Add ? load(row(t + q) + c + v * W) : Vector<A>{};
     for (int64_t m = 0; m < items.M; ++m) {
       Vector<A> item[Vectors];
       for (int v = 0; v < Vectors; ++v) item[v] = load(items[m] + c + v * W);
@@ -202,7 +241,9 @@ class RowTile {
 #pragma GCC unroll 8
         for (int v = 0; v < Vectors; ++v) sums[q][v] += weights[m * kMaxTile + t + q] * item[v];
     }
+#pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q)
+#pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) take(t + q, c + v * W, sums[q][v]);
   }
 

@@ -10,7 +10,7 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-constexpr int kMaxTile = 32;
+constexpr int kMaxTile = 128;
 
 // The largest M whose items are looked up in registers: two vectors hold a channel of all of them.
 template <class A>
@@ -23,6 +23,18 @@ struct Items {
   int64_t M, C, length;
 
   const A* operator[](int64_t m) const { return rows + m * length; }
+};
+
+// Of every query: |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
+template <class A>
+struct Differences {
+  A near_square[kMaxTile], near_total[kMaxTile], far_square[kMaxTile], far_total[kMaxTile];
+};
+
+// Factors of what the losses add to the gradient of every query.
+template <class A>
+struct LossTerms {
+  A on_query[kMaxTile], on_first[kMaxTile], on_second[kMaxTile], shift[kMaxTile];
 };
 
 // Indices of items, in integers as wide as A.
