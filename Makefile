@@ -1,5 +1,6 @@
 # make demo    build, train and find anomalies, small          make lint    everything that reads and doesn't run
 # make test    build and run the tests                         make cuda    compile every CUDA file, no GPU needed
+# make bench   times beside other ways of computing            make clean   remove what was built
 #
 # Each does its own set-up in .venv. PYTHON=python3.12 names another interpreter.
 
@@ -12,13 +13,18 @@ NVCC ?= nvcc
 NVCC_FLAGS := -std=c++17 -O3 --expt-relaxed-constexpr -Icsrc -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror -Xptxas=-v \
 	-gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
 
-.PHONY: demo test lint cuda clean
+.PHONY: demo test bench lint cuda clean
 
 demo: .venv/installed
 	$(BIN)/mnad demo --out demo
 
 test: .venv/installed
 	$(BIN)/python -m pytest
+
+bench: .venv/installed
+	@mkdir -p build
+	$(BIN)/python -m pytest bench -c bench/pytest.ini --benchmark-json=build/bench.json
+	BENCH_COMMAND="make bench" $(BIN)/python bench/report.py build/bench.json bench/results
 
 lint: .venv/installed .venv/lint-tools
 	$(BIN)/ruff check

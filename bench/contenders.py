@@ -23,6 +23,12 @@ def our_step(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
     return step.output, step.compactness, step.separateness, mnad_ext.update_items(items, step.statistics)
 
 
+def our_read_and_update(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
+    """One pass for both; it gives the losses as well, which are the distance D of a frame's score."""
+    step = mnad_ext.memory_step(features, items)
+    return step.output, mnad_ext.update_items(items, step.statistics)
+
+
 def reference_step(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
     indices, _ = reference.assign_top2(features, items)
     return (
@@ -118,7 +124,7 @@ WORKS: dict[str, dict[str, Contender]] = {
         "reference": lambda x, p: (reference.memory_update(x, p),),
     },
     "read + update": {
-        "ours": lambda x, p: (mnad_ext.memory_read(x, p)[0], mnad_ext.memory_update(x, p)),
+        "ours": our_read_and_update,
         "reference": lambda x, p: (reference.memory_read(x, p)[0], reference.memory_update(x, p)),
         "published": published_eval,
     },

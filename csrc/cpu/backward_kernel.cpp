@@ -40,7 +40,7 @@ class BackwardTile {
     queries_.load_map(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, n, squares_);
     inverse_norms(squares_, inverse_);
     read_gradients();
-    if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_items_map(pass_.weights, weights_);
+    if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_weights();
     if (pass_.wants_score_gradient()) {
       differentiate_softmax();
       grad_query_.add_mix(grad_scores_, sample_);
@@ -58,30 +58,32 @@ class BackwardTile {
 
   void read_gradients() {
     if (!pass_.grad_output) return grad_query_.fill_zero(n_);
-    A unused[kMaxTile];
     const Strides s = pass_.grad_output_strides;
     const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * s.b + position_ * s.p;
-    grad_query_.load_map(grad, s, n_, unused);
-    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * s.c, s, n_, unused);
+    grad_query_.load_map(grad, s, n_, nullptr);
+    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * s.c, s, n_, nullptr);
   }
 
-  // The tile's part of a (B, M, P) map, 0 beyond its end.
-  void read_items_map(const void* map, A* to) const {
-    const A* from = static_cast<const A*>(map) + b_ * M_ * P_ + position_;
+  // The tile's part of the weights, 0 beyond its end.
+  void read_weights() {
+    const A* from = static_cast<const A*>(pass_.weights) + b_ * M_ * P_ + position_;
     for (int64_t m = 0; m < M_; ++m) {
-      std::memcpy(to + m * kMaxTile, from + m * P_, n_ * sizeof(A));
-      std::fill(to + m * kMaxTile + n_, to + (m + 1) * kMaxTile, A(0));
+      std::memcpy(weights_ + m * kMaxTile, from + m * P_, n_ * sizeof(A));
+      std::fill(weights_ + m * kMaxTile + n_, weights_ + (m + 1) * kMaxTile, A(0));
     }
   }
 
   // grad_scores = w (g - sum over the items of w g)
   void differentiate_softmax() {
-    const bool through = pass_.grad_through_weights && pass_.grad_output;
-    if (pass_.grad_weights)
-      read_items_map(pass_.grad_weights, grad_scores_);
+    if (pass_.grad_through_weights && pass_.grad_output)
+      grad_readout_.dots(sample_, grad_scores_);
     else
       std::fill(grad_scores_, grad_scores_ + M_ * kMaxTile, A(0));
-    if (through) add_dots_of_readout();
+    if (pass_.grad_weights) {
+      const A* grad = static_cast<const A*>(pass_.grad_weights) + b_ * M_ * P_ + position_;
+      for (int64_t m = 0; m < M_; ++m)
+        for (int64_t t = 0; t < n_; ++t) grad_scores_[m * kMaxTile + t] += grad[m * P_ + t];
+    }
     A mean[kMaxTile] = {};
     for (int64_t m = 0; m < M_; ++m)
       for (int t = 0; t < kMaxTile; ++t) mean[t] += weights_[m * kMaxTile + t] * grad_scores_[m * kMaxTile + t];
@@ -90,17 +92,6 @@ class BackwardTile {
         A& grad = grad_scores_[m * kMaxTile + t];
         grad = t < n_ ? weights_[m * kMaxTile + t] * (grad - mean[t]) : A(0);
       }
-  }
-
-  void add_dots_of_readout() {
-    if (!pass_.grad_weights) return grad_readout_.dots(sample_, grad_scores_);
-    for (int64_t m = 0; m < M_; ++m) {
-      A dots[kMaxTile] = {};
-      Items<A> item = sample_;
-      item.rows = sample_[m], item.M = 1;
-      grad_readout_.dots(item, dots);
-      for (int64_t t = 0; t < n_; ++t) grad_scores_[m * kMaxTile + t] += dots[t];
-    }
   }
 
   // Adds to grad_query what comes from the losses: pull (q - p_first), near ((q - p_first + eps) / d_first) and

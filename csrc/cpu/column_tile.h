@@ -16,7 +16,7 @@ class ColumnTile {
 
   A* column(int64_t c) const { return data_ + c * kMaxTile; }
 
-  // Reads n positions, and gives |x_t|^2 of each.
+  // Reads n positions, and gives |x_t|^2 of each if `squares` is not null.
   template <class T>
   void load_map(const T* from, Strides s, int64_t n, A* squares) {
     begin(n, squares);
@@ -137,13 +137,16 @@ class ColumnTile {
 
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
   void add_by_index(const A* factor, const Index<A>* index, A* sums) const {
+    const Groups groups(factor, index, n_);
     Vector<A> rows[kMaxTile];
     for (int64_t c = 0; c < C_; c += W) {
       turn(c, rows);
-      for (int64_t t = 0; t < n_; ++t) {
-        if (factor[t] == 0) continue;
-        A* to = sums + index[t] * padded<A>(C_) + c;
-        store(to, load(to) + factor[t] * rows[t]);
+      for (int group = 0; group < groups.count; ++group) {
+        const int begin = groups.begin[group], end = groups.begin[group + 1];
+        A* to = sums + index[groups.order[begin]] * padded<A>(C_) + c;
+        Vector<A> total = load(to);
+        for (int i = begin; i < end; ++i) total += factor[groups.order[i]] * rows[groups.order[i]];
+        store(to, total);
       }
     }
   }
@@ -170,6 +173,27 @@ class ColumnTile {
   // Channels to be in the first cache together, and to be asked for ahead.
   static constexpr int64_t kCached = 64, kAhead = 16;
 
+  // The queries with a factor, those of the same item together.
+  struct Groups {
+    int order[kMaxTile], begin[kMaxTile + 1], count = 0;
+
+    Groups(const A* factor, const Index<A>* index, int64_t n) {
+      bool taken[kMaxTile];
+      for (int64_t t = 0; t < n; ++t) taken[t] = factor[t] == 0;
+      int filled = 0;
+      for (int64_t first = 0; first < n; ++first) {
+        if (taken[first]) continue;
+        begin[count++] = filled;
+        for (int64_t t = first; t < n; ++t) {
+          if (taken[t] || index[t] != index[first]) continue;
+          taken[t] = true;
+          order[filled++] = int(t);
+        }
+      }
+      begin[count] = filled;
+    }
+  };
+
   // One channel of the item that each of W queries has.
   class Lookup {
    public:
@@ -180,6 +204,7 @@ class ColumnTile {
     Vector<A> operator()(int64_t c) const {
       if (items_.columns) {
         const A* column = items_.columns + c * kLookup<A>;
+        if (items_.M <= W) return __builtin_shuffle(load(column), lanes_);
         return __builtin_shuffle(load(column), load(column + W), lanes_);
       }
       Vector<A> found;
@@ -195,7 +220,7 @@ class ColumnTile {
 
   void begin(int64_t n, A* squares) {
     n_ = n;
-    std::fill(squares, squares + kMaxTile, A(0));
+    if (squares) std::fill(squares, squares + kMaxTile, A(0));
   }
 
   // Channels lie a whole map apart, so the cache is told ahead of each.
@@ -213,7 +238,7 @@ class ColumnTile {
       std::fill(column(begin), column(end), A(0));
       load_element_wise(from + begin * s.c, s, end - begin, n_, column(begin), {0, kMaxTile, 1});
     }
-    for (int v = 0; v < kVectors; v += 2) {
+    for (int v = 0; squares && v < kVectors; v += 2) {
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
       for (int64_t c = begin; c < end; ++c)
         for (int i = 0; i < 2; ++i) sums[i] += load(column(c) + (v + i) * W) * load(column(c) + (v + i) * W);
@@ -297,7 +322,10 @@ class ColumnTile {
   void turn(int64_t c, Vector<A> (&rows)[kMaxTile]) const {
     for (int64_t t = 0; t < n_; t += W) {
       Vector<A> block[W];
-      for (int i = 0; i < W; ++i) block[i] = c + i < C_ ? load(column(c + i) + t) : Vector<A>{};
+      if (c + W <= C_)
+        for (int i = 0; i < W; ++i) block[i] = load(column(c + i) + t);
+      else
+        for (int i = 0; i < W; ++i) block[i] = c + i < C_ ? load(column(c + i) + t) : Vector<A>{};
       transpose<A>(block);
       for (int i = 0; i < W; ++i) rows[t + i] = block[i];
     }

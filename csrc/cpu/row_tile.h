@@ -14,7 +14,7 @@ class RowTile {
 
   A* row(int64_t t) const { return data_ + t * length_; }
 
-  // Reads n positions, and gives |x_t|^2 of each.
+  // Reads n positions, and gives |x_t|^2 of each if `squares` is not null.
   template <class T>
   void load_map(const T* from, Strides s, int64_t n, A* squares) {
     n_ = n;
@@ -159,7 +159,7 @@ class RowTile {
     for (int64_t c = 0; c < whole; c += W) store(to + c, load(from + c));
     for (int64_t c = whole; c < C_; ++c) to[c] = load_one(from + c * s.c);
     for (int64_t c = C_; c < length_; ++c) to[c] = 0;
-    squares[t] = dot(to, to);
+    if (squares) squares[t] = dot(to, to);
   }
 
   A dot(const A* a, const A* b) const {
