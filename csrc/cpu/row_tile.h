@@ -1,6 +1,8 @@
 // A tile of a channels-last map: one row of channels for each query, padded with zeros to whole vectors.
 #pragma once
 
+#include <algorithm>
+
 #include "cpu/tile.h"
 
 namespace mnad::cpu::MNAD_ISA {
@@ -25,15 +27,19 @@ class RowTile {
   // in the same order, so equal items give equal scores.
   template <class T>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
+    if (items.M * length_ > kCachedItems) {
+      load_map(from, s, n, squares);
+      return dots(items, scores);
+    }
     n_ = n;
     int64_t t = 0;
     for (; t + kQueries <= n; t += kQueries) {
       for (int i = 0; i < kQueries; ++i) load_row(from + (t + i) * s.p, s, t + i, squares);
-      dots_of<kQueries>(t, items, scores);
+      dots_of<kQueries>(t, 0, items.M, items, scores);
     }
     for (; t < n; ++t) {
       load_row(from + t * s.p, s, t, squares);
-      dots_of<1>(t, items, scores);
+      dots_of<1>(t, 0, items.M, items, scores);
     }
   }
 
@@ -70,9 +76,13 @@ class RowTile {
 
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
-    int64_t t = 0;
-    for (; t + kQueries <= n_; t += kQueries) dots_of<kQueries>(t, items, scores);
-    for (; t < n_; ++t) dots_of<1>(t, items, scores);
+    const int64_t together = std::max<int64_t>(kCachedItems / length_ / kItems * kItems, kItems);
+    for (int64_t begin = 0; begin < items.M; begin += together) {
+      const int64_t end = std::min(begin + together, items.M);
+      int64_t t = 0;
+      for (; t + kQueries <= n_; t += kQueries) dots_of<kQueries>(t, begin, end, items, scores);
+      for (; t < n_; ++t) dots_of<1>(t, begin, end, items, scores);
+    }
   }
 
   // x_t += sum over m of weights[m][t] p_m
@@ -150,7 +160,9 @@ class RowTile {
  private:
   static constexpr int W = kWidth<A>;
   // Queries and items whose sums fit into the registers together.
-  static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5;
+  static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5, kMixed = 6;
+  // Elements of items that stay in the second cache beside a tile.
+  static constexpr int64_t kCachedItems = 32 << 10;
 
   template <class T>
   void load_row(const T* from, Strides s, int64_t t, A* squares) {
@@ -182,10 +194,10 @@ class RowTile {
   }
 
   template <int Queries>
-  void dots_of(int64_t t, const Items<A>& items, A* scores) const {
-    int64_t m = 0;
-    for (; m + kItems <= items.M; m += kItems) dot_block<Queries, kItems>(t, items[m], scores + m * kMaxTile + t);
-    for (; m < items.M; ++m) dot_block<Queries, 1>(t, items[m], scores + m * kMaxTile + t);
+  void dots_of(int64_t t, int64_t begin, int64_t end, const Items<A>& items, A* scores) const {
+    int64_t m = begin;
+    for (; m + kItems <= end; m += kItems) dot_block<Queries, kItems>(t, items[m], scores + m * kMaxTile + t);
+    for (; m < end; ++m) dot_block<Queries, 1>(t, items[m], scores + m * kMaxTile + t);
   }
 
   template <int Queries, int Count>
@@ -212,18 +224,23 @@ class RowTile {
       for (int q = 0; q < Queries; ++q) scores[m * kMaxTile + q] = sum<A>(sums[q][m]);
   }
 
+  // Few items stay in the cache, and each query is done in one go; of many, some channels stay for all queries.
   template <bool Add, class F>
   void mix(const A* weights, const Items<A>& items, F&& take) const {
-    int64_t t = 0;
-    for (; t + 4 <= n_; t += 4) mix_queries<Add, 4>(t, weights, items, take);
-    for (; t < n_; ++t) mix_queries<Add, 1>(t, weights, items, take);
+    const int64_t channels = items.M * length_ <= kCachedItems ? length_ : 2 * W;
+    for (int64_t begin = 0; begin < length_; begin += channels) {
+      const int64_t end = begin + channels < length_ ? begin + channels : length_;
+      int64_t t = 0;
+      for (; t + kMixed <= n_; t += kMixed) mix_queries<Add, kMixed>(t, begin, end, weights, items, take);
+      for (; t < n_; ++t) mix_queries<Add, 1>(t, begin, end, weights, items, take);
+    }
   }
 
   template <bool Add, int Queries, class F>
-  void mix_queries(int64_t t, const A* weights, const Items<A>& items, F& take) const {
-    int64_t c = 0;
-    for (; c + 2 * W <= length_; c += 2 * W) mix_block<Add, Queries, 2>(t, c, weights, items, take);
-    if (c < length_) mix_block<Add, Queries, 1>(t, c, weights, items, take);
+  void mix_queries(int64_t t, int64_t begin, int64_t end, const A* weights, const Items<A>& items, F& take) const {
+    int64_t c = begin;
+    for (; c + 2 * W <= end; c += 2 * W) mix_block<Add, Queries, 2>(t, c, weights, items, take);
+    if (c < end) mix_block<Add, Queries, 1>(t, c, weights, items, take);
   }
 
   template <bool Add, int Queries, int Vectors, class F>
