@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 Row = dict[str, Any]
-CASE = ("work", "dtype", "layout", "B")
+CASE = ("work", "dtype", "layout", "B", "M")
 OTHERS = ("reference", "compiled", "published", "attention", "copy")
 
 
@@ -57,7 +57,7 @@ def by_case(results: dict[str, Any]) -> dict[tuple[Any, ...], dict[str, Row]]:
 
 def table(results: dict[str, Any]) -> str:
     """The medians of ours, and how many times longer the others take; for a copy, how many times longer we take."""
-    head = ["work", "dtype", "layout", "B", "ours, ms", *OTHERS[:-1], "ours / copy", "GB/s", "GFLOP/s", "error"]
+    head = [*CASE, "ours, ms", *OTHERS[:-1], "ours / copy", "GB/s", "GFLOP/s", "error"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for case, contenders in by_case(results).items():
         ours = contenders["ours"]
@@ -71,7 +71,7 @@ def table(results: dict[str, Any]) -> str:
     note = (
         f"{results['device']}; torch {results['torch']}, {results['threads']} threads; commit {results['commit'][:9]}"
     )
-    return "\n".join([*lines, "", f"C = 512, 32 x 32, M = 10, medians; {note}; {results['command']}"])
+    return "\n".join([*lines, "", f"C = 512, 32 x 32, medians; {note}; {results['command']}"])
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -91,7 +91,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     for axis, work in zip(axes, works, strict=True):
         for i, (name, colour, label) in enumerate(zip(names, colours, labels, strict=True)):
             for j, B in enumerate((1, 4)):
-                contenders = cases[(work, "float32", "contiguous", B)]
+                contenders = cases[(work, "float32", "contiguous", B, 10)]
                 if name not in contenders:
                     continue
                 value = contenders[name]["median_ms"]

@@ -1,7 +1,5 @@
 #include "ops/tensors.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <sstream>
 #include <stdexcept>
@@ -34,16 +32,6 @@ Tensor empty_strided(const std::vector<int64_t>& sizes, const std::vector<int64_
   STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(sizes.size()), sizes.data(), strides.data(),
                                                          int32_t(dtype), device_type, on.get_device_index(), &handle));
   return Tensor(handle);
-}
-
-// The allocator takes large memory from the system and gives it back each time, and its pages come one by one when they
-// are first written to, which takes longer than all else. Huge pages are 512 times fewer.
-Tensor in_huge_pages(Tensor tensor, int64_t bytes) {
-  constexpr int64_t kLarge = int64_t{16} << 20, kPage = 4096;
-  if (tensor.is_cuda() || bytes < kLarge) return tensor;
-  const auto begin = (reinterpret_cast<uintptr_t>(tensor.mutable_data_ptr()) + kPage - 1) / kPage * kPage;
-  madvise(reinterpret_cast<void*>(begin), size_t((bytes - kPage) / kPage * kPage), MADV_HUGEPAGE);
-  return tensor;
 }
 
 bool is_channels_last(const Tensor& map) { return map.stride(1) == 1 && !map.is_contiguous(); }
@@ -107,15 +95,9 @@ Tensor Arguments::empty(std::initializer_list<int64_t> sizes, ScalarType type) c
 }
 
 Tensor Arguments::empty_like_features(int64_t channels) const {
-  const int64_t rows = channels * H * W, bytes = shape.B * rows *
-                                                 (dtype == DType::f64   ? 8
-                                                  : dtype == DType::f32 ? 4
-                                                                        : 2);
-  const std::vector<int64_t> sizes{shape.B, channels, H, W};
-  const std::vector<int64_t> strides = is_channels_last(features)
-                                           ? std::vector<int64_t>{rows, 1, W * channels, channels}
-                                           : std::vector<int64_t>{rows, H * W, W, 1};
-  return in_huge_pages(empty_strided(sizes, strides, features.scalar_type(), features), bytes);
+  const ScalarType type = features.scalar_type();
+  if (!is_channels_last(features)) return empty({shape.B, channels, H, W}, type);
+  return empty_strided({shape.B, channels, H, W}, {channels * H * W, 1, W * channels, channels}, type, features);
 }
 
 Tensor Arguments::empty_per_item(ScalarType type, bool of_channels) const {
