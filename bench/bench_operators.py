@@ -23,7 +23,7 @@ PUBLISHED_ITEMS, MANY_ITEMS = 10, [64, 256, 1024]
 BATCHES = [1, 4, 16] if DEVICE == "cpu" else [1, 4, 16, 64, 256]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-SECONDS = 0.5  # of measuring, for each contender
+SECONDS = 1.0  # of measuring, for each contender
 
 
 def operands(B: int, layout: str, dtype: str, M: int) -> tuple[Tensor, Tensor]:

@@ -75,10 +75,10 @@ const void* transpose_items(const void* items, const Shape& shape, const Padding
   if (shape.M > lookup) return nullptr;
   A* to = static_cast<A*>(column_memory.at_least(shape.memories() * shape.C * lookup * sizeof(A)));
   const A* from = static_cast<const A*>(items);
+  // What lies beyond the last item is never looked up, so it is left as it is.
   for (int64_t memory = 0; memory < shape.memories(); ++memory)
-    for (int64_t c = 0; c < shape.C; ++c)
-      for (int64_t m = 0; m < lookup; ++m)
-        to[(memory * shape.C + c) * lookup + m] = m < shape.M ? from[(memory * shape.M + m) * shape.C + c] : A(0);
+    for (int64_t m = 0; m < shape.M; ++m, from += shape.C)
+      for (int64_t c = 0; c < shape.C; ++c) to[(memory * shape.C + c) * lookup + m] = from[c];
   return to;
 }
 
@@ -136,6 +136,12 @@ void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, in
   add_up_row(partials, begin, end, shape, row, m, static_cast<A*>(to.weighted_sum) + at * shape.C);
 }
 
+// Rows of partial sums that are worth another thread.
+int64_t rows_of_a_thread(const Plan& plan, const Shape& shape) {
+  const int64_t additions = std::max<int64_t>(plan.chunks / std::max<int64_t>(shape.memories(), 1) * shape.C, 1);
+  return std::max<int64_t>((int64_t{1} << 16) / additions, 1);
+}
+
 template <class A>
 void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const Shape& shape = pass.shape;
@@ -150,7 +156,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   });
   if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
   if (!sums) return;
-  parallel_for(shape.memories() * shape.M, 4, [&](int64_t begin, int64_t end) {
+  parallel_for(shape.memories() * shape.M, rows_of_a_thread(plan, shape), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
       add_up_statistics<A>(pass, plan, partials, padding.channels, i / shape.M, i % shape.M);
   });
@@ -171,7 +177,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   });
   if (!sums) return;
   const int64_t chunks = plan.chunks / shape.memories();
-  parallel_for(shape.memories() * shape.M, 4, [&](int64_t begin, int64_t end) {
+  parallel_for(shape.memories() * shape.M, rows_of_a_thread(plan, shape), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t first = i / shape.M * chunks;
       A* to = static_cast<A*>(pass.grad_items) + i * shape.C;
