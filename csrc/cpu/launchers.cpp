@@ -149,7 +149,8 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const Plan plan(shape, sums);
   const Padding padding(shape, pass.dtype);
   const int64_t M = sums ? shape.M : 0;
-  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses());
+  const bool columns = pass.features_strides.c != 1;  // channels-last tiles look items up by rows
+  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses() && columns);
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
     kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan, shape.M)), begin, end);
@@ -168,7 +169,8 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const bool sums = pass.grad_items != nullptr;
   const Plan plan(shape, sums);
   const Padding padding(shape, pass.dtype);
-  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.indices != nullptr);
+  const bool columns = pass.features_strides.c != 1;  // channels-last tiles look items up by rows
+  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.indices && columns);
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {

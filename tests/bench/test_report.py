@@ -1,0 +1,56 @@
+"""The recorded results can be read, shown as a table and drawn, and the README shows what they say."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = sorted((ROOT / "bench" / "results").glob("operators-*.json"))
+
+
+@pytest.fixture(scope="module")
+def report() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("report", ROOT / "bench" / "report.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_there_are_results() -> None:
+    assert RESULTS
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_table_and_chart(report: ModuleType, path: Path, tmp_path: Path) -> None:
+    results = json.loads(path.read_text())
+    table = report.table(results).splitlines()
+    assert len(table) == 2 + len(report.by_case(results)) + 2
+    assert results["commit"][:9] in table[-1]
+    report.draw(results, tmp_path / "chart.svg")
+    assert (tmp_path / "chart.svg").read_text().startswith("<?xml")
+
+
+def test_the_readme_shows_what_was_measured(report: ModuleType) -> None:
+    text = (ROOT / "README.md").read_text()
+    (path,) = {ROOT / name for name in re.findall(r"\((bench/results/operators-[^)]*)\.svg\)", text)}
+    results = json.loads(path.with_name(path.name + ".json").read_text())
+    assert results["commit"][:9] in text
+    cases = report.by_case(results)
+    rows = re.findall(r"^\| (read|read \+ update|step \+ backward), B = (\d+) \|(.*)\|$", text, re.MULTILINE)
+    assert len(rows) == 6
+    for work, B, cells in rows:
+        measured = cases[(work, "float32", "contiguous", int(B), 10)]
+        ours = measured["ours"]["median_ms"]
+        expected = [f"{ours:.2f} ms"] + [
+            f"{measured[name]['median_ms'] / ours:.1f}x" if name in measured else ""
+            for name in ("compiled", "reference", "published")
+        ]
+        assert [cell.strip() for cell in cells.split("|")] == expected
