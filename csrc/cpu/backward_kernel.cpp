@@ -27,9 +27,9 @@ class BackwardTile {
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     grad_query_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     if (wants_grad_readout()) grad_readout_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    weights_ = arena.take<A>(M_ * kMaxTile);
-    grad_scores_ = arena.take<A>(M_ * kMaxTile);
-    std::fill(ones_, ones_ + kMaxTile, A(1));
+    weights_ = arena.take<A>(M_ * kTile);
+    grad_scores_ = arena.take<A>(M_ * kTile);
+    std::fill(ones_, ones_ + kTile, A(1));
   }
 
   // Positions [position, position + n) of sample b; `grad_items` is the chunk's (M, length) sum or null.
@@ -68,8 +68,8 @@ class BackwardTile {
   void read_weights() {
     const A* from = static_cast<const A*>(pass_.weights) + b_ * M_ * P_ + position_;
     for (int64_t m = 0; m < M_; ++m) {
-      std::memcpy(weights_ + m * kMaxTile, from + m * P_, n_ * sizeof(A));
-      std::fill(weights_ + m * kMaxTile + n_, weights_ + (m + 1) * kMaxTile, A(0));
+      std::memcpy(weights_ + m * kTile, from + m * P_, n_ * sizeof(A));
+      std::fill(weights_ + m * kTile + n_, weights_ + (m + 1) * kTile, A(0));
     }
   }
 
@@ -78,19 +78,19 @@ class BackwardTile {
     if (pass_.grad_through_weights && pass_.grad_output)
       grad_readout_.dots(sample_, grad_scores_);
     else
-      std::fill(grad_scores_, grad_scores_ + M_ * kMaxTile, A(0));
+      std::fill(grad_scores_, grad_scores_ + M_ * kTile, A(0));
     if (pass_.grad_weights) {
       const A* grad = static_cast<const A*>(pass_.grad_weights) + b_ * M_ * P_ + position_;
       for (int64_t m = 0; m < M_; ++m)
-        for (int64_t t = 0; t < n_; ++t) grad_scores_[m * kMaxTile + t] += grad[m * P_ + t];
+        for (int64_t t = 0; t < n_; ++t) grad_scores_[m * kTile + t] += grad[m * P_ + t];
     }
-    A mean[kMaxTile] = {};
+    A mean[kTile] = {};
     for (int64_t m = 0; m < M_; ++m)
-      for (int t = 0; t < kMaxTile; ++t) mean[t] += weights_[m * kMaxTile + t] * grad_scores_[m * kMaxTile + t];
+      for (int t = 0; t < kTile; ++t) mean[t] += weights_[m * kTile + t] * grad_scores_[m * kTile + t];
     for (int64_t m = 0; m < M_; ++m)
-      for (int t = 0; t < kMaxTile; ++t) {
-        A& grad = grad_scores_[m * kMaxTile + t];
-        grad = t < n_ ? weights_[m * kMaxTile + t] * (grad - mean[t]) : A(0);
+      for (int t = 0; t < kTile; ++t) {
+        A& grad = grad_scores_[m * kTile + t];
+        grad = t < n_ ? weights_[m * kTile + t] * (grad - mean[t]) : A(0);
       }
   }
 
@@ -102,7 +102,7 @@ class BackwardTile {
     const A pull = compactness ? compactness[b_] * 2 / (A(C_) * A(P_)) : A(0);
     const A push = separateness ? separateness[b_] / A(P_) : A(0);
     const int64_t* indices = pass_.indices + b_ * 2 * P_ + position_;
-    for (int64_t t = 0; t < kMaxTile; ++t) {
+    for (int64_t t = 0; t < kTile; ++t) {
       first_[t] = t < n_ ? Index<A>(indices[t]) : 0;
       second_[t] = t < n_ ? Index<A>(indices[P_ + t]) : 0;
     }
@@ -136,7 +136,7 @@ class BackwardTile {
 
   // grad_x = (g - q (q . g)) / |x|, or g / eps where the norm is below eps
   void write_features() {
-    for (int64_t t = 0; t < kMaxTile; ++t) {
+    for (int64_t t = 0; t < kTile; ++t) {
       const bool at_floor = std::sqrt(squares_[t]) < A(kNormEps);
       // Below eps, or overflown: no part along q.
       along_[t] = t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -along_[t] * inverse_[t] * inverse_[t];
@@ -153,8 +153,8 @@ class BackwardTile {
   Tile queries_, grad_query_, grad_readout_;
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  A squares_[kMaxTile] = {}, inverse_[kMaxTile], along_[kMaxTile] = {}, ones_[kMaxTile];
-  Index<A> first_[kMaxTile], second_[kMaxTile];
+  A squares_[kTile] = {}, inverse_[kTile], along_[kTile] = {}, ones_[kTile];
+  Index<A> first_[kTile], second_[kTile];
 };
 
 template <class T, class A, class Tile>

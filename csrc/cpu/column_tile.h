@@ -1,4 +1,4 @@
-// A tile of a contiguous map: for each channel a run of kMaxTile positions, the last ones 0 if there are fewer.
+// A tile of a contiguous map: for each channel a run of kTile positions, the last ones 0 if there are fewer.
 #pragma once
 
 #include <algorithm>
@@ -10,11 +10,11 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnTile {
  public:
-  static int64_t elements(int64_t C) { return kMaxTile * C; }
+  static int64_t elements(int64_t C) { return kTile * C; }
 
   ColumnTile(A* data, int64_t C) : data_(data), C_(C) {}
 
-  A* column(int64_t c) const { return data_ + c * kMaxTile; }
+  A* column(int64_t c) const { return data_ + c * kTile; }
 
   // Reads n positions, and gives |x_t|^2 of each if `squares` is not null.
   template <class T>
@@ -28,7 +28,7 @@ class ColumnTile {
   template <class T>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
     begin(n, squares);
-    std::fill(scores, scores + items.M * kMaxTile, A(0));
+    std::fill(scores, scores + items.M * kTile, A(0));
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
       load_channels(from, s, c, end, squares);
@@ -78,7 +78,7 @@ class ColumnTile {
 
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
-    std::fill(scores, scores + items.M * kMaxTile, A(0));
+    std::fill(scores, scores + items.M * kTile, A(0));
     add_dots(items, 0, C_, scores);
   }
 
@@ -138,7 +138,7 @@ class ColumnTile {
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
   void add_by_index(const A* factor, const Index<A>* index, A* sums) const {
     const Groups groups(factor, index, n_);
-    Vector<A> rows[kMaxTile];
+    Vector<A> rows[kTile];
     for (int64_t c = 0; c < C_; c += W) {
       turn(c, rows);
       for (int group = 0; group < groups.count; ++group) {
@@ -153,21 +153,21 @@ class ColumnTile {
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
-    Vector<A> rows[kMaxTile];
+    Vector<A> rows[kTile];
     for (int64_t c = 0; c < C_; c += W) {
       turn(c, rows);
       for (int64_t t = 0; t < n_; ++t) rows[t] *= scale[t];
       for (int64_t m = 0; m < M; ++m) {
         A* to = sums + m * padded<A>(C_) + c;
         Vector<A> total = load(to);
-        for (int64_t t = 0; t < n_; ++t) total += weights[m * kMaxTile + t] * rows[t];
+        for (int64_t t = 0; t < n_; ++t) total += weights[m * kTile + t] * rows[t];
         store(to, total);
       }
     }
   }
 
  private:
-  static constexpr int W = kWidth<A>, kVectors = kMaxTile / W;
+  static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Items, and channels, whose sums for two vectors of positions fit into the registers.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kChannels = kVectorBytes == 64 ? 8 : 4;
   // Channels to be in the first cache together, and to be asked for ahead.
@@ -175,10 +175,10 @@ class ColumnTile {
 
   // The queries with a factor, those of the same item together.
   struct Groups {
-    int order[kMaxTile], begin[kMaxTile + 1], count = 0;
+    int order[kTile], begin[kTile + 1], count = 0;
 
     Groups(const A* factor, const Index<A>* index, int64_t n) {
-      bool taken[kMaxTile];
+      bool taken[kTile];
       for (int64_t t = 0; t < n; ++t) taken[t] = factor[t] == 0;
       int filled = 0;
       for (int64_t first = 0; first < n; ++first) {
@@ -220,23 +220,23 @@ class ColumnTile {
 
   void begin(int64_t n, A* squares) {
     n_ = n;
-    if (squares) std::fill(squares, squares + kMaxTile, A(0));
+    if (squares) std::fill(squares, squares + kTile, A(0));
   }
 
   // Channels lie a whole map apart, so the cache is told ahead of each.
   template <class T>
   void load_channels(const T* from, Strides s, int64_t begin, int64_t end, A* squares) {
-    if (n_ == kMaxTile && s.p == 1) {
+    if (n_ == kTile && s.p == 1) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
         if (c + kAhead < C_)
-          for (int64_t i = 0; i < kMaxTile; i += 64 / sizeof(T)) __builtin_prefetch(run + kAhead * s.c + i);
+          for (int64_t i = 0; i < kTile; i += 64 / sizeof(T)) __builtin_prefetch(run + kAhead * s.c + i);
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) store(column(c) + v * W, load(run + v * W));
       }
     } else {
       std::fill(column(begin), column(end), A(0));
-      load_element_wise(from + begin * s.c, s, end - begin, n_, column(begin), {0, kMaxTile, 1});
+      load_element_wise(from + begin * s.c, s, end - begin, n_, column(begin), {0, kTile, 1});
     }
     for (int v = 0; squares && v < kVectors; v += 2) {
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
@@ -270,7 +270,7 @@ class ColumnTile {
 #pragma GCC unroll 10
     for (int m = 0; m < Count; ++m)
 #pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + (first + m) * kMaxTile + (v + i) * W);
+      for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + (first + m) * kTile + (v + i) * W);
     const A* item = items[first];
     for (int64_t c = begin; c < end; ++c) {
       const Vector<A> x0 = load(column(c) + v * W), x1 = load(column(c) + (v + 1) * W);
@@ -284,7 +284,7 @@ class ColumnTile {
 #pragma GCC unroll 10
     for (int m = 0; m < Count; ++m)
 #pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) store(scores + (first + m) * kMaxTile + (v + i) * W, sums[m][i]);
+      for (int i = 0; i < 2; ++i) store(scores + (first + m) * kTile + (v + i) * W, sums[m][i]);
   }
 
   template <bool Add, class F>
@@ -304,7 +304,7 @@ class ColumnTile {
 #pragma GCC unroll 2
       for (int j = 0; j < 2; ++j) sums[i][j] = Add ? load(column(c + i) + (v + j) * W) : Vector<A>{};
     for (int64_t m = 0; m < items.M; ++m) {
-      const Vector<A> w0 = load(weights + m * kMaxTile + v * W), w1 = load(weights + m * kMaxTile + (v + 1) * W);
+      const Vector<A> w0 = load(weights + m * kTile + v * W), w1 = load(weights + m * kTile + (v + 1) * W);
       const A* item = items[m] + c;
 #pragma GCC unroll 8
       for (int i = 0; i < Channels; ++i) {
@@ -319,7 +319,7 @@ class ColumnTile {
   }
 
   // Rows of W channels from channel c on, 0 beyond the last.
-  void turn(int64_t c, Vector<A> (&rows)[kMaxTile]) const {
+  void turn(int64_t c, Vector<A> (&rows)[kTile]) const {
     for (int64_t t = 0; t < n_; t += W) {
       Vector<A> block[W];
       if (c + W <= C_)

@@ -18,8 +18,8 @@ class ForwardTile {
       : pass_(pass), items_(items), M_(pass.shape.M), C_(pass.shape.C), P_(pass.shape.P), queries_(nullptr, 0) {
     Arena arena(scratch);
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    scores_ = arena.take<A>(M_ * kMaxTile);
-    weights_ = arena.take<A>(M_ * kMaxTile);
+    scores_ = arena.take<A>(M_ * kTile);
+    weights_ = arena.take<A>(M_ * kTile);
   }
 
   // Positions [position, position + n) of sample b.
@@ -43,14 +43,14 @@ class ForwardTile {
   void normalise_scores() {
     inverse_norms(squares_, inverse_);
     for (int64_t m = 0; m < M_; ++m)
-      for (int t = 0; t < kMaxTile; t += kWidth<A>) {
-        A* row = scores_ + m * kMaxTile + t;
+      for (int t = 0; t < kTile; t += kWidth<A>) {
+        A* row = scores_ + m * kTile + t;
         store(row, load(row) * load(inverse_ + t));
       }
     // The sum of squares of a finite query may overflow: its unit vector is 0 then, and so are its scores.
     for (int64_t t = 0; t < n_; ++t)
       if (inverse_[t] == 0 && queries_.finite(t))
-        for (int64_t m = 0; m < M_; ++m) scores_[m * kMaxTile + t] = 0;
+        for (int64_t m = 0; m < M_; ++m) scores_[m * kTile + t] = 0;
   }
 
   void write_assignment() {
@@ -59,7 +59,7 @@ class ForwardTile {
     for (int64_t t = 0; t < n_; ++t) {
       indices[t] = first_[t], indices[P_ + t] = second_[t];
       if (!pass_.scores) continue;
-      scores[t] = scores_[first_[t] * kMaxTile + t], scores[P_ + t] = scores_[second_[t] * kMaxTile + t];
+      scores[t] = scores_[first_[t] * kTile + t], scores[P_ + t] = scores_[second_[t] * kTile + t];
     }
   }
 
@@ -75,7 +75,7 @@ class ForwardTile {
 
   void write_weights() {
     A* weights = static_cast<A*>(pass_.weights) + b_ * M_ * P_ + position_;
-    for (int64_t m = 0; m < M_; ++m) std::memcpy(weights + m * P_, weights_ + m * kMaxTile, n_ * sizeof(A));
+    for (int64_t m = 0; m < M_; ++m) std::memcpy(weights + m * P_, weights_ + m * kTile, n_ * sizeof(A));
   }
 
   void write_output() {
@@ -86,14 +86,14 @@ class ForwardTile {
   }
 
   void add_statistics(Partial<A> partial) {
-    A factor[kMaxTile], to_exp[kMaxTile];  // 0 for what is not a finite query
-    for (int t = 0; t < kMaxTile; t += kWidth<A>) store(factor + t, exp(load(peak_ + t)));
-    for (int64_t t = 0; t < kMaxTile; ++t) {
+    A factor[kTile], to_exp[kTile];  // 0 for what is not a finite query
+    for (int t = 0; t < kTile; t += kWidth<A>) store(factor + t, exp(load(peak_ + t)));
+    for (int64_t t = 0; t < kTile; ++t) {
       const bool counts = t < n_ && scores_[t] == scores_[t];
       to_exp[t] = counts ? factor[t] * total_[t] : A(0);  // weights * to_exp = exp(scores)
       factor[t] = counts ? factor[t] * inverse_[t] : A(0);
       if (!counts) continue;
-      const A score = scores_[first_[t] * kMaxTile + t];
+      const A score = scores_[first_[t] * kTile + t];
       A& peak = partial.peak_assigned[first_[t]];
       peak = score > peak ? score : peak;
       partial.count[first_[t]] += 1;
@@ -105,10 +105,10 @@ class ForwardTile {
   void add_totals(int64_t m, const A* to_exp, Partial<A> partial) {
     const Vector<A> low = broadcast(-A(INFINITY));
     Vector<A> sums{}, peaks = low;
-    for (int t = 0; t < kMaxTile; t += kWidth<A>) {
-      const Vector<A> scale = load(to_exp + t), score = load(scores_ + m * kMaxTile + t);
+    for (int t = 0; t < kTile; t += kWidth<A>) {
+      const Vector<A> scale = load(to_exp + t), score = load(scores_ + m * kTile + t);
       const Integer<A> counts = scale > 0;
-      sums += counts ? load(weights_ + m * kMaxTile + t) * scale : sums * 0;
+      sums += counts ? load(weights_ + m * kTile + t) * scale : sums * 0;
       peaks = larger<A>(peaks, counts ? score : low);
     }
     partial.total[m] += sum<A>(sums);
@@ -123,8 +123,8 @@ class ForwardTile {
   Tile queries_;
   A *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  A squares_[kMaxTile] = {}, inverse_[kMaxTile], peak_[kMaxTile], total_[kMaxTile];
-  Index<A> first_[kMaxTile], second_[kMaxTile];
+  A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile];
+  Index<A> first_[kTile], second_[kTile];
 };
 
 template <class T, class A, class Tile>

@@ -51,9 +51,7 @@ struct Padding {
   }
 
   // Three arrays of (tile, C) and two of (M, tile), each rounded up to a cache line.
-  size_t tile_bytes(const Plan& plan, int64_t M) const {
-    return size_t(plan.tile * (3 * channels + 2 * M) * element + 5 * 64);
-  }
+  size_t tile_bytes(int64_t M) const { return size_t(kTile * (3 * channels + 2 * M) * element + 5 * 64); }
 };
 
 template <class A>
@@ -153,7 +151,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses() && columns);
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan, shape.M)), begin, end);
+    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
   });
   if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
   if (!sums) return;
@@ -174,8 +172,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(plan, shape.M)), begin,
-                       end);
+    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
   });
   if (!sums) return;
   const int64_t chunks = plan.chunks / shape.memories();

@@ -1,8 +1,9 @@
 // How a pass is cut into tiles and chunks.
 //
-// A tile is a run of positions of one sample whose rows stay in the cache. A chunk is a run of tiles of one
-// sample that leaves one partial sum behind; the partial sums are added in the order of the chunks. The cut
-// depends on the shape alone, never on the number of threads, so that neither does any result.
+// A tile is a run of positions of one sample that stays in the second cache; in a contiguous map it is as many pieces
+// of memory as there are channels, so it is not short. A chunk is a run of tiles of one sample that leaves one partial
+// sum behind; the partial sums are added in the order of the chunks. The cut depends on the shape alone, never on the
+// number of threads, so that neither does any result.
 #pragma once
 
 #include <algorithm>
@@ -11,15 +12,15 @@
 
 namespace mnad::cpu {
 
+constexpr int kTile = 128;  // positions
+
 struct Plan {
-  int64_t tile;   // positions
-  int64_t chunk;  // positions, a multiple of tile
+  int64_t chunk;  // positions, a multiple of kTile
   int64_t chunks_per_sample;
   int64_t chunks;
 
   Plan(const Shape& shape, bool sums_per_item) {
-    tile = 128;
-    const int64_t tiles = (shape.P + tile - 1) / tile;
+    const int64_t tiles = (shape.P + kTile - 1) / kTile;
     int64_t wanted = tiles;
     if (sums_per_item) {
       // Partial sums are M x C each: few enough to stay small beside the features, enough for many threads.
@@ -28,7 +29,7 @@ struct Plan {
       wanted = std::min(tiles, std::max<int64_t>(most / std::max<int64_t>(shape.B, 1), 1));
     }
     const int64_t tiles_per_chunk = tiles > 0 ? (tiles + wanted - 1) / wanted : 1;
-    chunk = tiles_per_chunk * tile;
+    chunk = tiles_per_chunk * kTile;
     chunks_per_sample = (shape.P + chunk - 1) / chunk;
     chunks = shape.B * chunks_per_sample;
   }

@@ -10,7 +10,7 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class RowTile {
  public:
-  static int64_t elements(int64_t C) { return kMaxTile * padded<A>(C); }
+  static int64_t elements(int64_t C) { return kTile * padded<A>(C); }
 
   RowTile(A* data, int64_t C) : data_(data), C_(C), length_(padded<A>(C)) {}
 
@@ -146,8 +146,8 @@ class RowTile {
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
     for (int64_t m = 0; m < M; ++m) {
-      A factors[kMaxTile];
-      for (int64_t t = 0; t < n_; ++t) factors[t] = weights[m * kMaxTile + t] * scale[t];
+      A factors[kTile];
+      for (int64_t t = 0; t < n_; ++t) factors[t] = weights[m * kTile + t] * scale[t];
       A* to = sums + m * length_;
       for (int64_t c = 0; c < length_; c += W) {
         Vector<A> total = load(to + c);
@@ -196,8 +196,8 @@ class RowTile {
   template <int Queries>
   void dots_of(int64_t t, int64_t begin, int64_t end, const Items<A>& items, A* scores) const {
     int64_t m = begin;
-    for (; m + kItems <= end; m += kItems) dot_block<Queries, kItems>(t, items[m], scores + m * kMaxTile + t);
-    for (; m < end; ++m) dot_block<Queries, 1>(t, items[m], scores + m * kMaxTile + t);
+    for (; m + kItems <= end; m += kItems) dot_block<Queries, kItems>(t, items[m], scores + m * kTile + t);
+    for (; m < end; ++m) dot_block<Queries, 1>(t, items[m], scores + m * kTile + t);
   }
 
   template <int Queries, int Count>
@@ -221,7 +221,7 @@ class RowTile {
 #pragma GCC unroll 8
     for (int m = 0; m < Count; ++m)
 #pragma GCC unroll 8
-      for (int q = 0; q < Queries; ++q) scores[m * kMaxTile + q] = sum<A>(sums[q][m]);
+      for (int q = 0; q < Queries; ++q) scores[m * kTile + q] = sum<A>(sums[q][m]);
   }
 
   // Few items stay in the cache, and each query is done in one go; of many, some channels stay for all queries.
@@ -256,7 +256,7 @@ class RowTile {
 #pragma GCC unroll 8
       for (int q = 0; q < Queries; ++q)
 #pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) sums[q][v] += weights[m * kMaxTile + t + q] * item[v];
+        for (int v = 0; v < Vectors; ++v) sums[q][v] += weights[m * kTile + t + q] * item[v];
     }
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q)

@@ -1,4 +1,4 @@
-// From scores to ranks and weights, for all queries of a tile at once: (M, kMaxTile) arrays, vectors over positions.
+// From scores to ranks and weights, for all queries of a tile at once: (M, kTile) arrays, vectors over positions.
 #pragma once
 
 #include "cpu/tile.h"
@@ -13,8 +13,8 @@ inline Vector<A> larger(Vector<A> a, Vector<A> b) {
 // The nearest and the second nearest item of every query; ties go to the lower one. 0 and 1 where scores are NaN.
 template <class A>
 inline void rank(const A* scores, int64_t M, Index<A>* first, Index<A>* second) {
-  for (int t = 0; t < kMaxTile; t += kWidth<A>) {
-    Vector<A> best = load(scores + t), next = load(scores + (M > 1 ? kMaxTile : 0) + t);
+  for (int t = 0; t < kTile; t += kWidth<A>) {
+    Vector<A> best = load(scores + t), next = load(scores + (M > 1 ? kTile : 0) + t);
     Integer<A> best_at{}, next_at = best_at + (M > 1);
     if (M > 1) {
       const Integer<A> swap = next > best;
@@ -25,7 +25,7 @@ inline void rank(const A* scores, int64_t M, Index<A>* first, Index<A>* second) 
       next_at = swap ? next_at * 0 : next_at;
     }
     for (int64_t m = 2; m < M; ++m) {
-      const Vector<A> score = load(scores + m * kMaxTile + t);
+      const Vector<A> score = load(scores + m * kTile + t);
       const Integer<A> beats_best = score > best, beats_next = score > next, at = Integer<A>{} + Index<A>(m);
       next = beats_best ? best : beats_next ? score : next;
       next_at = beats_best ? best_at : beats_next ? at : next_at;
@@ -40,16 +40,16 @@ inline void rank(const A* scores, int64_t M, Index<A>* first, Index<A>* second) 
 // weights = softmax over the items; peak and total such that weights * total * exp(peak) = exp(scores).
 template <class A>
 inline void soften(const A* scores, int64_t M, A* weights, A* peak, A* total) {
-  for (int t = 0; t < kMaxTile; t += kWidth<A>) {
+  for (int t = 0; t < kTile; t += kWidth<A>) {
     Vector<A> highest = load(scores + t), sum{};
-    for (int64_t m = 1; m < M; ++m) highest = larger<A>(highest, load(scores + m * kMaxTile + t));
+    for (int64_t m = 1; m < M; ++m) highest = larger<A>(highest, load(scores + m * kTile + t));
     for (int64_t m = 0; m < M; ++m) {
-      const Vector<A> weight = exp(load(scores + m * kMaxTile + t) - highest);
-      store(weights + m * kMaxTile + t, weight);
+      const Vector<A> weight = exp(load(scores + m * kTile + t) - highest);
+      store(weights + m * kTile + t, weight);
       sum += weight;
     }
     const Vector<A> inverse = A(1) / sum;
-    for (int64_t m = 0; m < M; ++m) store(weights + m * kMaxTile + t, load(weights + m * kMaxTile + t) * inverse);
+    for (int64_t m = 0; m < M; ++m) store(weights + m * kTile + t, load(weights + m * kTile + t) * inverse);
     store(peak + t, highest);
     store(total + t, sum);
   }
@@ -58,7 +58,7 @@ inline void soften(const A* scores, int64_t M, A* weights, A* peak, A* total) {
 // inverse[t] = 1 / max(|x_t|, eps), and 0 where the sum of squares overflows.
 template <class A>
 inline void inverse_norms(const A* squares, A* inverse) {
-  for (int t = 0; t < kMaxTile; ++t) {
+  for (int t = 0; t < kTile; ++t) {
     const A norm = std::sqrt(squares[t]);
     inverse[t] = A(1) / (norm < A(kNormEps) ? A(kNormEps) : norm);
   }

@@ -1,16 +1,15 @@
 // What both kinds of tile share: their size, the items they meet, reads and writes of single elements.
 //
-// A tile is up to kMaxTile queries in the computing type A. Contiguous maps become ColumnTiles, whose vectors run over
+// A tile is up to kTile queries in the computing type A. Contiguous maps become ColumnTiles, whose vectors run over
 // positions, channels-last maps become RowTiles, whose vectors run over channels; both offer the same operations, so a
-// pass is written once. Numbers of a query and an item, such as scores, are (M, kMaxTile) for both.
+// pass is written once. Numbers of a query and an item, such as scores, are (M, kTile) for both.
 #pragma once
 
 #include "core/pass.h"
+#include "cpu/plan.h"
 #include "cpu/simd.h"
 
 namespace mnad::cpu::MNAD_ISA {
-
-constexpr int kMaxTile = 128;
 
 // The largest M whose items are looked up in registers: two vectors hold a channel of all of them.
 template <class A>
@@ -28,13 +27,13 @@ struct Items {
 // Of every query: |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
 template <class A>
 struct Differences {
-  A near_square[kMaxTile], near_total[kMaxTile], far_square[kMaxTile], far_total[kMaxTile];
+  A near_square[kTile], near_total[kTile], far_square[kTile], far_total[kTile];
 };
 
 // Factors of what the losses add to the gradient of every query.
 template <class A>
 struct LossTerms {
-  A on_query[kMaxTile], on_first[kMaxTile], on_second[kMaxTile], shift[kMaxTile];
+  A on_query[kTile], on_first[kTile], on_second[kTile], shift[kTile];
 };
 
 // Indices of items, in integers as wide as A.

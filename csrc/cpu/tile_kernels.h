@@ -48,8 +48,8 @@ Items<A> items_of_sample(Items<A> items, const Shape& shape, int64_t b) {
 template <class F>
 void for_each_tile(const Plan& plan, const Shape& shape, int64_t chunk, F&& f) {
   const int64_t first = chunk % plan.chunks_per_sample * plan.chunk, last = std::min(first + plan.chunk, shape.P);
-  for (int64_t position = first; position < last; position += plan.tile)
-    f(chunk / plan.chunks_per_sample, position, std::min(plan.tile, last - position));
+  for (int64_t position = first; position < last; position += kTile)
+    f(chunk / plan.chunks_per_sample, position, std::min<int64_t>(kTile, last - position));
 }
 
 // Calls f(storage type, computing type) with values of the types that `dtype` stands for.
