@@ -198,6 +198,17 @@ A update_scale(const Statistics& statistics, UpdateRule rule, int64_t row) {
   return 0;
 }
 
+// The sum of squares, in strands that do not wait for one another.
+template <class A>
+double square_of(const A* values, int64_t count) {
+  constexpr int kStrands = 8;
+  double sums[kStrands] = {};
+  for (int64_t i = 0; i < count; ++i) sums[i % kStrands] += double(values[i]) * double(values[i]);
+  double total = 0;
+  for (const double sum : sums) total += sum;
+  return total;
+}
+
 template <class A>
 void update_rows(const ItemsUpdate& update) {
   const int64_t C = update.C;
@@ -210,12 +221,8 @@ void update_rows(const ItemsUpdate& update) {
       continue;
     }
     const A scale = update_scale<A>(update.statistics, update.rule, row);
-    double square = 0;
-    for (int64_t c = 0; c < C; ++c) {
-      to[c] = item[c] + scale * sum[c];
-      square += double(to[c]) * double(to[c]);
-    }
-    const A inverse = A(1 / std::max(std::sqrt(square), kNormEps));
+    for (int64_t c = 0; c < C; ++c) to[c] = item[c] + scale * sum[c];
+    const A inverse = A(1 / std::max(std::sqrt(square_of(to, C)), kNormEps));
     for (int64_t c = 0; c < C; ++c) to[c] *= inverse;
   }
 }
