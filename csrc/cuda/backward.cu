@@ -181,35 +181,29 @@ __global__ void __launch_bounds__(kThreads, 2) backward_kernel(Backward pass, Pl
   BackwardChunk<T, kAllShared>(pass, plan, scratch, shared).run();
 }
 
-cudaError_t plan_backward(const Backward& pass, Plan& plan) {
+Needs needs_of(const Backward& pass) {
   Needs needs;
   needs.grad_query = true;
   needs.grad_readout = pass.grad_output && (pass.grad_through_weights || pass.grad_items);
   needs.grad_scores = pass.wants_score_gradient();
   needs.sums = pass.grad_items != nullptr;
-  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
+  return needs;
 }
 
 }  // namespace
 
-size_t backward_scratch(const Backward& pass) {
-  Plan plan;
-  return plan_backward(pass, plan) == cudaSuccess ? plan.scratch_bytes : 0;
-}
+size_t backward_scratch(const Backward& pass) { return scratch_of(pass, needs_of(pass)); }
 
 cudaError_t backward(const Backward& pass, void* scratch, cudaStream_t stream) {
-  Plan plan;
-  const cudaError_t error = plan_backward(pass, plan);
-  if (error != cudaSuccess) return error;
-  return dispatch(pass.dtype, [&](auto storage) {
+  char* bytes = static_cast<char*>(scratch);
+  Statistics grad_items{};
+  grad_items.weighted_sum = pass.grad_items;
+  return run_planned(pass, needs_of(pass), [&](auto storage, const Plan& plan) {
     using T = decltype(storage);
     using A = Computing<T>;
-    char* bytes = static_cast<char*>(scratch);
-    const cudaError_t failed =
-        launch_chunks<A>(backward_kernel<T, true>, backward_kernel<T, false>, pass, plan, bytes, stream);
-    if (failed != cudaSuccess) return failed;
-    Statistics grad_items{};
-    grad_items.weighted_sum = pass.grad_items;
+    const auto all_shared = backward_kernel<T, true>, any = backward_kernel<T, false>;
+    const cudaError_t error = launch_chunks<A>(all_shared, any, pass, plan, bytes, stream);
+    if (error != cudaSuccess) return error;
     return finish(Sums<A>{pass.shape, plan, bytes, grad_items, nullptr, nullptr}, stream);
   });
 }

@@ -121,4 +121,24 @@ cudaError_t dispatch(DType dtype, F&& f) {
   return cudaErrorInvalidValue;
 }
 
+template <class Pass>
+cudaError_t plan_pass(const Pass& pass, Needs needs, Plan& plan) {
+  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
+}
+
+template <class Pass>
+size_t scratch_of(const Pass& pass, Needs needs) {
+  Plan plan;
+  return plan_pass(pass, needs, plan) == cudaSuccess ? plan.scratch_bytes : 0;
+}
+
+// Plans a pass and calls f(value of the type of its features, plan).
+template <class Pass, class F>
+cudaError_t run_planned(const Pass& pass, Needs needs, F&& f) {
+  Plan plan;
+  const cudaError_t error = plan_pass(pass, needs, plan);
+  if (error != cudaSuccess) return error;
+  return dispatch(pass.dtype, [&](auto storage) { return f(storage, plan); });
+}
+
 }  // namespace mnad::cuda

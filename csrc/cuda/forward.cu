@@ -209,30 +209,24 @@ __global__ void __launch_bounds__(kThreads, 2) forward_kernel(Forward pass, Plan
   ForwardChunk<T, kAllShared>(pass, plan, scratch, shared).run();
 }
 
-cudaError_t plan_forward(const Forward& pass, Plan& plan) {
+Needs needs_of(const Forward& pass) {
   Needs needs;
   needs.sums = pass.wants_statistics();
-  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
+  return needs;
 }
 
 }  // namespace
 
-size_t forward_scratch(const Forward& pass) {
-  Plan plan;
-  return plan_forward(pass, plan) == cudaSuccess ? plan.scratch_bytes : 0;
-}
+size_t forward_scratch(const Forward& pass) { return scratch_of(pass, needs_of(pass)); }
 
 cudaError_t forward(const Forward& pass, void* scratch, cudaStream_t stream) {
-  Plan plan;
-  const cudaError_t error = plan_forward(pass, plan);
-  if (error != cudaSuccess) return error;
-  return dispatch(pass.dtype, [&](auto storage) {
+  char* bytes = static_cast<char*>(scratch);
+  return run_planned(pass, needs_of(pass), [&](auto storage, const Plan& plan) {
     using T = decltype(storage);
     using A = Computing<T>;
-    char* bytes = static_cast<char*>(scratch);
-    const cudaError_t failed =
-        launch_chunks<A>(forward_kernel<T, true>, forward_kernel<T, false>, pass, plan, bytes, stream);
-    if (failed != cudaSuccess) return failed;
+    const auto all_shared = forward_kernel<T, true>, any = forward_kernel<T, false>;
+    const cudaError_t error = launch_chunks<A>(all_shared, any, pass, plan, bytes, stream);
+    if (error != cudaSuccess) return error;
     return finish(Sums<A>{pass.shape, plan, bytes, pass.statistics, pass.compactness, pass.separateness}, stream);
   });
 }
