@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 
 import ninja
@@ -57,19 +58,17 @@ def _write(writer: Writer, configuration: Configuration, build_folder: Path, out
     writer.rule("link", "$cxx -shared -o $out $in $libraries", description="link $out")
 
     objects = []
-    for instruction_set, flags in INSTRUCTION_SETS.items():
-        for name in TILE_KERNELS:
-            extra = " ".join([*flags, "-Wno-psabi", f"-DMNAD_ISA={instruction_set}"])
-            target = build_folder / "cpu" / f"{Path(name).stem}.{instruction_set}.o"
-            variables = {"extra": extra, "isa": instruction_set}
-            objects += writer.build(str(target), "compile", str(SOURCES / "cpu" / name), variables=variables)
+    for source, instruction_set, flags in tile_kernels():
+        target = build_folder / "cpu" / f"{source.stem}.{instruction_set}.o"
+        variables = {"extra": flags, "isa": instruction_set}
+        objects += writer.build(str(target), "compile", str(source), variables=variables)
     extra = " ".join(torch_flags(configuration))
     for source in sorted([SOURCES / "module.cpp", SOURCES / "cpu" / "launchers.cpp", *(SOURCES / "ops").glob("*.cpp")]):
         target = build_folder / source.relative_to(SOURCES).with_suffix(".o")
         objects += writer.build(str(target), "compile", str(source), variables={"extra": extra})
     if configuration.nvcc:
         objects += _write_cuda(writer, configuration, build_folder)
-    writer.build(str(output), "link", objects, variables={"libraries": " ".join(_libraries(configuration))})
+    writer.build(str(output), "link", objects, variables={"libraries": " ".join(libraries(configuration))})
 
 
 def _write_cuda(writer: Writer, configuration: Configuration, build_folder: Path) -> list[str]:
@@ -95,6 +94,17 @@ def _write_cuda(writer: Writer, configuration: Configuration, build_folder: Path
         target = build_folder / "cuda" / f"{source.stem}.cu.o"
         objects += writer.build(str(target), "compile_cuda", str(source))
     return objects
+
+
+def tile_kernels() -> Iterator[tuple[Path, str, str]]:
+    """Gives the source, instruction set and flags of every compilation of the CPU kernels."""
+    for instruction_set, flags in INSTRUCTION_SETS.items():
+        for name in TILE_KERNELS:
+            yield (
+                SOURCES / "cpu" / name,
+                instruction_set,
+                " ".join([*flags, "-Wno-psabi", f"-DMNAD_ISA={instruction_set}"]),
+            )
 
 
 def _dependencies() -> str:
@@ -132,13 +142,14 @@ def torch_flags(configuration: Configuration) -> list[str]:
     return [f"-D{name}={value}" for name, value in definitions.items()] + [f"-isystem{folder}" for folder in folders]
 
 
-def _libraries(configuration: Configuration) -> list[str]:
+def libraries(configuration: Configuration) -> list[str]:
+    """Gives the linker's flags of what the extension stands on."""
     # torch is imported before the extension and has its libraries loaded, so no path to them is written down.
-    libraries = [f"-L{configuration.torch_root / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu"]
+    found = [f"-L{configuration.torch_root / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu"]
     if configuration.nvcc:
         folders = cuda_folders(configuration.nvcc, "lib64") + cuda_folders(configuration.nvcc, "lib")
-        libraries += [*(f"-L{folder}" for folder in folders), "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
-    return [*libraries, *([] if configuration.debug else ["-s"])]
+        found += [*(f"-L{folder}" for folder in folders), "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+    return [*found, *([] if configuration.debug else ["-s"])]
 
 
 def cuda_folders(nvcc: str, name: str) -> list[Path]:

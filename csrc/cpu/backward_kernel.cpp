@@ -177,8 +177,7 @@ void backward(const Backward& pass, const Plan& plan, const PreparedItems& items
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);
-    const bool rows = pass.features_strides.c == 1;
-    const auto run = rows ? backward_chunks<T, A, RowTile<A>> : backward_chunks<T, A, ColumnTile<A>>;
+    const auto run = in_rows(pass) ? backward_chunks<T, A, RowTile<A>> : backward_chunks<T, A, ColumnTile<A>>;
     run(pass, plan, items_from<A>(items, pass.shape), partials, scratch, begin, end);
   });
 }

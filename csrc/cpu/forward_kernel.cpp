@@ -153,8 +153,7 @@ void forward(const Forward& pass, const Plan& plan, const PreparedItems& items, 
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);
-    const bool rows = pass.features_strides.c == 1 && (!pass.output || pass.output_strides.c == 1);
-    const auto run = rows ? forward_chunks<T, A, RowTile<A>> : forward_chunks<T, A, ColumnTile<A>>;
+    const auto run = in_rows(pass) ? forward_chunks<T, A, RowTile<A>> : forward_chunks<T, A, ColumnTile<A>>;
     run(pass, plan, items_from<A>(items, pass.shape), partials, scratch, begin, end);
   });
 }

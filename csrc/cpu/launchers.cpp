@@ -147,8 +147,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const Plan plan(shape, sums);
   const Padding padding(shape, pass.dtype);
   const int64_t M = sums ? shape.M : 0;
-  const bool columns = pass.features_strides.c != 1;  // channels-last tiles look items up by rows
-  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses() && columns);
+  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses() && !in_rows(pass));
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
     kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
@@ -167,8 +166,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const bool sums = pass.grad_items != nullptr;
   const Plan plan(shape, sums);
   const Padding padding(shape, pass.dtype);
-  const bool columns = pass.features_strides.c != 1;  // channels-last tiles look items up by rows
-  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.indices && columns);
+  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.indices && !in_rows(pass));
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {

@@ -35,6 +35,12 @@ struct Plan {
   }
 };
 
+// Whether tiles are rows of channels (channels-last maps) or columns of positions.
+inline bool in_rows(const Forward& pass) {
+  return pass.features_strides.c == 1 && (!pass.output || pass.output_strides.c == 1);
+}
+inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
+
 // Items as the kernels want them: rows padded with zeros to whole vectors, and transposed for looking up, see Items.
 struct PreparedItems {
   const void* rows;

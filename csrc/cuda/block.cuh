@@ -295,7 +295,7 @@ __device__ inline A distance(const Positions<A>& at, int rank, int position, int
   return sqrt(shifted > 0 || shifted != shifted ? shifted : A(0));
 }
 
-// Copies a memory's items into a block's array, padded with zeros.
+// Copies M items to where they lie `pitch` elements apart, padded with zeros.
 template <class A>
 __device__ inline void load_items(const A* from, int64_t M, int64_t C, int pitch, A* items) {
   for (int64_t m = 0; m < M; ++m)

@@ -10,10 +10,9 @@ constexpr int kColumns = 32;                   // channels of a block that adds 
 constexpr int kStrands = kThreads / kColumns;  // chunks that it reads at once
 
 template <class A>
-__global__ void __launch_bounds__(kThreads, 2)
-    pad_items_kernel(const A* items, int64_t rows, int64_t C, int pitch, A* to) {
+__global__ void __launch_bounds__(kThreads, 2) pad_items_kernel(const A* items, int64_t C, int pitch, A* to) {
   const int64_t row = blockIdx.x;
-  for (int c = threadIdx.x; c < pitch; c += kThreads) to[row * pitch + c] = c < C ? items[row * C + c] : A(0);
+  load_items(items + row * C, 1, C, pitch, to + row * pitch);
 }
 
 // Copies the items to their place in the scratch memory, if that is where the plan has them.
@@ -21,8 +20,8 @@ template <class A>
 cudaError_t pad_items(const Shape& shape, const A* items, const Plan& plan, char* scratch, cudaStream_t stream) {
   if (plan.items.shared) return cudaSuccess;
   const int64_t rows = shape.memories() * shape.M;
-  return launch(pad_items_kernel<A>, dim3(unsigned(rows)), dim3(kThreads), 0, stream, items, rows, shape.C,
-                plan.items_pitch, reinterpret_cast<A*>(scratch + plan.items_at));
+  return launch(pad_items_kernel<A>, dim3(unsigned(rows)), dim3(kThreads), 0, stream, items, shape.C, plan.items_pitch,
+                reinterpret_cast<A*>(scratch + plan.items_at));
 }
 
 // Partial sums and where their totals go; what is null is not asked for.

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from dataclasses import replace
 from pathlib import Path
 
 import ninja
@@ -16,7 +17,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "build_tools"))
 
 from configuration import configure, find_nvcc  # noqa: E402
-from ninja_build import INSTRUCTION_SETS, TILE_KERNELS, cuda_folders, torch_flags  # noqa: E402
+from ninja_build import cuda_folders, libraries, tile_kernels, torch_flags  # noqa: E402
 
 FOLDER = ROOT / "build" / "cuda-emulator"
 EXTENSION = FOLDER / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}"
@@ -73,26 +74,24 @@ def _compile(writer: Writer, source: Path, extra: str, name: str) -> str:
 
 
 def _write_extension(writer: Writer, engine: list[str]) -> None:
-    configuration = configure("emulated")
+    configuration = replace(configure("emulated"), nvcc=None)  # no GPU is served, whatever torch has
     extra = " ".join(["-O2 -fvisibility=hidden", *torch_flags(configuration)])
     sources = [*(ROOT / "csrc" / "cuda").glob("*.cu"), *(ROOT / "csrc" / "ops").glob("*.cpp"), HERE / "run.cpp"]
     replaced = ROOT / "csrc" / "ops" / "run.cpp"
     objects = [
         _compile(writer, source, extra, f"extension/{source.name}") for source in sorted(sources) if source != replaced
     ]
-    libraries = f"-L{configuration.torch_root / 'lib'} -Wl,--no-as-needed -ltorch -ltorch_cpu"
-    writer.build(str(EXTENSION), "link", objects + engine, variables={"extra": "-shared", "libraries": libraries})
+    variables = {"extra": "-shared", "libraries": " ".join(libraries(configuration))}
+    writer.build(str(EXTENSION), "link", objects + engine, variables=variables)
 
 
 def _write_programs(writer: Writer, engine: list[str], sanitizer: str, flags: str) -> None:
     sources = [*(ROOT / "csrc" / "cuda").glob("*.cu"), ROOT / "csrc" / "cpu" / "launchers.cpp", HERE / "run_passes.cpp"]
     extra = f"-O1 {flags}"
     objects = [_compile(writer, source, extra, f"{sanitizer}/{source.name}") for source in sorted(sources)]
-    for instruction_set, set_flags in INSTRUCTION_SETS.items():
-        kernels = f"{extra} {' '.join(set_flags)} -Wno-psabi -DMNAD_ISA={instruction_set}"
-        for name in TILE_KERNELS:
-            source = ROOT / "csrc" / "cpu" / name
-            objects.append(_compile(writer, source, kernels, f"{sanitizer}/{name}.{instruction_set}"))
+    for source, instruction_set, kernel_flags in tile_kernels():
+        name = f"{sanitizer}/{source.name}.{instruction_set}"
+        objects.append(_compile(writer, ROOT / source, f"{extra} {kernel_flags}", name))
     writer.build(str(passes(sanitizer)), "link", objects + engine, variables={"extra": flags, "libraries": "-lpthread"})
     for bug in PLANTED_BUGS:
         name = f"{sanitizer}/planted.{bug}"

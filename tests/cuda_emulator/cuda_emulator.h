@@ -39,7 +39,6 @@ enum class Schedule { forward, reverse, by_lane, random };
 
 struct Options {
   Schedule schedule = Schedule::forward;
-  unsigned seed = 0;
   int processors = 4;  // what cudaDeviceGetAttribute tells of the device
   int shared_per_block = 227 << 10;
 };

@@ -122,7 +122,7 @@ void run(dim3 grid, dim3 block, size_t shared, void (*body)(void*), void* contex
          grid.y, grid.z);
   if (shared > size_t(chosen.shared_per_block)) stop("%zu bytes of shared memory are more than a block has", shared);
   launched = {body, context};
-  random_source.seed(chosen.seed);
+  random_source.seed(0);  // every launch in the same order
   for (unsigned x = 0; x < grid.x; ++x) {
     char* memory = static_cast<char*>(std::malloc(shared));  // of the very size
     std::memset(memory, 0xff, shared);

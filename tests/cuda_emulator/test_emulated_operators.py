@@ -38,6 +38,7 @@ def runs() -> Iterator[dict[str, subprocess.Popen[str]]]:
             "MNAD_EMULATOR_SCHEDULE": str(schedule),
             "MNAD_EMULATOR_PROCESSORS": str(processors),
             "MNAD_EMULATOR_SHARED_KIB": str(shared),
+            "CUDA_VISIBLE_DEVICES": "",  # the emulator cannot reach a GPU's memory
             "MNAD_REQUIRE_CUDA": "0",
             "OMP_NUM_THREADS": "1",
         }
