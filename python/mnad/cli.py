@@ -32,13 +32,15 @@ DESCRIPTION = """Memory-guided video anomaly detection: learn what is normal fro
 
   mnad demo                                        all of it, small, in a few minutes
   mnad synth data/circles                          make the synthetic data set
+  mnad inspect data/ped2                           say what a data set holds and what is wrong with it
+  mnad prepare data/ped2                           decode it once, into a clip store
   mnad train --data data/circles --out runs/one    train a model
   mnad score runs/one --data data/circles          measure every test frame
   mnad evaluate runs/one                           AUC, with the protocol it was computed by
 
 Every command explains itself: mnad train --help. Options can stand in a YAML file: mnad train --config train.yaml."""
 
-INTERRUPTED, FAILED = 130, 2
+INTERRUPTED, FAILED, UNUSABLE = 130, 2, 1
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Command:
 
     summary: str
     add_options: Callable[[ArgumentParser], None]
-    run: Callable[[Namespace], None]
+    run: Callable[[Namespace], int | None]
 
 
 class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
@@ -61,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; those of the process if None.
 
     Returns:
-        The exit status: 0, 2 for a fault of input or options, 130 if interrupted.
+        The exit status: 0, 1 where inspected data cannot be used, 2 for a fault of input or options, 130 if
+        interrupted.
     """
     warnings.showwarning = _show_warning
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -72,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return 0
     try:
-        COMMANDS[options.command].run(options[options.command])
+        return COMMANDS[options.command].run(options[options.command]) or 0
     except MnadError as error:
         print(f"mnad {options.command}: {error}", file=sys.stderr)
         return FAILED
@@ -82,7 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"mnad {options.command}: interrupted; nothing is half written", file=sys.stderr)
         return INTERRUPTED
-    return 0
 
 
 def _parser(arguments: Sequence[str]) -> ArgumentParser:
@@ -100,10 +102,11 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
 
 
 def _with_underscores(argument: str) -> str:
-    """Lets people write --batch-size for the field batch_size."""
+    """Lets people write --batch-size for the field batch_size, and --data.device-cache for device_cache."""
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument[2:].partition("=")
+    name = name.removeprefix("data.")
     return f"--{name.replace('-', '_')}{equals}{value}"
 
 
@@ -123,6 +126,45 @@ def _synth(options: Namespace) -> None:
 
     write_synthetic(options.out, _build(SyntheticSpec, options))
     print(f"wrote {options.out}")
+
+
+def _inspect_options(parser: ArgumentParser) -> None:
+    from mnad.data.layouts import LayoutName
+
+    parser.add_argument("data", type=Path, help="A data set in any known layout, or a clip store.")
+    parser.add_argument(
+        "--layout", type=LayoutName | None, default=None, help="How it is laid out; found by looking if left out."
+    )
+    parser.add_argument("--quick", action="store_true", help="Decode the first frame of each video only.")
+    parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
+
+
+def _inspect(options: Namespace) -> int:
+    from mnad.data.inspection import inspect
+    from mnad.report.inspection_table import print_inspection
+
+    inspection = inspect(options.data, options.layout, quick=options.quick, progress=not options.json)
+    if options.json:
+        print(json.dumps(inspection.as_dict(), indent=2))
+    else:
+        print_inspection(inspection)
+    return 0 if inspection.usable else UNUSABLE
+
+
+def _prepare_options(parser: ArgumentParser) -> None:
+    from mnad.data.preparation import PrepareConfig
+
+    parser.add_argument("data", type=Path, help="The data set's folder, in any known layout.")
+    parser.add_class_arguments(PrepareConfig, as_group=False, skip={"data"})
+
+
+def _prepare(options: Namespace) -> None:
+    from mnad.data.preparation import PrepareConfig, prepare
+
+    store = prepare(_build(PrepareConfig, options))
+    for name, split in store.splits.items():
+        print(f"{name}: {len(split.videos)} videos, {split.frames:,} frames, {store.size} x {store.size} x {store.channels}")
+    print(f"wrote {store.path}")
 
 
 def _train_options(parser: ArgumentParser) -> None:
@@ -222,6 +264,18 @@ COMMANDS = {
         "Example: mnad synth data/circles --size 128 --objects 3",
         _synth_options,
         _synth,
+    ),
+    "inspect": Command(
+        "Say what a data set holds and what is wrong with it; status 1 if it cannot be used.\n\n"
+        "Example: mnad inspect data/ped2",
+        _inspect_options,
+        _inspect,
+    ),
+    "prepare": Command(
+        "Decode and resize a data set once, into a memory-mapped clip store; goes on where it was stopped.\n\n"
+        "Example: mnad prepare data/ped2 --out stores/ped2 --size 256",
+        _prepare_options,
+        _prepare,
     ),
     "train": Command(
         "Train a model on normal video.\n\n"

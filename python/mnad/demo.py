@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mnad.checkpoint import load_checkpoint
-from mnad.data import SyntheticSpec, kinds_of, load_clips, write_synthetic
+from mnad.data import Clips, SyntheticSpec, kinds_of, open_clips, write_synthetic
 from mnad.data.synthetic import MANIFEST
 from mnad.errors import CheckpointError
 from mnad.files import atomic_write, writable_folder
@@ -49,10 +49,10 @@ def demo(out: Path) -> Mapping[str, Mapping[str, float]]:
     _ensure_data(data, console)
     aucs: dict[str, dict[str, float]] = {}
     for preset in PRESETS:
-        _ensure_run(out / preset, data, preset, console)
+        _ensure_run(out, preset, console)
         aucs[preset] = _auc_by_kind(load_measurements(out / preset), kinds_of(data))
     figure = out / "demo.png"
-    draw_demo(figure, load_clips(data, "testing", SPEC.size, progress=False), kinds_of(data), _runs(out))
+    draw_demo(figure, _test_clips(out), kinds_of(data), _runs(out))
     with atomic_write(out / "demo.json") as temporary:
         temporary.write_text(json.dumps(aucs, indent=2) + "\n")
     _print_table(console, aucs, load_measurements(out / PRESETS[0]))
@@ -73,9 +73,22 @@ def _ensure_data(data: Path, console: Console) -> None:
     write_synthetic(data, SPEC)
 
 
-def _ensure_run(run: Path, data: Path, preset: PresetName, console: Console) -> None:
+def _test_clips(out: Path) -> Clips:
+    return open_clips(out / "data", "testing", SPEC.size, cache=out / "cache", progress=False)
+
+
+def _ensure_run(out: Path, preset: PresetName, console: Console) -> None:
+    run, data, cache = out / preset, out / "data", out / "cache"
     config = TrainConfig(
-        data, run, preset, size=SPEC.size, width=WIDTH, epochs=EPOCHS, learning_rate=LEARNING_RATE, accelerator="cpu"
+        data,
+        run,
+        preset,
+        size=SPEC.size,
+        width=WIDTH,
+        epochs=EPOCHS,
+        learning_rate=LEARNING_RATE,
+        accelerator="cpu",
+        cache=cache,
     )
     try:
         found = load_checkpoint(run)
@@ -87,7 +100,7 @@ def _ensure_run(run: Path, data: Path, preset: PresetName, console: Console) -> 
         return
     console.print(f"[bold]{PRESETS.index(preset) + 2}. {preset} with memory[/bold]: training, then scoring")
     train(config)
-    score(ScoreConfig(run, data, accelerator="cpu"))
+    score(ScoreConfig(run, data, accelerator="cpu", cache=cache))
 
 
 def _auc_by_kind(measurements: Measurements, kinds: Mapping[str, str]) -> dict[str, float]:

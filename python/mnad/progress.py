@@ -14,6 +14,11 @@ FIGURES_EVERY = 10
 T = TypeVar("T")
 
 
+def print_line(text: str) -> None:
+    """Prints a line as it is, however long."""
+    Console(highlight=False, markup=False).print(text, soft_wrap=True)
+
+
 def track(items: Iterable[T], description: str, total: int, *, enabled: bool = True) -> Iterator[T]:
     """Shows a bar while items are worked on; nothing where the output is no terminal."""
     console = Console()
@@ -80,3 +85,40 @@ class TrainingProgress:
         )
         self.done = 0
         self.progress.update(self.task, completed=0, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}", figures="")
+
+
+class FrameProgress:
+    """A bar of frames that several threads advance, with the speed; nothing where the output is no terminal.
+
+    Args:
+        description: What the frames are.
+        total: How many are expected.
+        enabled: Whether to show it at all.
+    """
+
+    def __init__(self, description: str, total: int, *, enabled: bool = True) -> None:
+        console = Console()
+        self.progress = Progress(
+            TextColumn(description),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.speed:.0f} frames/s"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (enabled and console.is_terminal),
+        )
+        self.task = self.progress.add_task("", total=total)
+
+    def __enter__(self) -> FrameProgress:
+        """Starts the display."""
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the display."""
+        self.progress.stop()
+
+    def advance(self, frames: int = 1) -> None:
+        """Counts frames."""
+        self.progress.advance(self.task, frames)

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from mnad import __version__
 from mnad.checkpoint import load_checkpoint
-from mnad.data import Clips, Windows, load_clips, to_unit_range
+from mnad.data import Clips, Windows, open_clips, to_frames
+from mnad.data.layouts import LayoutName
 from mnad.errors import ConfigError
 from mnad.measurements import Measurements, save_measurements
 from mnad.models import Autoencoder
@@ -35,25 +36,30 @@ class ScoreConfig:
 
     Attributes:
         run: A run's folder, or a checkpoint file.
-        data: The data folder, in the frames layout.
+        data: A data set in any known layout, or a clip store.
         out: Where the measurements go; measurements.npz in the run's folder if left out.
-        labels: The label file, if the one that is found is not the right one.
+        labels: A label set of the data by its name, such as hasan or official for Avenue, or a label file; the data's
+            own if left out.
         update: Test-time update of the items: carried-over from video to video (published), per-video (items start
             anew in each video), or none.
         threshold: E_t below which a frame updates the items; the published value of the task if left out.
         batch_size: Frames at a time where there is no update; it changes no score. With the update frames go one by
             one, as each may change the items that the next one reads.
         accelerator: cpu, cuda, or auto for what there is.
+        layout: How the data are laid out; found by looking if left out.
+        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
     """
 
     run: Path
     data: Path
     out: Path | None = None
-    labels: Path | None = None
+    labels: str | None = None
     update: UpdateScope = "carried-over"
     threshold: float | None = None
     batch_size: int = 8
     accelerator: str = "auto"
+    layout: LayoutName | None = None
+    cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -79,7 +85,15 @@ def score(config: ScoreConfig) -> Path:
     out = config.out or folder / "measurements.npz"
     model = checkpoint.build_model().to(_device(config.accelerator))
     size = checkpoint.training["size"]
-    clips = load_clips(config.data, "testing", size, channels=model.config.image_channels, labels=config.labels)
+    clips = open_clips(
+        config.data,
+        "testing",
+        size,
+        image_channels=model.config.image_channels,
+        layout=config.layout,
+        labels=config.labels,
+        cache=config.cache,
+    )
     threshold = RECIPES[model.config.task].update_threshold if config.threshold is None else config.threshold
     update = config.update if model.memory is not None else "none"
     measurements = measure(model, clips, update=update, threshold=threshold, batch_size=config.batch_size)
@@ -130,7 +144,7 @@ def measure(
         begins = indices[0] == 0 or owner[indices[0]] != owner[indices[0] - 1]
         if update == "per-video" and begins and model.memory is not None and first_items is not None:
             model.memory.items = first_items
-        rows.append(_measure_batch(model, [windows[index] for index in indices], update, threshold))
+        rows.append(_measure_batch(model, windows.__getitems__(indices.tolist()), update, threshold))
     mse, distance, update_error, updated = np.concatenate(rows, axis=1)
     return Measurements(
         videos=clips.names,
@@ -183,11 +197,11 @@ def update_errors(squared_errors: Tensor) -> Tensor:
 
 
 def _measure_batch(
-    model: Autoencoder, windows: list[Tensor], update: UpdateScope, threshold: float
+    model: Autoencoder, windows: Tensor, update: UpdateScope, threshold: float
 ) -> NDArray[np.float64]:
     """Gives four rows: mse, distance, update error, whether the items were updated."""
     device = next(model.parameters()).device
-    frames = to_unit_range(torch.stack(windows).to(device))
+    frames = to_frames(windows.to(device), model.config.image_channels)
     restored = model(frames[:, : model.config.frames_in].flatten(1, 2))
     errors = ((restored.frames - frames[:, -1]) / 2).square()
     update_error = update_errors(errors)

@@ -18,10 +18,11 @@ import torch.nn.functional as F
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.csv_logs import CSVLogger
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from mnad.checkpoint import Checkpoint, save_checkpoint
-from mnad.data import Windows, load_clips, read_split, to_unit_range
+from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
+from mnad.data.cache import check_data
+from mnad.data.layouts import LayoutName
 from mnad.errors import ConfigError, Interrupted, MnadError
 from mnad.files import writable_folder
 from mnad.models import PRESETS, Autoencoder, ModelConfig, PresetName, Recipe
@@ -34,7 +35,7 @@ class TrainConfig:
     """Options of a training run. What is left out is the preset's, which is the published value.
 
     Attributes:
-        data: The data folder, in the frames layout.
+        data: A data set in any known layout, or a clip store.
         out: The run's folder: checkpoint, curves and, later, scores. Made if need be.
         preset: The variant of the network and its recipe.
         size: Height and width of the frames, a multiple of 8.
@@ -49,6 +50,11 @@ class TrainConfig:
         seed: Repeats weights, items and the order of the windows.
         accelerator: cpu, cuda, or auto for what there is.
         precision: 32-true, bf16-mixed or 16-mixed.
+        layout: How the data are laid out; found by looking if left out.
+        stride: Frames from the beginning of one training window to that of the next.
+        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
+        device_cache: Whether to hold all frames in the memory of the device, which must be large enough.
+        workers: Processes that read ahead; 0 on a CPU and 2 on a GPU if left out.
     """
 
     data: Path
@@ -66,14 +72,21 @@ class TrainConfig:
     seed: int = 0
     accelerator: str = "auto"
     precision: str = "32-true"
+    layout: LayoutName | None = None
+    stride: int = 1
+    cache: Path | None = None
+    device_cache: bool = False
+    workers: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
         recipe = self.recipe()
-        values = {name: getattr(self, name) for name in ("size", "width", "num_items", "epochs", "batch_size")}
+        values = {name: getattr(self, name) for name in ("size", "width", "num_items", "epochs", "batch_size", "stride")}
         for name, value in (values | {"learning_rate": recipe.learning_rate}).items():
             if value <= 0:
                 raise ConfigError(f"{name} must be positive, got {value}")
+        if self.workers is not None and self.workers < 0:
+            raise ConfigError(f"workers must not be negative, got {self.workers}")
         if recipe.loss_weight < 0:
             raise ConfigError(f"loss_weight must not be negative, got {recipe.loss_weight}")
         if PRESETS[self.preset].model.memory and self.num_items == 1 and recipe.loss_weight:
@@ -115,7 +128,7 @@ def train(config: TrainConfig) -> Path:
         OutputError: If the folder cannot be written.
         Interrupted: If the run was stopped; its checkpoint is usable.
     """
-    read_split(config.data, "training")  # a fault of the data shows before a folder is made
+    check_data(config.data, "training", config.layout)  # a fault of the data shows before a folder is made
     writable_folder(config.out)
     fabric = Fabric(
         accelerator=config.accelerator,
@@ -125,19 +138,12 @@ def train(config: TrainConfig) -> Path:
     )
     fabric.seed_everything(config.seed, verbose=False)
 
-    clips = load_clips(config.data, "training", config.size, channels=config.image_channels)
     model_config, recipe = config.model(), config.recipe()
-    windows = Windows(clips, model_config.frames_in, model_config.target)
-    if len(windows) < config.batch_size:
-        raise ConfigError(
-            f"batch_size {config.batch_size} is larger than the {len(windows)} training windows of {config.data}"
-        )
+    sampler, batches = _batches(config, model_config, fabric.device)
     model = Autoencoder(model_config)
     optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=config.epochs)
-    loader = DataLoader(windows, config.batch_size, shuffle=True, drop_last=True)
     wrapped, optimizer = fabric.setup(model, optimizer)
-    batches = fabric.setup_dataloaders(loader)
 
     step = 0
     path = config.out / "checkpoint.safetensors"
@@ -147,11 +153,12 @@ def train(config: TrainConfig) -> Path:
         state = Checkpoint(model_config, model.state_dict(), options, epoch, step, optimizer.state_dict())
         save_checkpoint(path, state)
 
-    with TrainingProgress(config.epochs, len(loader)) as progress, _stop_signals() as stopped:
+    with TrainingProgress(config.epochs, len(sampler)) as progress, _stop_signals() as stopped:
         for epoch in range(config.epochs):
             began = time.perf_counter()
             totals = torch.zeros(4, device=fabric.device)
             usage = torch.zeros(config.num_items, device=fabric.device)
+            sampler.at(epoch)
             for index, batch in enumerate(batches):
                 losses = _step(fabric, wrapped, optimizer, batch, recipe.loss_weight, usage)
                 totals += torch.stack([part.detach() for part in losses])
@@ -160,14 +167,14 @@ def train(config: TrainConfig) -> Path:
                 if stopped():
                     save(epoch)
                     raise Interrupted(f"stopped after step {step}, in epoch {epoch + 1}; {path} is usable")
-            means = _means(totals, len(loader))
+            means = _means(totals, len(sampler))
             if not math.isfinite(means["loss"]):
                 raise MnadError(
                     f"the loss became {means['loss']} in epoch {epoch + 1} (step {step}); lower the learning rate. "
                     f"{f'{path} holds epoch {epoch}' if epoch else 'No checkpoint was written'}"
                 )
             schedule.step()
-            samples = len(loader) * config.batch_size / (time.perf_counter() - began)
+            samples = len(sampler) * config.batch_size / (time.perf_counter() - began)
             in_use = int((usage > 0).sum()) if model_config.memory else None
             fabric.log_dict(_logged(means, float(schedule.get_last_lr()[0]), samples, in_use), step=epoch + 1)
             progress.finish_epoch(epoch + 1, means, samples, in_use)
@@ -180,8 +187,23 @@ def training_options(config: TrainConfig) -> dict[str, Any]:
     return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(config).items()}
 
 
+def _batches(config: TrainConfig, model: ModelConfig, device: torch.device) -> tuple[ShuffledBatches, Batches]:
+    clips = open_clips(
+        config.data,
+        "training",
+        config.size,
+        image_channels=config.image_channels,
+        layout=config.layout,
+        cache=config.cache,
+    )
+    windows = Windows(clips, model.frames_in, model.target, config.stride)
+    sampler = ShuffledBatches(len(windows), config.batch_size, config.seed)
+    workers = (2 if device.type == "cuda" else 0) if config.workers is None else config.workers
+    return sampler, Batches(windows, sampler, device, workers, device_cache=config.device_cache)
+
+
 def _step(fabric: Fabric, model: Any, optimizer: Any, batch: Tensor, loss_weight: float, usage: Tensor) -> Losses:
-    frames = to_unit_range(batch)
+    frames = to_frames(batch, model.config.image_channels)
     restored = model(frames[:, : model.config.frames_in].flatten(1, 2))
     pixel = F.mse_loss(restored.frames.float(), frames[:, -1])
     compactness = separateness = torch.zeros_like(pixel)

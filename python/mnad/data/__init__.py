@@ -1,20 +1,26 @@
 """Videos as people have them, turned into clips of frames and windows of clips."""
 
-from mnad.data.clips import Clips, load_clips
-from mnad.data.frames_layout import Split, Video, read_split
+from mnad.data.cache import open_clips
+from mnad.data.clips import Clips
+from mnad.data.loading import Batches, ShuffledBatches
+from mnad.data.preparation import PrepareConfig, prepare
+from mnad.data.store import Store, open_store
 from mnad.data.synthetic import SyntheticSpec, kinds_of, write_synthetic
-from mnad.data.windows import Target, Windows, to_unit_range
+from mnad.data.windows import Target, Windows, to_frames
 
 __all__ = [
+    "Batches",
     "Clips",
-    "Split",
+    "PrepareConfig",
+    "ShuffledBatches",
+    "Store",
     "SyntheticSpec",
     "Target",
-    "Video",
     "Windows",
     "kinds_of",
-    "load_clips",
-    "read_split",
-    "to_unit_range",
+    "open_clips",
+    "open_store",
+    "prepare",
+    "to_frames",
     "write_synthetic",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,31 +12,36 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mnad.data.clips import Clips
-from mnad.errors import DataError
+from mnad.errors import ConfigError, DataError
 
 Target = Literal["next", "last"]
 
 
 class Windows(Dataset[Tensor]):
-    """All windows of a clip set that lie in one video.
+    """Windows of a clip set, each within one video.
 
-    Item i is a (T, C_img, H, W) uint8 tensor whose last frame is the target: for target "next" the input frames and
+    Item i is a (T, H, W, 1 or 3) uint8 tensor whose last frame is the target: for target "next" the input frames and
     the frame after them, T = frames_in + 1; for "last" the input frames alone, T = frames_in.
 
     Args:
         clips: The frames.
         frames_in: Input frames of a window, at least 1.
         target: ``"next"`` to predict the frame that follows, ``"last"`` to restore the last input frame.
+        stride: Frames from the beginning of one window to that of the next.
 
     Raises:
         DataError: If no video is long enough for a single window.
+        ConfigError: If frames_in or stride is less than 1.
     """
 
-    def __init__(self, clips: Clips, frames_in: int, target: Target) -> None:
+    def __init__(self, clips: Clips, frames_in: int, target: Target, stride: int = 1) -> None:
+        for name, value in {"frames_in": frames_in, "stride": stride}.items():
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1, got {value}")
         self.clips = clips
         self.length = frames_in + (target == "next")
         self.firsts: NDArray[np.int64] = np.concatenate(
-            [np.arange(span.start, span.stop - self.length + 1) for _, span in clips.videos()]
+            [np.arange(span.start, span.stop - self.length + 1, stride) for _, span in clips.videos()]
         )
         if len(self.firsts) == 0:
             longest = int(np.diff(clips.starts).max())
@@ -46,9 +52,16 @@ class Windows(Dataset[Tensor]):
         return len(self.firsts)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Gives a window as uint8 (T, C_img, H, W)."""
-        first = self.firsts[index]
-        return torch.from_numpy(self.clips.frames[first : first + self.length]).permute(0, 3, 1, 2)
+        """Gives a window as uint8 (T, H, W, 1 or 3)."""
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> Tensor:
+        """Gives windows as uint8 (B, T, H, W, 1 or 3), each copied once from the map to its place in the batch."""
+        batch = torch.empty((len(indices), self.length, *self.clips.frames.shape[1:]), dtype=torch.uint8)
+        for window, index in zip(batch.numpy(), indices, strict=True):
+            first = self.firsts[index]
+            window[...] = self.clips.frames[first : first + self.length]
+        return batch
 
     @property
     def targets(self) -> NDArray[np.int64]:
@@ -56,12 +69,25 @@ class Windows(Dataset[Tensor]):
         return self.firsts + self.length - 1
 
 
-def to_unit_range(frames: Tensor) -> Tensor:
-    """Scales uint8 frames to [-1, 1] as x / 127.5 - 1, in float32 on their own device.
+def to_frames(pixels: Tensor, image_channels: int = 3) -> Tensor:
+    """Makes a network's frames of stored pixels, on the device where they are.
+
+    Args:
+        pixels: (..., H, W, 1 or 3) uint8.
+        image_channels: C_img, the channels that the network takes; grey pixels are repeated for 3.
+
+    Returns:
+        (..., C_img, H, W) float32 in [-1, 1], scaled as x / 127.5 - 1.
+
+    Raises:
+        ConfigError: If the pixels are in colour and the network takes grey.
 
     Example:
         >>> import torch
-        >>> to_unit_range(torch.tensor([0, 255], dtype=torch.uint8)).tolist()
-        [-1.0, 1.0]
+        >>> to_frames(torch.tensor([[[0], [255]]], dtype=torch.uint8)).tolist()
+        [[[-1.0, 1.0]], [[-1.0, 1.0]], [[-1.0, 1.0]]]
     """
-    return frames.float() / 127.5 - 1
+    if pixels.shape[-1] > image_channels:
+        raise ConfigError("the frames are in colour, but the network takes grey; prepare the data with --channels 1")
+    frames = (pixels.float() / 127.5 - 1).movedim(-1, -3)
+    return frames.expand(*frames.shape[:-3], image_channels, *frames.shape[-2:])

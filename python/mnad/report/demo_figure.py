@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from mnad.checkpoint import load_checkpoint
-from mnad.data import Clips, Windows, to_unit_range
+from mnad.data import Clips, Windows, to_frames
 from mnad.files import atomic_write
 from mnad.measurements import Measurements, load_measurements
 from mnad.metrics import abnormality, evaluate
@@ -73,7 +73,8 @@ def _middle_of_anomaly(clips: Clips, video: str) -> int:
 def _restore(model: Autoencoder, clips: Clips, frame: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Gives the target and the model's output for it, both (H, W, C_img) in [0, 1]."""
     windows = Windows(clips, model.config.frames_in, model.config.target)
-    window = to_unit_range(windows[int(np.searchsorted(windows.targets, frame))]).unsqueeze(0)
+    pixels = windows[int(np.searchsorted(windows.targets, frame))]
+    window = to_frames(pixels, model.config.image_channels).unsqueeze(0)
     output = model(window[:, : model.config.frames_in].flatten(1, 2)).frames
     target, restored = (((images[0] + 1) / 2).movedim(0, -1).numpy() for images in (window[:, -1], output))
     return target, restored

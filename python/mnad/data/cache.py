@@ -1,0 +1,105 @@
+"""From whatever a user names to clips: a clip store as it is, a data set by way of a store in the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from mnad.data.clips import Clips
+from mnad.data.layouts import LayoutName
+from mnad.data.preparation import PrepareConfig, find_splits, fingerprint_of, prepare
+from mnad.data.splits import SplitName
+from mnad.data.store import FORMAT, Store, is_store, open_store
+from mnad.errors import ConfigError
+from mnad.progress import print_line
+
+
+def open_clips(
+    data: Path,
+    split: SplitName,
+    size: int = 256,
+    *,
+    image_channels: int = 3,
+    layout: LayoutName | None = None,
+    labels: str | None = None,
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Clips:
+    """Maps the frames of a split; a data set that is no store yet is made one, once, in the cache folder.
+
+    Args:
+        data: A clip store, or a data set in any known layout.
+        split: ``"training"`` or ``"testing"``.
+        size: Height and width of the frames; a store must have been made in it.
+        image_channels: C_img of the network: 3 takes colour and grey, 1 grey only.
+        layout: How the data set is laid out; found by looking if left out.
+        labels: The name of a label set or a label file; the data set's own if left out.
+        cache: Where stores are kept; the variable MNAD_CACHE, or ``~/.cache/mnad``, if left out.
+        progress: Whether to say where the store is and to show a progress bar.
+
+    Raises:
+        DataError: If the data are not as they should be.
+        ConfigError: If the store cannot serve the size or the channels.
+    """
+    if image_channels not in (1, 3):
+        raise ConfigError(f"image_channels must be 3 (colour) or 1 (grey), got {image_channels}")
+    if is_store(data):
+        store = open_store(data)
+        _check(store, data, size, image_channels)
+    else:
+        store = _cached(data, split, size, image_channels, layout, cache, progress=progress)
+    clips = store.clips(split, labels)
+    if progress and split == "testing":
+        print_line(f"labels: {clips.label_source}")
+    return clips
+
+
+def check_data(data: Path, split: SplitName, layout: LayoutName | None = None) -> None:
+    """Makes sure that data can be used, as far as that can be seen without decoding.
+
+    Raises:
+        DataError: If they cannot.
+    """
+    if is_store(data):
+        open_store(data).clips(split)
+    else:
+        find_splits(data, [split], layout)
+
+
+def cache_folder() -> Path:
+    """Gives the folder for stores that nobody named: MNAD_CACHE, or ``mnad`` in the user's cache folder."""
+    if "MNAD_CACHE" in os.environ:
+        return Path(os.environ["MNAD_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnad"
+
+
+def _cached(
+    data: Path,
+    split: SplitName,
+    size: int,
+    image_channels: int,
+    layout: LayoutName | None,
+    cache: Path | None,
+    *,
+    progress: bool,
+) -> Store:
+    layout, found = find_splits(data, [split], layout)
+    key = f"{FORMAT} {layout} {data.resolve()} {image_channels} {fingerprint_of(found)}"
+    name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    out = (cache or cache_folder()) / name
+    config = PrepareConfig(data, out, size, channels=1 if image_channels == 1 else "auto", layout=layout)
+    if progress:
+        verb = "using" if is_store(out) else "preparing once"
+        print_line(f"{split} frames of {data}: {verb} the clip store {out}")
+    return prepare(config, [split], progress=progress)
+
+
+def _check(store: Store, data: Path, size: int, image_channels: int) -> None:
+    if store.size != size:
+        raise ConfigError(
+            f"{data} holds frames of size {store.size}, but {size} is asked for; give --size {store.size}, or prepare "
+            f"another store with --size {size}"
+        )
+    if store.channels > image_channels:
+        raise ConfigError(f"{data} holds colour frames, but the network takes grey; prepare it with --channels 1")

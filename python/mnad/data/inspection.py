@@ -1,0 +1,255 @@
+"""Looking at data before anything is done with them: what was found, and what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.data.images import read_image
+from mnad.data.labels import FromMasks
+from mnad.data.layouts import LayoutName, find_layout
+from mnad.data.parts import faults_of, is_grey
+from mnad.data.sources import ImageFiles
+from mnad.data.splits import SPLITS, Problem, Split, SplitName, Video
+from mnad.data.store import Store, is_store, open_store
+from mnad.errors import DataError
+from mnad.progress import FrameProgress
+
+
+@dataclass(frozen=True)
+class LabelReport:
+    """A label set: how many frames it calls abnormal, and on how many it differs from the masks, where there are any."""
+
+    name: str
+    source: str
+    abnormal: int
+    differs_from_masks: int | None
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """What a split holds.
+
+    Attributes:
+        name: ``"training"`` or ``"testing"``.
+        videos: The number of videos.
+        frames: The number of frames; the headers' claim for video files that were only looked at quickly.
+        resolutions: Videos by width x height.
+        grey: Whether all channels are equal.
+        masked_videos: Videos with pixel masks.
+        labels: The label sets, that which is taken by default first.
+    """
+
+    name: SplitName
+    videos: int
+    frames: int
+    resolutions: dict[str, int]
+    grey: bool
+    masked_videos: int
+    labels: tuple[LabelReport, ...]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a folder.
+
+    Attributes:
+        path: The folder.
+        layout: How it is laid out.
+        splits: What each split holds.
+        problems: What is wrong.
+        quick: Whether only the first frame of each video was decoded.
+    """
+
+    path: Path
+    layout: str
+    splits: tuple[SplitReport, ...]
+    problems: tuple[Problem, ...]
+    quick: bool
+
+    @property
+    def usable(self) -> bool:
+        """Whether there are videos and no errors."""
+        return bool(self.splits) and not any(problem.level == "error" for problem in self.problems)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Gives all of it as plain values for JSON."""
+        problems = [problem._asdict() for problem in self.problems]
+        return {**asdict(self), "path": str(self.path), "problems": problems, "usable": self.usable}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was seen of one video."""
+
+    frames: int
+    resolution: str | None
+    grey: bool
+    problems: tuple[Problem, ...]
+
+
+def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False, progress: bool = True) -> Inspection:
+    """Finds out what a folder holds and what is wrong with it.
+
+    Args:
+        path: A data set in any known layout, or a clip store, whose checksums are then compared.
+        layout: How it is laid out; found by looking if left out.
+        quick: Whether to decode the first frame of each video only.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        DataError: If the folder is missing or laid out in no known way.
+    """
+    if is_store(path):
+        return _inspect_store(open_store(path), quick=quick)
+    known = find_layout(path, layout)
+    reports: list[SplitReport] = []
+    problems: list[Problem] = []
+    for name in SPLITS:
+        split = known.read(path, name)
+        if not split.videos:
+            problems += [*split.faults, Problem("warning", f"there are no {name} videos")]
+            continue
+        report, found = _inspect_split(split, quick=quick, progress=progress)
+        reports.append(report)
+        problems += found
+    if not reports:
+        problems.append(Problem("error", f"there are no videos at all; layout {known.name} is {known.looks_like}"))
+    return Inspection(path, known.name, tuple(reports), tuple(dict.fromkeys(problems)), quick)
+
+
+def _inspect_split(split: Split, *, quick: bool, progress: bool) -> tuple[SplitReport, list[Problem]]:
+    looks = _look_at(split, quick=quick, progress=progress)
+    problems = [*split.problems(), *(problem for look in looks for problem in look.problems)]
+    labels, faults = _inspect_labels(split, [look.frames for look in looks], quick=quick)
+    resolutions = Counter(look.resolution for look in looks if look.resolution)
+    report = SplitReport(
+        split.name,
+        len(looks),
+        sum(look.frames for look in looks),
+        dict(resolutions),
+        all(look.grey for look in looks),
+        sum(video.masks is not None for video in split.videos),
+        tuple(labels),
+    )
+    return report, problems + faults
+
+
+def _look_at(split: Split, *, quick: bool, progress: bool) -> list[_Look]:
+    total = len(split.videos) if quick else sum(_expected(video) for video in split.videos)
+    with FrameProgress(f"{split.name} frames", total, enabled=progress) as bar:
+
+        def look(video: Video) -> _Look:
+            if isinstance(video.frames, ImageFiles):
+                return _look_at_images(video.name, video.frames.files, bar, quick=quick)
+            return _look_at_video(video, bar, quick=quick)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            try:
+                return list(pool.map(look, split.videos))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def _look_at_images(name: str, files: Sequence[Path], bar: FrameProgress, *, quick: bool) -> _Look:
+    problems: list[Problem] = []
+    shapes: Counter[str] = Counter()
+    grey = True
+    for path in files[:1] if quick else files:
+        try:
+            image = read_image(path, 3)
+        except DataError as error:
+            problems.append(Problem("error", str(error)))
+            continue
+        shapes[_resolution(image)] += 1
+        grey &= is_grey(image)
+        bar.advance()
+    if len(shapes) > 1:
+        problems.append(Problem("error", f"video {name} has frames of several sizes: {', '.join(shapes)}"))
+    return _Look(len(files), next(iter(shapes), None), grey, tuple(problems))
+
+
+def _look_at_video(video: Video, bar: FrameProgress, *, quick: bool) -> _Look:
+    count, resolution, grey = 0, None, True
+    try:
+        for frame in islice(video.frames.read(3), 1 if quick else None):
+            resolution = resolution or _resolution(frame)
+            grey &= is_grey(frame)
+            count += 1
+            bar.advance()
+        if count == 0:
+            raise DataError(f"{video.frames.files[0]} has no frames that can be read")
+        if quick:
+            return _Look(video.frames.expected(), resolution, grey, ())
+        return _Look(count, resolution, grey, tuple(Problem("warning", fault) for fault in faults_of(video, count)))
+    except DataError as error:
+        return _Look(count, resolution, grey, (Problem("error", str(error)),))
+
+
+def _inspect_labels(split: Split, counts: Sequence[int], *, quick: bool) -> tuple[list[LabelReport], list[Problem]]:
+    names = [video.name for video in split.videos]
+    reports: list[LabelReport] = []
+    problems: list[Problem] = []
+    truth = None if quick else _labels_of_masks(split, counts)
+    for labels in split.label_sets:
+        try:
+            values = labels.fit(names, counts)
+        except DataError as error:
+            problems.append(Problem("error", str(error)))
+            continue
+        differs = None if truth is None else int((values != truth).sum())
+        reports.append(LabelReport(labels.name, labels.source, int(values.sum()), differs))
+    if split.label_sets and not split.clear_default:
+        choices = ", ".join(labels.name for labels in split.label_sets)
+        problems.append(Problem("warning", f"it is not clear which labels are meant; name them by --labels: {choices}"))
+    return reports, problems
+
+
+def _labels_of_masks(split: Split, counts: Sequence[int]) -> NDArray[np.bool_] | None:
+    masks = {video.name: video.masks for video in split.videos if video.masks is not None}
+    if len(masks) < len(split.videos):
+        return None
+    try:
+        return FromMasks("masks", "masks", masks).fit([video.name for video in split.videos], counts)
+    except DataError:
+        return None
+
+
+def _inspect_store(store: Store, *, quick: bool) -> Inspection:
+    reports = [
+        SplitReport(
+            name,
+            len(split.videos),
+            split.frames,
+            dict(Counter(f"{video.width} x {video.height}" for video in split.videos)),
+            store.channels == 1,
+            sum(video.masks_sha256 is not None for video in split.videos),
+            tuple(LabelReport(labels.name, labels.source, labels.abnormal, None) for labels in split.labels),
+        )
+        for name, split in store.splits.items()
+    ]
+    problems = [Problem("warning", fault) for fault in store.warnings]
+    problems += [] if quick else [Problem("error", fault) for fault in store.problems()]
+    layout = f"clip store, {store.size} x {store.size} x {store.channels}, made of {store.source} ({store.layout})"
+    return Inspection(store.path, layout, tuple(reports), tuple(problems), quick)
+
+
+def _expected(video: Video) -> int:
+    try:
+        return video.frames.expected()
+    except DataError:
+        return 0
+
+
+def _resolution(image: NDArray[np.uint8]) -> str:
+    return f"{image.shape[1]} x {image.shape[0]}"

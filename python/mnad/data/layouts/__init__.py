@@ -1,0 +1,82 @@
+"""The layouts in which data sets are passed on: one file for each, found by looking at the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from mnad.data.folders import folders_in
+from mnad.data.layouts import avenue, frames, shanghaitech, ucsd, videos
+from mnad.data.splits import Split, SplitName
+from mnad.errors import DataError
+
+LayoutName = Literal["ucsd", "avenue", "shanghaitech", "frames", "videos"]
+ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".bz2", ".xz"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A way in which a data set lies in a folder.
+
+    Attributes:
+        name: What it is called by ``--layout``.
+        looks_like: What it is known by, for people.
+        recognises: Tells whether a folder is laid out so.
+        read: Finds the videos and labels of a split, decoding nothing.
+    """
+
+    name: LayoutName
+    looks_like: str
+    recognises: Callable[[Path], bool]
+    read: Callable[[Path, SplitName], Split]
+
+
+# The more particular ones come first.
+LAYOUTS: dict[LayoutName, Layout] = {
+    layout.name: layout
+    for layout in (
+        Layout("ucsd", "UCSD as downloaded: Train/Train001/001.tif", ucsd.recognises, ucsd.read),
+        Layout("avenue", "CUHK Avenue as downloaded: training_videos/01.avi", avenue.recognises, avenue.read),
+        Layout(
+            "shanghaitech",
+            "ShanghaiTech as downloaded: training/videos/01_001.avi, testing/frames/01_0014/000.jpg",
+            shanghaitech.recognises,
+            shanghaitech.read,
+        ),
+        Layout("frames", "the frames layout: training/frames/01/000.jpg", frames.recognises, frames.read),
+        Layout("videos", "a folder of videos: normal/a.mp4 to train on, others to score", videos.recognises, videos.read),
+    )
+}
+assert set(LAYOUTS) == set(get_args(LayoutName))
+
+
+def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
+    """Finds out how a data set is laid out.
+
+    Args:
+        root: The data set's folder.
+        name: The layout's name, if it is known.
+
+    Raises:
+        DataError: If there is no such folder, or it is laid out in no known way; the message says what was found.
+    """
+    archive = next((part for part in (root, *root.parents) if part.is_file()), None)
+    if archive is not None and archive.suffix.lower() in ARCHIVES:
+        raise DataError(f"{archive} is an archive; extract it and name the folder that comes out")
+    if archive is not None:
+        raise DataError(f"{archive} is not a folder; name the folder that holds the data set")
+    if not root.exists():
+        raise DataError(f"the data folder {root} does not exist")
+    if name is not None:
+        return LAYOUTS[name]
+    for layout in LAYOUTS.values():
+        if layout.recognises(root):
+            return layout
+    inside = [child for child in folders_in(root) if any(layout.recognises(child) for layout in LAYOUTS.values())]
+    if inside:
+        raise DataError(f"{root} is no data set, but holds some; name one: {', '.join(map(str, inside[:5]))}")
+    found = ", ".join(sorted(child.name for child in root.iterdir())[:8]) or "nothing"
+    known = "; ".join(layout.looks_like for layout in LAYOUTS.values())
+    raise DataError(f"{root} is laid out in no known way. It holds {found}. Known are: {known}")

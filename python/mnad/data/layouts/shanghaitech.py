@@ -1,0 +1,48 @@
+"""ShanghaiTech Campus as downloaded.
+
+::
+
+    training/videos/01_001.avi ...           or training/converted_videos, as anomalib makes them
+    testing/frames/01_0014/000.jpg ...
+    testing/test_frame_mask/01_0014.npy      labels
+    testing/test_pixel_mask/01_0014.npy      masks (frames, height, width)
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mnad.data.folders import folders_in, images_in, videos_in
+from mnad.data.labels import read_labels
+from mnad.data.sources import ImageFiles, MaskArray, VideoFile
+from mnad.data.splits import Split, SplitName, Video, collect_labels
+
+VIDEO_FOLDERS = ("videos", "converted_videos")
+LABEL_FOLDER, MASK_FOLDER = "test_frame_mask", "test_pixel_mask"
+
+
+def recognises(root: Path) -> bool:
+    """Tells by training videos in files, or by test labels video by video beside training frames that are missing."""
+    videos = any(videos_in(root / "training" / folder) for folder in VIDEO_FOLDERS)
+    extracted = (root / "training" / "frames").is_dir()
+    return not extracted and (videos or (root / "testing" / LABEL_FOLDER).is_dir())
+
+
+def read(root: Path, split: SplitName) -> Split:
+    """Finds the videos of a split; masks and labels belong to the test videos."""
+    if split == "training":
+        files = next((files for folder in VIDEO_FOLDERS if (files := videos_in(root / split / folder))), ())
+        return Split(split, tuple(Video(file.stem, VideoFile(file)) for file in files))
+    masks = root / split / MASK_FOLDER
+    videos = tuple(
+        Video(
+            folder.name,
+            ImageFiles(images_in(folder)),
+            MaskArray(file) if (file := masks / f"{folder.name}.npy").is_file() else None,
+        )
+        for folder in folders_in(root / split / "frames")
+    )
+    names = [video.name for video in videos]
+    folders = [folder for folder in [root / split / LABEL_FOLDER] if folder.is_dir()]
+    sets, faults = collect_labels(lambda path=path: read_labels(path, names) for path in folders)
+    return Split(split, videos, sets, faults)

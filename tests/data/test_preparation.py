@@ -1,0 +1,358 @@
+"""The clip store: what is in it, that it is whole, that a run that was killed goes on."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mnad.data import Clips, PrepareConfig, Store, open_clips, open_store, prepare
+from mnad.data.store import MANIFEST
+from mnad.errors import ConfigError, DataError, OutputError
+
+from tests.data import trees
+from tests.data.trees import Clip, make_clip
+
+GREY = [make_clip(6 + index, index, events=[(index, index + 2)], colour=False) for index in range(4)]
+COLOUR = [make_clip(6 + index, index, events=[(index, index + 2)]) for index in range(4)]
+
+
+def named(clips: list[Clip]) -> dict[str, Clip]:
+    return {f"{index:02d}": clip for index, clip in enumerate(clips, 1)}
+
+
+def store_of(root: Path, out: Path, **options: object) -> Store:
+    return prepare(PrepareConfig(root, out, **{"size": 32, **options}), progress=False)  # type: ignore[arg-type]
+
+
+def checksums(store: Store) -> list[object]:
+    """All of what a store holds but the names of its videos and label sets and where they come from."""
+    return [
+        (name, [(video.frames, video.sha256, video.masks_sha256) for video in split.videos], split.labels[:1] and
+         split.labels[0].sha256)  # fmt: skip
+        for name, split in store.splits.items()
+    ]
+
+
+def resized(clips: list[Clip], channels: int) -> np.ndarray:
+    frames = [cv2.resize(frame, (32, 32)) for clip in clips for frame in clip.frames]
+    return np.stack(frames)[..., :channels]
+
+
+def test_what_is_in_a_store(tmp_path: Path) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(COLOUR[:1]), named(COLOUR), masks=True)
+    np.save(tmp_path / "set/frame_labels_set.npy", np.concatenate([clip.labels for clip in COLOUR]))
+    store = store_of(tmp_path / "set", tmp_path / "store")
+    clips = open_store(tmp_path / "store").clips("testing")
+    assert isinstance(clips.frames, np.memmap)
+    assert np.array_equal(clips.frames, resized(COLOUR, 3))
+    assert clips.starts.tolist() == [0, 6, 13, 21, 30]
+    assert clips.labels is not None
+    assert np.array_equal(clips.labels, np.concatenate([clip.labels for clip in COLOUR]))
+    masks = clips.masks()
+    assert masks is not None
+    assert np.array_equal(masks.any(axis=(1, 2)), clips.labels)
+    first = cv2.resize(COLOUR[0].masks[1].astype(np.uint8), (32, 32), interpolation=cv2.INTER_NEAREST)
+    assert np.array_equal(masks[1], first.astype(bool))
+    assert list(store.problems()) == []
+    manifest = json.loads((tmp_path / "store" / MANIFEST).read_text())
+    assert (manifest["layout"], manifest["size"], manifest["opencv"]) == ("frames", 32, cv2.__version__)
+    left = {path.name for path in (tmp_path / "store").rglob("*") if path.is_file()}
+    assert left == {MANIFEST, "frames.npy", "masks.npy", "labels-0.npy"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "store"]
+
+
+def test_grey_video_is_stored_as_one_channel(tmp_path: Path) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(GREY[:2]), {})
+    assert store_of(tmp_path / "set", tmp_path / "grey").channels == 1
+    assert np.array_equal(open_store(tmp_path / "grey").clips("training").frames, resized(GREY[:2], 1))
+    assert store_of(tmp_path / "set", tmp_path / "forced", channels=3).channels == 3
+    trees.write_images(tmp_path / "set/training/frames/03", list(COLOUR[0].frames))
+    assert store_of(tmp_path / "set", tmp_path / "colour").channels == 3
+    assert store_of(tmp_path / "set", tmp_path / "dropped", channels=1).channels == 1
+
+
+def test_colour_that_turns_up_late_is_not_dropped_unsaid(tmp_path: Path) -> None:
+    frames = list(make_clip(9, 0, colour=False).frames)
+    frames[2] = COLOUR[0].frames[0]
+    trees.write_images(tmp_path / "set/training/frames/01", frames)
+    with pytest.raises(DataError, match="video 01 is grey at its beginning, but frame 2 has colour"):
+        store_of(tmp_path / "set", tmp_path / "store")
+
+
+def test_raw_ucsd_and_the_frames_layout_give_equal_stores(tmp_path: Path) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(GREY), named(GREY), masks=True)
+    np.save(tmp_path / "set/frame_labels_set.npy", np.concatenate([clip.labels for clip in GREY])[None])
+    trees.write_ucsd(tmp_path / "raw", GREY, GREY)
+    one, other = store_of(tmp_path / "set", tmp_path / "one"), store_of(tmp_path / "raw", tmp_path / "other")
+    assert checksums(one) == checksums(other)
+    for split in ("training", "testing"):
+        frames = [open_store(tmp_path / name).clips(split).frames for name in ("one", "other")]  # type: ignore[arg-type]
+        assert np.array_equal(*frames)
+
+
+def test_avenue_from_videos_with_both_label_sets(tmp_path: Path) -> None:
+    trees.write_avenue(tmp_path / "Avenue", COLOUR[:2], COLOUR)
+    np.save(tmp_path / "Avenue/frame_labels_avenue.npy", np.ones(30))
+    store = store_of(tmp_path / "Avenue", tmp_path / "store")
+    assert [video.frames for video in store.splits["testing"].videos] == [6, 7, 8, 9]
+    assert [video.frames for video in store.splits["training"].videos] == [6, 7]
+    official, hasan = store.clips("testing"), store.clips("testing", "hasan")
+    assert official.label_source == "official (testing_label_mask)"
+    assert hasan.label_source == "hasan (frame_labels_avenue.npy)"
+    assert official.labels is not None
+    assert hasan.labels is not None
+    assert (official.labels.sum(), hasan.labels.sum()) == (12, 30)
+    with pytest.raises(DataError, match=r"'both' are neither a file nor a label set .* official, hasan"):
+        store.clips("testing", "both")
+    np.save(tmp_path / "mine.npy", np.zeros(30))
+    assert store.clips("testing", str(tmp_path / "mine.npy")).label_source == "mine.npy"
+
+
+def test_shanghaitech_from_videos(tmp_path: Path) -> None:
+    trees.write_shanghaitech(tmp_path / "set", {"01_001": COLOUR[0]}, {"01_0014": COLOUR[1], "02_0001": COLOUR[2]})
+    store = store_of(tmp_path / "set", tmp_path / "store")
+    assert [video.frames for split in store.splits.values() for video in split.videos] == [6, 7, 8]
+    written = resized(COLOUR[:1], 3).astype(int)
+    # What MJPEG leaves of a smooth picture.
+    assert np.abs(store.clips("training").frames - written).mean() < 4
+    masks = store.clips("testing").masks()
+    assert masks is not None
+    assert masks.any(axis=(1, 2)).sum() == 6
+
+
+def test_a_video_with_a_broken_tail(tmp_path: Path) -> None:
+    long = make_clip(40, 0)
+    trees.write_video(tmp_path / "set/normal/whole.avi", long.frames)
+    trees.write_video(tmp_path / "set/normal/broken.avi", long.frames)
+    trees.cut_tail(tmp_path / "set/normal/broken.avi", 0.5)
+    with pytest.warns(UserWarning, match=r"video broken ends early: \d+ of 40 frames can be read") as caught:
+        store = store_of(tmp_path / "set", tmp_path / "store")
+    broken, whole = store.splits["training"].videos
+    assert (broken.name, whole.name, whole.frames) == ("broken", "whole", 40)
+    assert 10 < broken.frames < 30
+    assert store.warnings == (str(caught[0].message),)
+    assert f" {broken.frames} of 40" in store.warnings[0]
+    with pytest.raises(DataError, match="video broken ends early: .* an error because of --strict"):
+        store_of(tmp_path / "set", tmp_path / "strict", strict=True)
+    assert not (tmp_path / "strict").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"not a video", None])
+def test_videos_that_are_none(tmp_path: Path, content: bytes | None) -> None:
+    trees.write_video(tmp_path / "set/normal/good.avi", COLOUR[0].frames)
+    bad = tmp_path / "set/normal/bad.avi"
+    bad.write_bytes((tmp_path / "set/normal/good.avi").read_bytes()[:400] if content is None else content)
+    with pytest.raises(DataError, match="bad"):
+        store_of(tmp_path / "set", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(b""), r"003.png is not an image .* \(0 bytes\)"),
+        (lambda path: path.write_text("text"), "003.png is not an image"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-300]), "003.png is cut off"),
+        (lambda path: cv2.imwrite(str(path), np.zeros((8, 9, 3), np.uint8)), "003.png is 9 x 8, but .* are 48 x 40"),
+    ],
+)
+def test_frames_that_cannot_be_used(tmp_path: Path, damage: object, message: str) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(COLOUR[:3]), {})
+    damage(tmp_path / "set/training/frames/02/003.png")  # type: ignore[operator]
+    with pytest.raises(DataError, match=message):
+        store_of(tmp_path / "set", tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(COLOUR[:1]), {})
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/mine.txt").write_text("mine")
+    with pytest.raises(OutputError, match="exists already and is no clip store"):
+        store_of(tmp_path / "set", tmp_path / "full")
+    store = store_of(tmp_path / "set", tmp_path / "store")
+    written = (tmp_path / "store/training/frames.npy").stat().st_mtime_ns
+    assert store_of(tmp_path / "set", tmp_path / "store") == store
+    assert (tmp_path / "store/training/frames.npy").stat().st_mtime_ns == written
+    with pytest.raises(OutputError, match="is a store of .* at size 32 .* by other options"):
+        store_of(tmp_path / "set", tmp_path / "store", size=64)
+    with pytest.raises(DataError, match="is a clip store already"):
+        store_of(tmp_path / "store", tmp_path / "again")
+
+
+def test_options_that_cannot_be_served(tmp_path: Path) -> None:
+    for size in (0, 4, 30):
+        with pytest.raises(ConfigError, match="multiple of 8"):
+            PrepareConfig(tmp_path, size=size)
+    with pytest.raises(ConfigError, match="workers must be at least 1"):
+        PrepareConfig(tmp_path, workers=0)
+    with pytest.raises(ConfigError, match="channels must be"):
+        PrepareConfig(tmp_path, channels=2)  # type: ignore[arg-type]
+    trees.write_frames_layout(tmp_path / "set", {}, named(COLOUR[:1]))
+    with pytest.raises(DataError, match="has no training videos"):
+        open_clips(tmp_path / "set", "training", 32, cache=tmp_path / "cache", progress=False)
+
+
+def test_a_damaged_store_is_noticed(tmp_path: Path) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(COLOUR[:2]), {})
+    store = store_of(tmp_path / "set", tmp_path / "store")
+    frames = tmp_path / "store/training/frames.npy"
+    data = bytearray(frames.read_bytes())
+    data[-1] ^= 1
+    frames.write_bytes(data)
+    assert list(store.problems()) == ["training video 02: the frames are not those that were written"]
+    frames.write_bytes(data[:-5])
+    with pytest.raises(DataError, match=r"frames.npy cannot be read"):
+        store.clips("training")
+    np.save(frames, np.zeros((2, 32, 32, 3), np.uint8))
+    with pytest.raises(DataError, match=r"should be uint8 \(13, 32, 32, 3\) and is uint8 \(2, 32, 32, 3\)"):
+        store.clips("training")
+    (tmp_path / "store" / MANIFEST).write_text("{")
+    with pytest.raises(DataError, match="is not a clip store"):
+        open_store(tmp_path / "store")
+
+
+def test_the_cache_is_made_once_and_anew_when_a_file_changes(tmp_path: Path) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(GREY[:2]), {})
+
+    def opened(**options: object) -> Clips:
+        return open_clips(tmp_path / "set", "training", 32, cache=tmp_path / "cache", progress=False, **options)  # type: ignore[arg-type]
+
+    assert np.array_equal(opened().frames, resized(GREY[:2], 1))
+    (made,) = (tmp_path / "cache").iterdir()
+    assert made.name.startswith("set-training-32-")
+    opened()
+    assert list((tmp_path / "cache").iterdir()) == [made]
+    frame = tmp_path / "set/training/frames/01/000.png"
+    cv2.imwrite(str(frame), 255 - cv2.imread(str(frame)))
+    assert np.array_equal(opened().frames[0], 255 - resized(GREY[:1], 1)[0])
+    assert opened(image_channels=1).frames.shape[-1] == 1
+
+
+def test_a_store_that_cannot_serve_the_network(tmp_path: Path) -> None:
+    trees.write_frames_layout(tmp_path / "set", named(COLOUR[:1]), {})
+    store_of(tmp_path / "set", tmp_path / "store")
+    with pytest.raises(ConfigError, match="holds frames of size 32, but 64 is asked for"):
+        open_clips(tmp_path / "store", "training", 64)
+    with pytest.raises(ConfigError, match="holds colour frames, but the network takes grey"):
+        open_clips(tmp_path / "store", "training", 32, image_channels=1)
+    with pytest.raises(DataError, match="has no testing videos; it has training"):
+        open_clips(tmp_path / "store", "testing", 32)
+
+
+@pytest.fixture(scope="module")
+def slow_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set that takes about a second."""
+    root = tmp_path_factory.mktemp("slow") / "set"
+    clips = {f"{index:02d}": make_clip(40, index, events=[(3, 5)]) for index in range(24)}
+    trees.write_frames_layout(root, clips, dict(list(clips.items())[:4]), masks=True)
+    return root
+
+
+def test_killed_at_random_moments_it_goes_on(slow_set: Path, tmp_path: Path) -> None:
+    undisturbed = prepare(PrepareConfig(slow_set, tmp_path / "undisturbed", workers=1), progress=False)
+    out = tmp_path / "store"
+    program = f"""
+from pathlib import Path
+from mnad.data import PrepareConfig, prepare
+print("ready", flush=True)
+prepare(PrepareConfig(Path({str(slow_set)!r}), Path({str(out)!r}), workers=1), progress=False)
+"""
+    moments = random.Random(0)
+    finished_parts = 0
+    for _ in range(10):
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(moments.uniform(0.02, 0.25))
+            process.send_signal(signal.SIGKILL)
+        records = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".store.partial/*/parts/*.json")}
+        assert len(records) >= finished_parts or out.exists()
+        finished_parts = len(records)
+    store = prepare(PrepareConfig(slow_set, out, workers=1), progress=False)
+    assert checksums(store) == checksums(undisturbed)
+    assert list(store.problems()) == []
+    contents = [{path.name: path.read_bytes() for path in base.rglob("*.npy")} for base in (out, tmp_path / "undisturbed")]
+    assert contents[0] == contents[1]
+
+
+def test_finished_videos_are_not_decoded_again(
+    slow_set: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mnad.data import parts
+
+    made: list[str] = []
+    make = parts.PartMaker.make
+
+    def counted(self: parts.PartMaker, video: object, *rest: object) -> parts.Part:
+        made.append(video.name)  # type: ignore[attr-defined]
+        if made.count("05") == 1 and video.name == "05":  # type: ignore[attr-defined]
+            raise KeyboardInterrupt
+        return make(self, video, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(parts.PartMaker, "make", counted)
+    config = PrepareConfig(slow_set, tmp_path / "store", size=32, workers=1)
+    with pytest.raises(BaseException, match="the same command goes on where it was"):
+        prepare(config, ["training"], progress=False)
+    before = made.copy()
+    prepare(config, ["training"], progress=False)
+    assert before == [f"{index:02d}" for index in range(6)]
+    assert made[6:] == [f"{index:02d}" for index in range(5, 24)]
+
+
+def test_another_plan_begins_anew(slow_set: Path, tmp_path: Path) -> None:
+    partial = tmp_path / ".store.partial/training/parts"
+    partial.mkdir(parents=True)
+    (partial.parent.parent / "plan.json").write_text('{"size": 8}')
+    (partial / "00000.json").write_text("{}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        store = prepare(PrepareConfig(slow_set, tmp_path / "store", size=32), progress=False)
+    assert store.splits["training"].frames == 24 * 40
+
+
+def test_two_processes_make_one_store(slow_set: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "mnad.cli", "prepare", str(slow_set), "--out", str(tmp_path / "store")]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert list(open_store(tmp_path / "store").problems()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+
+
+def test_real_ped2_and_the_raw_tree_it_came_from(ped2: Path, tmp_path: Path) -> None:
+    store = prepare(PrepareConfig(ped2, tmp_path / "store"), progress=False)
+    training, testing = store.splits["training"], store.splits["testing"]
+    assert (len(training.videos), training.frames) == (16, 2550)
+    assert (len(testing.videos), testing.frames) == (12, 2010)
+    assert testing.labels[0].abnormal == 1648
+    assert store.channels == 1
+    clips = store.clips("testing")
+    masks = clips.masks()
+    assert masks is not None
+    assert np.array_equal(masks.any(axis=(1, 2)), clips.labels)
+
+    raw = tmp_path / "UCSDped2"
+    clip_sets = [
+        [read_clip(folder, ped2 / split / "masks" / folder.name) for folder in sorted((ped2 / split / "frames").iterdir())]
+        for split in ("training", "testing")
+    ]
+    trees.write_ucsd(raw, *clip_sets)
+    rebuilt = prepare(PrepareConfig(raw, tmp_path / "rebuilt"), progress=False)
+    assert rebuilt.layout == "ucsd"
+    assert checksums(rebuilt) == checksums(store)
+
+
+def read_clip(folder: Path, masks: Path) -> Clip:
+    frames = np.stack([cv2.imread(str(path)) for path in sorted(folder.glob("*.jpg"))])
+    found = [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in sorted(masks.glob("*.png"))]
+    return Clip(frames, np.stack(found) if found else np.zeros((0, 1, 1), np.bool_))
