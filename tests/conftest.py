@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,14 @@ def _reproducible() -> None:
     torch.manual_seed(0)
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps clip stores out of the user's cache folder."""
+    os.environ["MNAD_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    yield
+    del os.environ["MNAD_CACHE"]
 
 
 @pytest.fixture(scope="session")

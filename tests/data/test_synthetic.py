@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnad.data import SyntheticSpec, kinds_of, load_clips, write_synthetic
+from mnad.data import SyntheticSpec, kinds_of, open_clips, write_synthetic
 from mnad.data.synthetic import KINDS
 from mnad.errors import ConfigError, DataError, OutputError
 
@@ -25,15 +25,16 @@ def test_the_seed_repeats_every_byte(tmp_path: Path) -> None:
 
 def test_labels_are_where_the_masks_are(tmp_path: Path) -> None:
     write_synthetic(tmp_path / "set", SPEC)
-    clips = load_clips(tmp_path / "set", "testing", SPEC.size, progress=False)
-    assert clips.frames.shape == (len(KINDS) * SPEC.frames, 64, 64, 3)
+    clips = open_clips(tmp_path / "set", "testing", SPEC.size, progress=False)
+    assert clips.frames.shape == (len(KINDS) * SPEC.frames, 64, 64, 1)
     assert clips.labels is not None
-    assert clips.masks is not None
-    assert np.array_equal(clips.labels, clips.masks.any(axis=(1, 2)))
+    masks = clips.masks()
+    assert masks is not None
+    assert np.array_equal(clips.labels, masks.any(axis=(1, 2)))
     for _, span in clips.videos():
         assert 0 < clips.labels[span].sum() < SPEC.frames
     # What is abnormal is drawn: under the mask the frame is bright.
-    assert clips.frames.max(axis=3)[clips.masks].mean() > 200
+    assert clips.frames.max(axis=3)[masks].mean() > 200
     assert kinds_of(tmp_path / "set") == {f"{i + 1:02d}": kind for i, kind in enumerate(KINDS)}
 
 
@@ -48,11 +49,12 @@ def centres(masks: np.ndarray) -> np.ndarray:
 )
 def test_objects_move_at_their_speed(tmp_path: Path, kind: str, speed: float) -> None:
     write_synthetic(tmp_path / "set", SyntheticSpec(train_videos=1, test_videos=1, frames=120, kinds=(kind,)))  # type: ignore[arg-type]
-    clips = load_clips(tmp_path / "set", "testing", 256, progress=False)
-    assert clips.masks is not None
-    steps = np.linalg.norm(np.diff(centres(clips.masks), axis=0), axis=1)
+    clips = open_clips(tmp_path / "set", "testing", 256, progress=False)
+    masks = clips.masks()
+    assert masks is not None
+    steps = np.linalg.norm(np.diff(centres(masks), axis=0), axis=1)
     assert np.median(steps) == pytest.approx(speed, abs=0.4)
-    area = np.median([mask.sum() for mask in clips.masks if mask.any()])
+    area = np.median([mask.sum() for mask in masks if mask.any()])
     assert area == pytest.approx(400 if kind in ("spatial", "spatio-temporal") else 314, rel=0.15)
 
 

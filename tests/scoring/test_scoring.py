@@ -7,18 +7,20 @@ import numpy as np
 import pytest
 import torch
 from mnad.checkpoint import load_checkpoint
-from mnad.data import Clips, Windows, load_clips, to_unit_range
+from mnad.data import Clips, PrepareConfig, Windows, open_clips, prepare, to_frames
 from mnad.errors import CheckpointError, ConfigError, DataError
 from mnad.measurements import load_measurements, save_measurements
 from mnad.models import Autoencoder, ModelConfig
 from mnad.scoring import ScoreConfig, measure, score, update_errors
 
 from mnad_ext import reference
+from tests.data import trees
+from tests.data.trees import make_clip
 
 
 @pytest.fixture(scope="module")
 def clips(synthetic: Path) -> Clips:
-    return load_clips(synthetic, "testing", 32, progress=False)
+    return open_clips(synthetic, "testing", 32, progress=False)
 
 
 @pytest.fixture
@@ -38,7 +40,7 @@ def test_scores_are_what_the_published_loop_gives(model: Autoencoder, clips: Cli
     row = 0
     for _, span in clips.videos():
         for t in range(span.start + 4, span.stop):
-            frames = to_unit_range(torch.from_numpy(clips.frames[t - 4 : t + 1]).permute(0, 3, 1, 2))
+            frames = to_frames(torch.from_numpy(np.array(clips.frames[t - 4 : t + 1])))
             model.memory.items = items
             with torch.no_grad():
                 restored = model(frames[:4].reshape(1, 12, 32, 32))
@@ -138,3 +140,31 @@ def test_bad_input_leaves_nothing(trained: Path, synthetic: Path, tmp_path: Path
     with pytest.raises(ConfigError, match="batch_size must be at least 1"):
         ScoreConfig(trained, synthetic, batch_size=0)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_store_and_the_raw_path_give_the_same_scores(synthetic: Path, trained: Path, tmp_path: Path) -> None:
+    prepare(PrepareConfig(synthetic, tmp_path / "store", size=32), progress=False)
+    files = [
+        score(ScoreConfig(trained, data, out=tmp_path / f"{data.name}.npz", accelerator="cpu"))
+        for data in (synthetic, tmp_path / "store")
+    ]
+    raw, stored = map(load_measurements, files)
+    for name in ("mse", "psnr", "distance", "update_error", "updated", "labels", "frame", "video"):
+        assert np.array_equal(getattr(raw, name), getattr(stored, name)), name
+    assert raw.protocol["labels"] == "frame_labels_synthetic.npy (frame_labels_synthetic.npy)"
+
+
+def test_avenue_label_sets_by_name(trained: Path, tmp_path: Path) -> None:
+    """The choice changes the labels alone and is stored with the scores."""
+    clips = [make_clip(12, index, events=[(6, 8)], colour=False) for index in range(2)]
+    trees.write_avenue(tmp_path / "Avenue", [], clips)
+    np.save(tmp_path / "Avenue" / "frame_labels_avenue.npy", np.tile(np.arange(12) > 4, 2))
+    found = {}
+    for name in ("official", "hasan"):
+        out = tmp_path / f"{name}.npz"
+        found[name] = load_measurements(
+            score(ScoreConfig(trained, tmp_path / "Avenue", out=out, labels=name, accelerator="cpu"))
+        )
+        assert found[name].protocol["labels"].startswith(f"{name} (")
+    assert np.array_equal(found["official"].mse, found["hasan"].mse)
+    assert [measured.labels.sum() for measured in found.values()] == [6, 14]

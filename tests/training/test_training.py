@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from mnad.checkpoint import load_checkpoint
+from mnad.data import PrepareConfig, prepare
 from mnad.errors import ConfigError, DataError, MnadError
 from mnad.models import PRESETS
 from mnad.training import TrainConfig, train
@@ -109,3 +110,26 @@ def test_a_folder_that_cannot_be_written(synthetic: Path, tmp_path: Path) -> Non
         (tmp_path / "locked").mkdir(mode=0o500)
         with pytest.raises(MnadError, match="Permission denied"):
             train(TrainConfig(synthetic, tmp_path / "locked" / "run", **TINY))  # type: ignore[arg-type]
+
+
+def test_every_way_to_the_data_gives_the_same_weights(synthetic: Path, tmp_path: Path) -> None:
+    prepare(PrepareConfig(synthetic, tmp_path / "store", size=32), progress=False)
+    ways = {
+        "raw": {"data": synthetic},
+        "store": {"data": tmp_path / "store"},
+        "cached": {"data": tmp_path / "store", "device_cache": True},
+        "workers": {"data": tmp_path / "store", "workers": 1},
+    }
+    weights = [
+        load_checkpoint(train(TrainConfig(out=tmp_path / name, epochs=1, **way, **TINY))).weights  # type: ignore[arg-type]
+        for name, way in ways.items()
+    ]
+    assert all(torch.equal(other[name], value) for other in weights[1:] for name, value in weights[0].items())
+
+
+def test_the_place_of_the_store_is_printed(
+    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in ("preparing once", "using"):
+        train(TrainConfig(synthetic, tmp_path / "run", epochs=1, cache=tmp_path / "cache", **TINY))  # type: ignore[arg-type]
+        assert f"{verb} the clip store {tmp_path / 'cache'}" in capsys.readouterr().out

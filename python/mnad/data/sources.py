@@ -222,9 +222,11 @@ def load_matlab(path: Path, key: str) -> NDArray[Any]:
         if key not in names:
             raise DataError(f"{path} has no variable {key}; it holds {', '.join(names) or 'nothing'}")
         return np.asarray(loadmat(path, variable_names=[key])[key])
+    except DataError:
+        raise
     except FileNotFoundError:
         raise DataError(f"the file {path} does not exist") from None
     except NotImplementedError as error:
         raise DataError(f"{path} is a MATLAB 7.3 file; save it again with -v7 in MATLAB") from error
-    except (ValueError, TypeError, OSError, EOFError) as error:
+    except Exception as error:  # a damaged file leads SciPy into many kinds of them
         raise DataError(f"{path} cannot be read as a MATLAB file: {error}") from error

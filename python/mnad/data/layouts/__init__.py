@@ -33,7 +33,7 @@ class Layout:
     read: Callable[[Path, SplitName], Split]
 
 
-# The more particular ones come first.
+# The more particular ones come first; a folder of videos is what is none of the others.
 LAYOUTS: dict[LayoutName, Layout] = {
     layout.name: layout
     for layout in (
@@ -71,12 +71,15 @@ def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
         raise DataError(f"the data folder {root} does not exist")
     if name is not None:
         return LAYOUTS[name]
-    for layout in LAYOUTS.values():
+    particular = [layout for name, layout in LAYOUTS.items() if name != "videos"]
+    for layout in particular:
         if layout.recognises(root):
             return layout
-    inside = [child for child in folders_in(root) if any(layout.recognises(child) for layout in LAYOUTS.values())]
+    inside = [child for child in folders_in(root) if any(layout.recognises(child) for layout in particular)]
     if inside:
         raise DataError(f"{root} is no data set, but holds some; name one: {', '.join(map(str, inside[:5]))}")
+    if videos.recognises(root):
+        return LAYOUTS["videos"]
     found = ", ".join(sorted(child.name for child in root.iterdir())[:8]) or "nothing"
     known = "; ".join(layout.looks_like for layout in LAYOUTS.values())
     raise DataError(f"{root} is laid out in no known way. It holds {found}. Known are: {known}")
