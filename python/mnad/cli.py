@@ -163,7 +163,8 @@ def _prepare(options: Namespace) -> None:
 
     store = prepare(_build(PrepareConfig, options))
     for name, split in store.splits.items():
-        print(f"{name}: {len(split.videos)} videos, {split.frames:,} frames, {store.size} x {store.size} x {store.channels}")
+        shape = f"{store.size} x {store.size} x {store.channels}"
+        print(f"{name}: {len(split.videos)} videos, {split.frames:,} frames, {shape}")
     print(f"wrote {store.path}")
 
 

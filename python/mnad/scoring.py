@@ -196,9 +196,7 @@ def update_errors(squared_errors: Tensor) -> Tensor:
     return torch.where(total > 0, weighted / total.clamp_min(1e-30), 0)
 
 
-def _measure_batch(
-    model: Autoencoder, windows: Tensor, update: UpdateScope, threshold: float
-) -> NDArray[np.float64]:
+def _measure_batch(model: Autoencoder, windows: Tensor, update: UpdateScope, threshold: float) -> NDArray[np.float64]:
     """Gives four rows: mse, distance, update error, whether the items were updated."""
     device = next(model.parameters()).device
     frames = to_frames(windows.to(device), model.config.image_channels)

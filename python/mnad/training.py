@@ -81,7 +81,9 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Checks the ranges."""
         recipe = self.recipe()
-        values = {name: getattr(self, name) for name in ("size", "width", "num_items", "epochs", "batch_size", "stride")}
+        values = {
+            name: getattr(self, name) for name in ("size", "width", "num_items", "epochs", "batch_size", "stride")
+        }
         for name, value in (values | {"learning_rate": recipe.learning_rate}).items():
             if value <= 0:
                 raise ConfigError(f"{name} must be positive, got {value}")

@@ -29,6 +29,12 @@ def labels_of(split: Split, which: int | str = 0) -> NDArray[np.bool_]:
     return sets[which].fit([video.name for video in split.videos], counts)  # type: ignore[index]
 
 
+def checked_labels(root: Path) -> NDArray[np.bool_]:
+    split = read(root)
+    split.check()
+    return labels_of(split)
+
+
 def errors(split: Split) -> list[str]:
     return [problem.message for problem in split.problems() if problem.level == "error"]
 
@@ -298,9 +304,7 @@ def test_any_video_can_be_scored(own: Path) -> None:
 def test_labels_that_do_not_fit_ones_own_videos(own: Path, file: str, content: str, message: str) -> None:
     (own / file).write_text(content)
     with pytest.raises(DataError, match=message):
-        split = read(own)
-        split.check()
-        labels_of(split)
+        checked_labels(own)
 
 
 def test_videos_of_the_same_name(own: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
@@ -70,7 +71,7 @@ def numbering_faults(frames: Sequence[Path]) -> tuple[list[str], list[str]]:
     numbers = sorted(by_number)
     gaps = [
         f"{after - before - 1} missing between {by_number[before][0]} and {by_number[after][0]}"
-        for before, after in zip(numbers[:-1], numbers[1:], strict=True)
+        for before, after in pairwise(numbers)
         if after - before > 1
     ]
     return duplicates, gaps

@@ -27,7 +27,7 @@ from mnad.progress import FrameProgress
 
 @dataclass(frozen=True)
 class LabelReport:
-    """A label set: how many frames it calls abnormal, and on how many it differs from the masks, where there are any."""
+    """A label set: how many frames it calls abnormal, and on how many it differs from the masks if there are any."""
 
     name: str
     source: str

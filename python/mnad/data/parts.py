@@ -1,22 +1,27 @@
-"""The parts of a clip store while it is being made: one for each video, decoded side by side, then put end to end.
+"""The parts of a clip store while it is being made: one for each video, decoded side by side.
 
-A part is finished when its record stands beside it, so a run that was killed goes on with the videos that have none.
-Parts are removed as they are appended: at no time is more on the disk than the store and the parts not yet in it.
+Where the number of frames is known beforehand each video is written to its place in the split's array. Of video files
+only decoding tells it: they get files of their own, which are appended later and removed as they are, so that at no
+time more is on the disk than the store and the parts not yet in it. A part is finished when its record stands in the
+folder of parts; a run that was killed goes on with the videos that have none.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import os
 import shutil
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -24,12 +29,10 @@ from numpy.typing import NDArray
 
 from mnad.data.sources import ImageFiles
 from mnad.data.splits import Split, Video, place_of
-from mnad.data.store import StoredVideo
+from mnad.data.store import FRAMES, MASKS, StoredVideo
 from mnad.errors import DataError
 from mnad.files import atomic_write
 from mnad.progress import FrameProgress
-
-FRAMES, MASKS, RECORD = ".frames", ".masks", ".json"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,36 @@ class Part:
 
     video: StoredVideo
     warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where bytes of a video go: a stretch of a larger file, or, without ``offset``, a file of their own."""
+
+    path: Path
+    offset: int | None = None
+
+    @contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Opens it for writing; a file of its own gets its name when it is whole."""
+        if self.offset is not None:
+            with self.path.open("r+b") as file:
+                file.seek(self.offset)
+                yield file
+            return
+        temporary = self.path.with_name(f"{self.path.name}.tmp")
+        with temporary.open("wb") as file:
+            yield file
+        temporary.replace(self.path)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the frames of a video go, its masks if the split has any, and the record that it is finished."""
+
+    frames: Place
+    masks: Place | None
+    record: Path
 
 
 @dataclass(frozen=True)
@@ -64,19 +97,26 @@ class PartMaker:
         """The shape of a stored mask, eight pixels to a byte."""
         return (self.size, self.size // 8)
 
-    def make(self, video: Video, stem: Path, with_masks: bool, advance: Callable[[], None]) -> Part:
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of a frame and of a mask in the store, by the array's file."""
+        return {FRAMES: self.frame_shape, MASKS: self.mask_shape}
+
+    def make(self, video: Video, places: Places, advance: Callable[[], None]) -> Part:
         """Writes a video's part, its record last.
 
         Args:
             video: The video.
-            stem: The part's path without suffix.
-            with_masks: Whether the split has masks; videos without any get empty ones.
+            places: Where it goes.
             advance: Called for each frame.
+
+        Raises:
+            DataError: If the video cannot be read.
         """
         shape: tuple[int, int] | None = None
         count = 0
         digest = hashlib.sha256()
-        with _written_last(stem.with_suffix(FRAMES)) as file:
+        with places.frames.open() as file:
             for frame in video.frames.read(3 if self.check_grey else self.channels):
                 shape = shape or (frame.shape[0], frame.shape[1])
                 _check_shape(video, count, frame.shape[:2], shape)
@@ -87,15 +127,15 @@ class PartMaker:
                 advance()
         if shape is None:
             raise DataError(f"video {video.name} has no frames that can be read: {place_of(video.frames)}")
-        masks_sha256 = self._write_masks(video, stem, count) if with_masks else None
+        masks_sha256 = self._write_masks(video, places.masks, count) if places.masks else None
         stored = StoredVideo(video.name, count, shape[1], shape[0], digest.hexdigest(), masks_sha256)
         part = Part(stored, tuple(faults_of(video, count)))
-        with atomic_write(stem.with_suffix(RECORD)) as temporary:
+        with atomic_write(places.record) as temporary:
             temporary.write_text(json.dumps(asdict(part)))
         return part
 
     def _resize(self, frame: NDArray[np.uint8], video: Video, index: int) -> NDArray[np.uint8]:
-        resized = cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        resized: Any = cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
         if self.check_grey:
             if not is_grey(resized):
                 raise DataError(
@@ -103,25 +143,24 @@ class PartMaker:
                     "--channels 3, or with --channels 1 to drop it"
                 )
             return np.ascontiguousarray(resized[..., 0])
-        return resized  # type: ignore[return-value]
+        return np.asarray(resized)
 
-    def _write_masks(self, video: Video, stem: Path, frames: int) -> str | None:
+    def _write_masks(self, video: Video, place: Place, frames: int) -> str | None:
+        """Writes as many masks as there are frames; empty ones for a video that has none."""
         if video.masks is None:
-            empty = bytes(int(np.prod(self.mask_shape)))
-            with _written_last(stem.with_suffix(MASKS)) as file:
+            with place.open() as file:
                 for _ in range(frames):
-                    file.write(empty)
+                    file.write(bytes(math.prod(self.mask_shape)))
             return None
-        digest, count = hashlib.sha256(), 0
-        with _written_last(stem.with_suffix(MASKS)) as file:
+        if (count := video.masks.count()) != frames:
+            raise DataError(f"video {video.name} has {frames} frames but {count} masks in {place_of(video.masks)}")
+        digest = hashlib.sha256()
+        with place.open() as file:
             for mask in video.masks.read():
-                small = cv2.resize(mask.astype(np.uint8), (self.size, self.size), interpolation=cv2.INTER_NEAREST)
+                small: Any = cv2.resize(mask.astype(np.uint8), (self.size, self.size), interpolation=cv2.INTER_NEAREST)
                 data = np.packbits(small, axis=-1).data
                 digest.update(data)
                 file.write(data)
-                count += 1
-        if count != frames:
-            raise DataError(f"video {video.name} has {frames} frames but {count} masks in {place_of(video.masks)}")
         return digest.hexdigest()
 
 
@@ -133,10 +172,7 @@ def make_parts(
     Raises:
         DataError: If a video cannot be read; with ``strict`` also if one ends early.
     """
-    parts_folder = folder / "parts"
-    parts_folder.mkdir(parents=True, exist_ok=True)
-    stems = [parts_folder / f"{index:05d}" for index in range(len(split.videos))]
-    with_masks = any(video.masks is not None for video in split.videos)
+    places = _places(split, folder, maker)
     stop = threading.Event()
     expected = sum(video.frames.expected() for video in split.videos)
     with FrameProgress(f"{split.name} frames", expected, enabled=progress) as bar:
@@ -146,15 +182,15 @@ def make_parts(
                 raise _Stopped
             bar.advance()
 
-        def make(video: Video, stem: Path) -> Part:
-            part = _read_record(stem)
+        def make(video: Video, place: Places) -> Part:
+            part = _read_record(place.record)
             if part is None:
-                return maker.make(video, stem, with_masks, advance)
+                return maker.make(video, place, advance)
             bar.advance(part.video.frames)
             return part
 
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            futures = [pool.submit(make, video, stem) for video, stem in zip(split.videos, stems, strict=True)]
+            futures = [pool.submit(make, *pair) for pair in zip(split.videos, places, strict=True)]
             try:
                 for future in as_completed(futures):
                     _tell(future.result().warnings, strict=strict)
@@ -165,24 +201,26 @@ def make_parts(
     return [future.result() for future in futures]
 
 
-def assemble(folder: Path, counts: Sequence[int], suffix: str, target: str, shape: tuple[int, ...]) -> None:
-    """Puts the parts of a split end to end as one .npy file, removing each when it is in; goes on where it stopped."""
-    final, growing = folder / target, folder / f"{target}.growing"
-    parts = [folder / "parts" / f"{index:05d}{suffix}" for index in range(len(counts))]
+def assemble(folder: Path, counts: Sequence[int], name: str, shape: tuple[int, ...]) -> None:
+    """Makes a split's array whole: appends what stands in files of its own, removing each; goes on where it stopped."""
+    final, growing = folder / name, _growing(folder, name)
+    parts = [_own_file(folder, index, name) for index in range(len(counts))]
     if final.exists():
         return
     waiting = next((index for index, part in enumerate(parts) if part.exists()), len(parts))
     with growing.open("r+b" if growing.exists() else "w+b") as file:
-        header = {"descr": "|u1", "fortran_order": False, "shape": (sum(counts), *shape)}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.seek(file.tell() + sum(counts[:waiting]) * int(np.prod(shape)))
-        file.truncate()
+        header = _header(sum(counts), shape)
+        file.write(header)
+        file.truncate(len(header) + sum(counts[:waiting]) * math.prod(shape))
+        file.seek(0, os.SEEK_END)
         for part in parts[waiting:]:
             with part.open("rb") as source:
                 shutil.copyfileobj(source, file, 2**24)
             file.flush()
             os.fsync(file.fileno())
             part.unlink()
+        file.flush()
+        os.fsync(file.fileno())
     growing.replace(final)
 
 
@@ -213,30 +251,59 @@ def _check_shape(video: Video, index: int, shape: tuple[int, ...], first: tuple[
     if shape != first:
         place = video.frames.files[index] if isinstance(video.frames, ImageFiles) else f"frame {index}"
         raise DataError(
-            f"video {video.name}: {place} is {shape[1]} x {shape[0]}, but the frames before it are {first[1]} x {first[0]}"
+            f"video {video.name}: {place} is {shape[1]} x {shape[0]}, "
+            f"but the frames before it are {first[1]} x {first[0]}"
         )
 
 
-class _written_last:  # noqa: N801 (used like a function)
-    """Opens a file that gets its name when it is whole."""
+def _places(split: Split, folder: Path, maker: PartMaker) -> list[Places]:
+    (folder / "parts").mkdir(parents=True, exist_ok=True)
+    counts = [video.frames.count() for video in split.videos]
+    known = [count for count in counts if count is not None]
+    has_masks = any(video.masks is not None for video in split.videos)
+    by_array = {
+        name: _stretches(folder, name, known, shape)
+        if len(known) == len(counts)
+        else [Place(_own_file(folder, index, name)) for index in range(len(counts))]
+        for name, shape in maker.shapes.items()
+        if name == FRAMES or has_masks
+    }
+    masks: Sequence[Place | None] = by_array.get(MASKS, [None] * len(counts))
+    return [
+        Places(frames, mask, folder / "parts" / f"{index:05d}.json")
+        for index, (frames, mask) in enumerate(zip(by_array[FRAMES], masks, strict=True))
+    ]
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.temporary = path.with_name(f"{path.name}.tmp")
 
-    def __enter__(self) -> BinaryIO:
-        self.file = self.temporary.open("wb")
-        return self.file
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self.file.close()
-        if kind is None:
-            self.temporary.replace(self.path)
+def _stretches(folder: Path, name: str, counts: Sequence[int], shape: tuple[int, ...]) -> list[Place]:
+    """Lays out the whole array, and gives each video's place in it."""
+    final, growing = folder / name, _growing(folder, name)
+    header, size = _header(sum(counts), shape), math.prod(shape)
+    if not final.exists() and not growing.exists():
+        with growing.open("wb") as file:
+            os.posix_fallocate(file.fileno(), 0, len(header) + sum(counts) * size)
+    starts = [sum(counts[:index]) for index in range(len(counts))]
+    return [Place(growing, len(header) + start * size) for start in starts]
 
 
-def _read_record(stem: Path) -> Part | None:
+def _header(count: int, shape: tuple[int, ...]) -> bytes:
+    buffer = io.BytesIO()
+    header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+    np.lib.format.write_array_header_1_0(buffer, header)
+    return buffer.getvalue()
+
+
+def _growing(folder: Path, name: str) -> Path:
+    return folder / f"{name}.growing"
+
+
+def _own_file(folder: Path, index: int, name: str) -> Path:
+    return folder / "parts" / f"{index:05d}.{name}"
+
+
+def _read_record(path: Path) -> Part | None:
     try:
-        content = json.loads(stem.with_suffix(RECORD).read_text())
+        content = json.loads(path.read_text())
     except FileNotFoundError:
         return None
     return Part(StoredVideo(**content["video"]), tuple(content["warnings"]))

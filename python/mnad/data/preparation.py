@@ -18,10 +18,21 @@ import cv2
 import numpy as np
 
 from mnad.data.layouts import LayoutName, find_layout
-from mnad.data.parts import FRAMES, MASKS, Part, PartMaker, assemble, is_grey, make_parts
+from mnad.data.parts import Part, PartMaker, assemble, is_grey, make_parts
 from mnad.data.sources import ImageFiles
 from mnad.data.splits import SPLITS, Split, SplitName, Video
-from mnad.data.store import MANIFEST, Store, StoredLabels, StoredSplit, checksum, is_store, manifest, open_store
+from mnad.data.store import (
+    FRAMES,
+    MANIFEST,
+    MASKS,
+    Store,
+    StoredLabels,
+    StoredSplit,
+    checksum,
+    is_store,
+    manifest,
+    open_store,
+)
 from mnad.errors import ConfigError, DataError, Interrupted, OutputError
 from mnad.files import atomic_write, writable_folder
 
@@ -175,9 +186,9 @@ def _store_split(split: Split, folder: Path, parts: Sequence[Part], maker: PartM
             np.save(opened, values)
         entry = StoredLabels(labels_found.name, labels_found.source, file, checksum(values), int(values.sum()))
         labels.append(entry)
-    assemble(folder, counts, FRAMES, "frames.npy", maker.frame_shape)
+    assemble(folder, counts, FRAMES, maker.frame_shape)
     if any(video.masks_sha256 for video in videos):
-        assemble(folder, counts, MASKS, "masks.npy", maker.mask_shape)
+        assemble(folder, counts, MASKS, maker.mask_shape)
     return StoredSplit(videos, tuple(labels), labels[0].name if labels and split.clear_default else None)
 
 

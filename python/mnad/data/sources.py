@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,9 +17,11 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.io import loadmat, whosmat
 
 from mnad.data.images import read_image
 from mnad.errors import DataError
+
 
 class Source(Protocol):
     """Images one after the other."""
@@ -107,7 +111,7 @@ class VideoFile:
                 more, frame = capture.read()
                 if not more:
                     return
-                yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None] if channels == 1 else frame  # type: ignore[misc]
+                yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None] if channels == 1 else frame
         finally:
             capture.release()
 
@@ -177,19 +181,19 @@ class MaskCells:
 
     def count(self) -> int:
         """The number of masks."""
-        return len(self._open())
+        shape, kind = matlab_variable(self.path, "volLabel")
+        if kind != "cell":
+            raise DataError(f"{self.path}: volLabel must be a 1 x F cell of masks, got {kind} {shape}")
+        return math.prod(shape)
 
     expected = count
 
     def read(self) -> Iterator[NDArray[np.bool_]]:
         """Gives one mask after the other."""
-        return (np.asarray(mask) != 0 for mask in self._open())
-
-    def _open(self) -> NDArray[Any]:
         cells = load_matlab(self.path, "volLabel").reshape(-1)
-        if cells.dtype != object or any(np.ndim(mask) != 2 for mask in cells):
-            raise DataError(f"{self.path}: volLabel must be a 1 x F cell of masks, got {cells.dtype} {cells.shape}")
-        return cells
+        if any(np.ndim(mask) != 2 for mask in cells):
+            raise DataError(f"{self.path}: every cell of volLabel must hold a mask of height x width")
+        return (np.asarray(mask) != 0 for mask in cells)
 
 
 def load_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:
@@ -215,15 +219,28 @@ def load_matlab(path: Path, key: str) -> NDArray[Any]:
     Raises:
         DataError: If the file is missing or cannot be read, or has no such variable.
     """
-    from scipy.io import loadmat, whosmat
-
-    try:
-        names = [name for name, _, _ in whosmat(path)]
-        if key not in names:
-            raise DataError(f"{path} has no variable {key}; it holds {', '.join(names) or 'nothing'}")
+    matlab_variable(path, key)
+    with _matlab_faults(path):
         return np.asarray(loadmat(path, variable_names=[key])[key])
-    except DataError:
-        raise
+
+
+def matlab_variable(path: Path, key: str) -> tuple[tuple[int, ...], str]:
+    """Gives the shape and the class of a variable of a MATLAB file without reading it.
+
+    Raises:
+        DataError: If the file is missing or cannot be read, or has no such variable.
+    """
+    with _matlab_faults(path):
+        variables = {name: (shape, kind) for name, shape, kind in whosmat(path)}
+    if key not in variables:
+        raise DataError(f"{path} has no variable {key}; it holds {', '.join(variables) or 'nothing'}")
+    return variables[key]
+
+
+@contextmanager
+def _matlab_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise DataError(f"the file {path} does not exist") from None
     except NotImplementedError as error:

@@ -110,14 +110,14 @@ def image_video(folder: Path, masks: Path | None = None, name: str | None = None
 
 
 def collect_labels(
-    readers: Iterable[Callable[[], LabelSet]],
+    paths: Iterable[Path], read: Callable[[Path], LabelSet]
 ) -> tuple[tuple[LabelSet, ...], tuple[Problem, ...]]:
-    """Reads label sets; those that cannot be read become errors."""
+    """Reads a label set from each path; those that cannot be read become errors."""
     sets: list[LabelSet] = []
     faults: list[Problem] = []
-    for read in readers:
+    for path in paths:
         try:
-            sets.append(read())
+            sets.append(read(path))
         except DataError as error:
             faults.append(Problem("error", str(error)))
     return tuple(sets), tuple(faults)

@@ -29,6 +29,7 @@ from mnad.errors import DataError
 
 FORMAT = "mnad-store/1"
 MANIFEST = "store.json"
+FRAMES, MASKS = "frames.npy", "masks.npy"
 
 
 @dataclass(frozen=True)
@@ -125,12 +126,12 @@ class Store:
         values, source = self._choose_labels(split, labels)
         shape = (stored.frames, self.size, self.size)
         return Clips(
-            frames=self._map(split, "frames.npy", (*shape, self.channels)),
+            frames=self._map(split, FRAMES, (*shape, self.channels)),
             names=tuple(video.name for video in stored.videos),
             starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
             labels=values,
             label_source=source,
-            packed_masks=self._map(split, "masks.npy", (*shape[:2], self.size // 8)) if stored.has_masks else None,
+            packed_masks=self._map(split, MASKS, (*shape[:2], self.size // 8)) if stored.has_masks else None,
             masked_videos=tuple(video.masks_sha256 is not None for video in stored.videos),
         )
 
@@ -145,9 +146,9 @@ class Store:
             for video, (_, span) in zip(stored.videos, clips.videos(), strict=True):
                 if checksum(clips.frames[span]) != video.sha256:
                     yield f"{split} video {video.name}: the frames are not those that were written"
-                if video.masks_sha256 and clips.packed_masks is not None:
-                    if checksum(clips.packed_masks[span]) != video.masks_sha256:
-                        yield f"{split} video {video.name}: the masks are not those that were written"
+                packed = clips.packed_masks
+                if video.masks_sha256 and packed is not None and checksum(packed[span]) != video.masks_sha256:
+                    yield f"{split} video {video.name}: the masks are not those that were written"
             for labels in stored.labels:
                 if checksum(load_array(self.path / split / labels.file)) != labels.sha256:
                     yield f"{split} labels {labels.name}: they are not those that were written"

@@ -46,7 +46,9 @@ LAYOUTS: dict[LayoutName, Layout] = {
             shanghaitech.read,
         ),
         Layout("frames", "the frames layout: training/frames/01/000.jpg", frames.recognises, frames.read),
-        Layout("videos", "a folder of videos: normal/a.mp4 to train on, others to score", videos.recognises, videos.read),
+        Layout(
+            "videos", "a folder of videos: normal/a.mp4 to train on, others to score", videos.recognises, videos.read
+        ),
     )
 }
 assert set(LAYOUTS) == set(get_args(LayoutName))

@@ -74,4 +74,4 @@ def official_labels(
 def hasan_labels(root: Path, names: list[str]) -> tuple[tuple[LabelSet, ...], tuple[Problem, ...]]:
     """Finds the label set ``hasan``, in the folder or beside it."""
     files = [path for path in (root / HASAN_FILE, root.resolve().parent / HASAN_FILE) if path.is_file()]
-    return collect_labels(lambda path=path: read_labels(path, names, "hasan") for path in files[:1])
+    return collect_labels(files[:1], lambda path: read_labels(path, names, "hasan"))

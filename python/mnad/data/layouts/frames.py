@@ -36,7 +36,7 @@ def read(root: Path, split: SplitName) -> Split:
         return Split(split, videos)
     names = [video.name for video in videos]
     files, clear = _label_files(root)
-    sets, faults = collect_labels(lambda path=path: read_labels(path, names, _set_name(path)) for path in files)
+    sets, faults = collect_labels(files, lambda path: read_labels(path, names, _set_name(path)))
     official, warnings = _official(root, sets, names)
     return Split(split, videos, (*sets, *official), (*faults, *warnings), clear_default=clear)
 

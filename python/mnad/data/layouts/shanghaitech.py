@@ -44,5 +44,5 @@ def read(root: Path, split: SplitName) -> Split:
     )
     names = [video.name for video in videos]
     folders = [folder for folder in [root / split / LABEL_FOLDER] if folder.is_dir()]
-    sets, faults = collect_labels(lambda path=path: read_labels(path, names) for path in folders)
+    sets, faults = collect_labels(folders, lambda path: read_labels(path, names))
     return Split(split, videos, sets, faults)

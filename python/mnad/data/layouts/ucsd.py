@@ -37,7 +37,7 @@ def read(root: Path, split: SplitName) -> Split:
         return Split(split, videos)
     names = [video.name for video in videos]
     scripts = sorted(path for path in folder.glob("*.m") if not hidden(path))
-    sets, faults = collect_labels(lambda path=path: read_labels(path, names) for path in scripts)
+    sets, faults = collect_labels(scripts, lambda path: read_labels(path, names))
     masks = {video.name: video.masks for video in videos if video.masks is not None}
     from_masks: list[LabelSet] = [FromMasks("masks", f"{folder}/*_gt", masks)] if len(masks) == len(videos) else []
     return Split(split, videos, (*sets, *from_masks), faults)

@@ -18,13 +18,16 @@ from mnad.data.labels import ByVideo, LabelSet, as_labels, read_labels
 from mnad.data.sources import ImageFiles, VideoFile, load_array
 from mnad.data.splits import Split, SplitName, Video, collect_labels
 
-FOLDERS: dict[SplitName, tuple[str, ...]] = {"training": ("normal", "training", "train"), "testing": ("testing", "test")}
+FOLDERS: dict[SplitName, tuple[str, ...]] = {
+    "training": ("normal", "training", "train"),
+    "testing": ("testing", "test"),
+}
 LABEL_FILES = ("labels.csv", "labels.json", "labels.npy")
 
 
 def recognises(root: Path) -> bool:
-    """Tells by a video file, or a folder of images, in the folder or one below."""
-    return any(True for folder in (root, *folders_in(root)) for _ in _videos(folder, folder))
+    """Tells by a video file, or a folder of images, anywhere below."""
+    return next(_videos(root, root), None) is not None
 
 
 def read(root: Path, split: SplitName) -> Split:
@@ -36,9 +39,9 @@ def read(root: Path, split: SplitName) -> Split:
     names = [video.name for video in videos]
     bases = dict.fromkeys((chosen or root, root))
     files = [base / name for base in bases for name in LABEL_FILES if (base / name).is_file()]
-    sets, faults = collect_labels(lambda path=path: read_labels(path, names) for path in files)
-    if not sets and not faults:
-        sets, faults = collect_labels([lambda: _beside(chosen or root, names)] if _has_any(chosen or root, names) else [])
+    sets, faults = collect_labels(files, lambda path: read_labels(path, names))
+    if not files and any(((chosen or root) / f"{name}.npy").is_file() for name in names):
+        sets, faults = collect_labels([chosen or root], lambda base: _beside(base, names))
     return Split(split, videos, sets, faults)
 
 
@@ -64,10 +67,6 @@ def _others(root: Path) -> Iterator[Video]:
     for video in _videos(root, root):
         if training is None or training not in video.frames.files[0].parents:
             yield video
-
-
-def _has_any(base: Path, names: list[str]) -> bool:
-    return any((base / f"{name}.npy").is_file() for name in names)
 
 
 def _beside(base: Path, names: list[str]) -> LabelSet:
