@@ -72,8 +72,8 @@ def endless(begin: Callable[[], Iterator[Tensor]]) -> Iterator[Tensor]:
         yield from begin()
 
 
-@pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("way", ["clip store", "decoding each window"])
+@pytest.mark.parametrize("workers", [0, 2])
 def bench_loading(benchmark: BenchmarkFixture, root: Path, way: str, workers: int) -> None:
     if way == "clip store":
         windows = Windows(open_store(root / "store").clips("training"), FRAMES_IN, "next")
@@ -84,8 +84,8 @@ def bench_loading(benchmark: BenchmarkFixture, root: Path, way: str, workers: in
         loader = DataLoader(decoded, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
     batches = endless(lambda: iter(loader))
     take(batches)
-    benchmark.group = f"{BATCHES * BATCH} windows, {workers} workers"
-    benchmark.extra_info.update(samples=BATCHES * BATCH, way=way, workers=workers)
+    benchmark.group = f"batches of {BATCH} windows, {workers} workers"
+    benchmark.extra_info.update(part="data", work=benchmark.group, way=way, count=BATCHES * BATCH, unit="windows")
     benchmark.pedantic(take, args=(batches,), rounds=7)
 
 
@@ -101,6 +101,6 @@ def bench_preparing(benchmark: BenchmarkFixture, root: Path, tmp_path: Path, way
     def by_prepare() -> None:
         prepare(PrepareConfig(root / "set", tmp_path / str(next(outs))), progress=False)
 
-    benchmark.group = f"preparing {VIDEOS * FRAMES} frames"
-    benchmark.extra_info.update(frames=VIDEOS * FRAMES, way=way)
+    benchmark.group = "preparing"
+    benchmark.extra_info.update(part="data", work=benchmark.group, way=way, count=VIDEOS * FRAMES, unit="frames")
     benchmark.pedantic(by_prepare if way == "prepare" else by_loop, rounds=5)

@@ -1,6 +1,7 @@
-"""Turns a run of the benchmarks into a small JSON file, a table and the README's chart.
+"""Turns a run of the benchmarks into small JSON files, tables and the README's chart.
 
-python bench/report.py RAW.json RESULTS      writes RESULTS/operators-DEVICE.json and prints the table
+python bench/report.py RAW.json RESULTS      writes RESULTS/PART-DEVICE.json for each part (operators, data) and
+                                             prints its table
 python bench/report.py --draw FILE.json      draws FILE.svg from such a file
 """
 
@@ -22,22 +23,25 @@ CASE = ("work", "dtype", "layout", "B", "M")
 OTHERS = ("reference", "compiled", "published", "attention", "copy")
 
 
-def compact(raw: dict[str, Any], command: str) -> dict[str, Any]:
-    """Keeps what a reader wants to know of pytest-benchmark's file."""
+def compact(raw: dict[str, Any], command: str) -> dict[str, dict[str, Any]]:
+    """Keeps what a reader wants to know of pytest-benchmark's file, by part of the project."""
     rows = [
         entry["extra_info"]
         | {"median_ms": round(1e3 * entry["stats"]["median"], 4), "rounds": entry["stats"]["rounds"]}
         for entry in raw["benchmarks"]
     ]
-    return {
+    common = {
         "command": command,
         "commit": raw["commit_info"]["id"] + ("-dirty" if raw["commit_info"]["dirty"] else ""),
         "date": raw["datetime"],
         "device": device_name(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
-        "rows": rows,
     }
+    parts: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        parts[row.pop("part", "operators")].append(row)
+    return {part: common | {"rows": rows} for part, rows in parts.items()}
 
 
 def device_name() -> str:
@@ -68,10 +72,27 @@ def table(results: dict[str, Any]) -> str:
         cells += [f"{ours['bytes'] / took / 1e6:.0f}", f"{ours['flops'] / took / 1e6:.0f}"]
         cells.append("" if ours["error"] is None else f"{ours['error']:.0e}")
         lines.append("| " + " | ".join(cells) + " |")
-    note = (
-        f"{results['device']}; torch {results['torch']}, {results['threads']} threads; commit {results['commit'][:9]}"
-    )
-    return "\n".join([*lines, "", f"C = 512, 32 x 32, medians; {note}; {results['command']}"])
+    return "\n".join([*lines, "", f"C = 512, 32 x 32, medians; {provenance(results)}"])
+
+
+def speed_table(results: dict[str, Any]) -> str:
+    """What each way of doing a work gets done in a second, and how many times longer others take than ours."""
+    works: dict[str, list[Row]] = defaultdict(list)
+    for row in results["rows"]:
+        works[row["work"]].append(row)
+    lines = ["| work | way | per second | time |", "|---|---|---|---|"]
+    for work, rows in works.items():
+        ours = rows[0]["median_ms"]
+        for row in rows:
+            speed = f"{1e3 * row['count'] / row['median_ms']:,.0f} {row['unit']}"
+            lines.append(f"| {work} | {row['way']} | {speed} | {row['median_ms'] / ours:.1f}x |")
+    return "\n".join([*lines, "", f"medians; {provenance(results)}"])
+
+
+def provenance(results: dict[str, Any]) -> str:
+    """Says where figures come from."""
+    device = f"{results['device']}; torch {results['torch']}, {results['threads']} threads"
+    return f"{device}; commit {results['commit'][:9]}; {results['command']}"
 
 
 def draw(results: dict[str, Any], path: Path) -> None:
@@ -119,13 +140,13 @@ def main() -> None:
     if options.draw:
         draw(content, options.file.with_suffix(".svg"))
         return
-    results = compact(content, os.environ.get("BENCH_COMMAND", "pytest bench"))
-    if options.results:
-        options.results.mkdir(parents=True, exist_ok=True)
-        path = options.results / f"operators-{_name_of_file(results['device'])}.json"
-        path.write_text(json.dumps(results, indent=1) + "\n")
-        print(f"wrote {path}")
-    print(table(results))
+    for part, results in compact(content, os.environ.get("BENCH_COMMAND", "pytest bench")).items():
+        if options.results:
+            options.results.mkdir(parents=True, exist_ok=True)
+            path = options.results / f"{part}-{_name_of_file(results['device'])}.json"
+            path.write_text(json.dumps(results, indent=1) + "\n")
+            print(f"wrote {path}")
+        print(table(results) if part == "operators" else speed_table(results), end="\n\n")
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 RESULTS = sorted((ROOT / "bench" / "results").glob("operators-*.json"))
+OTHER_RESULTS = sorted(set((ROOT / "bench" / "results").glob("*.json")) - set(RESULTS))
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +37,32 @@ def test_table_and_chart(report: ModuleType, path: Path, tmp_path: Path) -> None
     assert results["commit"][:9] in table[-1]
     report.draw(results, tmp_path / "chart.svg")
     assert (tmp_path / "chart.svg").read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize("path", OTHER_RESULTS, ids=lambda path: path.stem)
+def test_speed_table(report: ModuleType, path: Path) -> None:
+    results = json.loads(path.read_text())
+    rows = report.speed_table(results).splitlines()[2:-2]
+    assert len(rows) == len(results["rows"])
+    ratios = [float(row.split("|")[-2].strip(" x")) for row in rows]
+    assert ratios.count(1.0) >= len({row["work"] for row in results["rows"]})
+
+
+def test_a_run_of_the_benchmarks_becomes_a_file_for_each_part(report: ModuleType) -> None:
+    raw = {
+        "commit_info": {"id": "abc", "dirty": False},
+        "datetime": "today",
+        "benchmarks": [
+            {"extra_info": info, "stats": {"median": 0.5, "rounds": 3}}
+            for info in (
+                {"contender": "ours"},
+                {"part": "data", "work": "w", "way": "a", "count": 80, "unit": "frames"},
+            )
+        ],
+    }
+    parts = report.compact(raw, "make bench")
+    assert parts.keys() == {"operators", "data"}
+    assert "| w | a | 160 frames | 1.0x |" in report.speed_table(parts["data"])
 
 
 def test_the_readme_shows_what_was_measured(report: ModuleType) -> None:

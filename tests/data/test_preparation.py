@@ -283,7 +283,7 @@ print("ready", flush=True)
 prepare(PrepareConfig(Path({str(slow_set)!r}), Path({str(out)!r}), workers=1), progress=False)
 """
     moments = random.Random(0)
-    finished_parts = 0
+    finished_parts = [0]
     for _ in range(10):
         with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
@@ -291,8 +291,9 @@ prepare(PrepareConfig(Path({str(slow_set)!r}), Path({str(out)!r}), workers=1), p
             time.sleep(moments.uniform(0.02, 0.25))
             process.send_signal(signal.SIGKILL)
         records = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".store.partial/*/parts/*.json")}
-        assert len(records) >= finished_parts or out.exists()
-        finished_parts = len(records)
+        assert len(records) >= finished_parts[-1] or out.exists()
+        finished_parts.append(len(records))
+    assert len(set(finished_parts)) > 2  # it was killed in the middle, more than once
     store = prepare(PrepareConfig(slow_set, out, workers=1), progress=False)
     assert checksums(store) == checksums(undisturbed)
     assert list(store.problems()) == []
