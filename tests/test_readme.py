@@ -28,9 +28,18 @@ def test_the_first_screen_shows_the_two_commands() -> None:
 def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = [line.split("#")[0].strip() for line in README.read_text().splitlines()]
     commands = [shlex.split(line)[1:] for line in lines if line.startswith("mnad ")]
-    assert [command[0] for command in commands] == ["synth", "train", "score", "evaluate"]
+    assert [command[0] for command in commands] == [
+        "synth",
+        "train",
+        "score",
+        "evaluate",
+        "inspect",
+        "prepare",
+        "train",
+    ]
     smaller = {
         "synth": ["--frames", "24", "--train-videos", "1", "--test-videos", "1", "--size", "64"],
+        "prepare": ["--size", "32"],
         "train": ["--size", "32", "--width", "4", "--epochs", "1", "--accelerator", "cpu"],
     }
     monkeypatch.chdir(tmp_path)

@@ -54,7 +54,7 @@ class TrainConfig:
         stride: Frames from the beginning of one training window to that of the next.
         cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
         device_cache: Whether to hold all frames in the memory of the device, which must be large enough.
-        workers: Processes that read ahead; 0 on a CPU and 2 on a GPU if left out.
+        workers: Processes that read ahead. 0 is fastest while the frames are in the system's file cache.
     """
 
     data: Path
@@ -76,7 +76,7 @@ class TrainConfig:
     stride: int = 1
     cache: Path | None = None
     device_cache: bool = False
-    workers: int | None = None
+    workers: int = 0
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -87,7 +87,7 @@ class TrainConfig:
         for name, value in (values | {"learning_rate": recipe.learning_rate}).items():
             if value <= 0:
                 raise ConfigError(f"{name} must be positive, got {value}")
-        if self.workers is not None and self.workers < 0:
+        if self.workers < 0:
             raise ConfigError(f"workers must not be negative, got {self.workers}")
         if recipe.loss_weight < 0:
             raise ConfigError(f"loss_weight must not be negative, got {recipe.loss_weight}")
@@ -200,8 +200,7 @@ def _batches(config: TrainConfig, model: ModelConfig, device: torch.device) -> t
     )
     windows = Windows(clips, model.frames_in, model.target, config.stride)
     sampler = ShuffledBatches(len(windows), config.batch_size, config.seed)
-    workers = (2 if device.type == "cuda" else 0) if config.workers is None else config.workers
-    return sampler, Batches(windows, sampler, device, workers, device_cache=config.device_cache)
+    return sampler, Batches(windows, sampler, device, config.workers, device_cache=config.device_cache)
 
 
 def _step(fabric: Fabric, model: Any, optimizer: Any, batch: Tensor, loss_weight: float, usage: Tensor) -> Losses:

@@ -65,6 +65,16 @@ def test_a_run_of_the_benchmarks_becomes_a_file_for_each_part(report: ModuleType
     assert "| w | a | 160 frames | 1.0x |" in report.speed_table(parts["data"])
 
 
+def test_the_readme_tells_how_fast_the_data_come(report: ModuleType) -> None:
+    text = " ".join((ROOT / "README.md").read_text().split())
+    found = re.search(r"put together ([\d.]+) times .*?\((bench/results/data-[^)]*)\) at (\w+)\)", text)
+    assert found is not None
+    results = json.loads((ROOT / found[2]).read_text())
+    assert results["commit"].startswith(found[3])
+    medians = {row["way"]: row["median_ms"] for row in results["rows"] if "windows, 0 workers" in row["work"]}
+    assert f"{medians['decoding each window'] / medians['clip store']:.1f}" == found[1]
+
+
 def test_the_readme_shows_what_was_measured(report: ModuleType) -> None:
     text = (ROOT / "README.md").read_text()
     (path,) = {ROOT / name for name in re.findall(r"\((bench/results/operators-[^)]*)\.svg\)", text)}
