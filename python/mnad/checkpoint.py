@@ -7,7 +7,7 @@ else stands as JSON in the file's metadata.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,9 @@ class Checkpoint:
         epoch: Epochs finished.
         step: Optimizer steps taken.
         optimizer: The optimizer's state dict; None if it is not wanted.
+        batch: Batches done of the epoch that is not finished.
+        loop: Sums of that epoch that the loop goes on with.
+        scaler: The state of the gradient scaler of 16-mixed.
     """
 
     config: ModelConfig
@@ -42,6 +45,9 @@ class Checkpoint:
     epoch: int
     step: int
     optimizer: dict[str, Any] | None
+    batch: int = 0
+    loop: dict[str, Tensor] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
 
     def build_model(self) -> Autoencoder:
         """Makes the network and loads its weights and items.
@@ -69,6 +75,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         OutputError: If it cannot be written.
     """
     tensors = {f"model.{name}": value for name, value in checkpoint.weights.items()}
+    tensors |= {f"loop.{name}": value for name, value in checkpoint.loop.items()}
     optimizer = checkpoint.optimizer or {"state": {}, "param_groups": []}
     scalars: dict[str, float] = {}
     for index, state in optimizer["state"].items():
@@ -82,6 +89,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "training": checkpoint.training,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
+        "batch": checkpoint.batch,
+        "scaler": checkpoint.scaler,
         "param_groups": optimizer["param_groups"] if checkpoint.optimizer else None,
         "optimizer_scalars": scalars,
     }
@@ -123,6 +132,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         epoch=header["epoch"],
         step=header["step"],
         optimizer=_optimizer_state(header, tensors),
+        batch=header["batch"],
+        loop={name.removeprefix("loop."): t for name, t in tensors.items() if name.startswith("loop.")},
+        scaler=header["scaler"],
     )
 
 

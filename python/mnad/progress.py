@@ -10,6 +10,8 @@ import rich.progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mnad.health import MemoryHealth
+
 FIGURES_EVERY = 10
 T = TypeVar("T")
 
@@ -35,9 +37,10 @@ class TrainingProgress:
     Args:
         epochs: Epochs in all.
         steps: Steps of an epoch.
+        enabled: Whether to print anything.
     """
 
-    def __init__(self, epochs: int, steps: int) -> None:
+    def __init__(self, epochs: int, steps: int, *, enabled: bool = True) -> None:
         self.console = Console()
         self.epochs, self.steps = epochs, steps
         self.progress = Progress(
@@ -49,10 +52,10 @@ class TrainingProgress:
             TimeRemainingColumn(),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=not (enabled and self.console.is_terminal),
         )
+        self.enabled = enabled
         self.task = self.progress.add_task("", total=steps, epoch=f"1/{epochs}", figures="")
-        self.done = 0
 
     def __enter__(self) -> TrainingProgress:
         """Starts the display."""
@@ -65,17 +68,20 @@ class TrainingProgress:
         """Ends the display."""
         self.progress.stop()
 
-    def advance(self, figures: Callable[[], dict[str, float]]) -> None:
-        """Counts a step; ``figures`` is called only when they are shown, as it waits for the device."""
-        self.done += 1
-        if not self.progress.disable and self.done % FIGURES_EVERY == 0:
+    def advance(self, done: int, figures: Callable[[], dict[str, float]]) -> None:
+        """Shows the steps done; ``figures`` is called only when they are shown, as it waits for the device."""
+        if not self.progress.disable and done % FIGURES_EVERY == 0:
             means = figures()
             self.progress.update(self.task, figures=f"loss {means['loss']:.4f}  PSNR {means['psnr']:.2f} dB")
-        self.progress.update(self.task, completed=self.done)
+        self.progress.update(self.task, completed=done)
 
-    def finish_epoch(self, epoch: int, means: dict[str, float], samples: float, in_use: int | None) -> None:
+    def finish_epoch(self, epoch: int, means: dict[str, float], samples: float, health: MemoryHealth | None) -> None:
         """Prints the epoch's line and begins the next."""
-        items = "" if in_use is None else f"  items in use {in_use}"
+        if not self.enabled:
+            return
+        items = ""
+        if health is not None:
+            items = f"  items in use {health.items_in_use}  positional share {health.positional_share:.3f}"
         self.console.print(
             f"epoch {epoch}/{self.epochs}  loss {means['loss']:.5f}  PSNR {means['psnr']:.2f} dB  "
             f"compactness {means['compactness']:.2e}  separateness {means['separateness']:.3f}{items}  "
@@ -83,7 +89,8 @@ class TrainingProgress:
             highlight=False,
             soft_wrap=True,
         )
-        self.done = 0
+        for fault in health.warnings() if health is not None else ():
+            self.console.print(f"[yellow]warning[/yellow]: {fault}", highlight=False, soft_wrap=True)
         self.progress.update(self.task, completed=0, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}", figures="")
 
 

@@ -1,0 +1,71 @@
+"""What is logged of each epoch: always as CSV, to TensorBoard and Weights & Biases if asked for."""
+
+from __future__ import annotations
+
+import csv
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.fabric import Fabric
+from lightning.fabric.loggers.csv_logs import CSVLogger
+from lightning.fabric.loggers.logger import Logger
+
+from mnad.errors import ConfigError
+from mnad.health import MemoryHealth
+from mnad.training.config import LoggerName, TrainConfig
+from mnad.training.state import TrainingState
+
+
+def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
+    """Gives a run its loggers; the curves of a resumed run go on after the rows of its finished epochs."""
+    fabric._loggers = []
+    if not fabric.is_global_zero:
+        return
+    earlier = _read_curves(config.out / "curves" / "metrics.csv", epoch)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the file is written anew is what is wanted
+        curves = CSVLogger(config.out, name="", version="curves", flush_logs_every_n_steps=1)
+        for row in earlier:
+            curves.log_metrics({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+    fabric._loggers = [curves, *(_logger(name, config.out) for name in config.loggers)]
+
+
+def log_epoch(
+    fabric: Fabric, state: TrainingState, means: dict[str, float], health: MemoryHealth | None, samples: float
+) -> None:
+    """Logs an epoch that has just been finished."""
+    rate = float(state.optimizer.param_groups[0]["lr"])
+    values = means | {"learning_rate": rate, "samples_per_second": samples}
+    if health is not None:
+        values |= {
+            "items_in_use": float(health.items_in_use),
+            "usage_perplexity": health.perplexity,
+            "mean_cosine": health.mean_cosine,
+            "positional_share": health.positional_share,
+            "entropy_bits": health.entropy_bits,
+            "entropy_at_position_bits": health.entropy_at_position_bits,
+            **{f"usage_{index:02d}": share for index, share in enumerate(health.histogram)},
+        }
+    fabric.log_dict(values, step=state.epoch)
+
+
+def _logger(name: LoggerName, out: Path) -> Logger:
+    try:
+        if name == "tensorboard":
+            from lightning.fabric.loggers.tensorboard import TensorBoardLogger
+
+            return TensorBoardLogger(out, name="", version="tensorboard")
+        from lightning.pytorch.loggers.wandb import WandbLogger
+
+        return WandbLogger(project="mnad", save_dir=str(out), offline=True)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"the logger {name} is not installed: pip install mnad-ext[{name}] ({error})") from error
+
+
+def _read_curves(path: Path, epoch: int) -> list[dict[str, Any]]:
+    if epoch == 0 or not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
+    return [row for row in rows if row["step"] <= epoch]

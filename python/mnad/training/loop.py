@@ -1,0 +1,212 @@
+"""The training loop: the published recipe, readable from top to bottom."""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+
+from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
+from mnad.data.cache import check_data
+from mnad.errors import Interrupted, MnadError
+from mnad.files import writable_folder
+from mnad.health import MemoryHealth, count_nearest, memory_health
+from mnad.models import ModelConfig
+from mnad.progress import TrainingProgress
+from mnad.training.config import TrainConfig
+from mnad.training.logs import begin_logs, log_epoch
+from mnad.training.losses import Losses, add_noise, losses_of
+from mnad.training.state import TrainingState
+
+# With several processes they agree on stopping only now and then, as it takes a message.
+STEPS_BETWEEN_AGREEMENTS = 20
+
+
+def train(config: TrainConfig) -> Path:
+    """Trains a network and leaves ``checkpoint.safetensors`` and ``curves/metrics.csv`` in ``config.out``.
+
+    Returns:
+        The checkpoint's path.
+
+    Raises:
+        ConfigError: If options do not fit each other, the data or the run that is to be resumed.
+        DataError: If the data are not as they should be.
+        OutputError: If the folder cannot be written.
+        Interrupted: If the run was stopped; ``resume`` goes on from its checkpoint.
+        MnadError: If the loss is no longer finite; the checkpoint of the epoch before stays.
+    """
+    check_data(config.data, "training", config.layout)  # a fault of the data shows before a folder is made
+    fabric = _launch(config)
+    if fabric.is_global_zero:
+        writable_folder(config.out)
+    fabric.barrier()
+    sampler, batches = _batches(config, fabric)
+    fabric.seed_everything(config.seed, verbose=False)
+    state = TrainingState.begin(config, fabric)
+    begin_logs(fabric, config, state.epoch)
+    network = _network(config, fabric, state)
+
+    with (
+        TrainingProgress(config.epochs, len(sampler), enabled=fabric.is_global_zero) as progress,
+        _stop_signals() as stopped,
+    ):
+        for epoch in range(state.epoch, config.epochs):
+            state.set_learning_rate(config.recipe().learning_rate, config.epochs)
+            sampler.at(epoch, state.batch)
+            began, first = time.perf_counter(), state.batch
+            for batch in batches:
+                losses = _step(fabric, config, network, state, batch)
+                state.count(losses)
+                progress.advance(state.batch, partial(_means, state))
+                if _all_agree_to_stop(fabric, state.step, stopped):
+                    _stop(fabric, config, state)
+            samples = (len(sampler) - first) * config.batch_size * fabric.world_size / (time.perf_counter() - began)
+            means, health = _finish_epoch(fabric, config, state)
+            log_epoch(fabric, state, means, health, samples)
+            progress.finish_epoch(epoch + 1, means, samples, health)
+    return state.path
+
+
+def _launch(config: TrainConfig) -> Fabric:
+    several = config.devices * config.num_nodes > 1
+    fabric = Fabric(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.num_nodes,
+        strategy="ddp" if several else "auto",
+        precision=config.precision,
+    )
+    fabric.launch()
+    return fabric
+
+
+def _batches(config: TrainConfig, fabric: Fabric) -> tuple[ShuffledBatches, Batches]:
+    clips = open_clips(
+        config.data,
+        "training",
+        config.size,
+        image_channels=config.image_channels,
+        layout=config.layout,
+        cache=config.cache,
+        progress=fabric.is_global_zero,
+    )
+    model = config.model()
+    windows = Windows(clips, model.frames_in, model.target, config.stride)
+    sampler = ShuffledBatches(len(windows), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
+    return sampler, Batches(windows, sampler, fabric.device, config.workers, device_cache=config.device_cache)
+
+
+def _network(config: TrainConfig, fabric: Fabric, state: TrainingState) -> Callable[..., Any]:
+    """Gives what the loop calls: the model on its device, across devices, compiled if asked for."""
+    model: Any = state.model
+    if config.sync_batchnorm:
+        model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if config.compile:
+        model = torch.compile(model)
+    network, state.optimizer = fabric.setup(model, state.optimizer)
+    state.restore_optimizer()
+    return network  # type: ignore[no-any-return]
+
+
+def _step(
+    fabric: Fabric, config: TrainConfig, network: Callable[..., Any], state: TrainingState, batch: Tensor
+) -> Losses:
+    model: ModelConfig = state.model.config
+    frames = to_frames(batch, model.image_channels)
+    shown = frames[:, : model.frames_in]
+    if noise := config.recipe().noise:
+        shown = add_noise(shown, noise, state.noise_generator(fabric))
+    restored = network(shown.flatten(1, 2).contiguous(memory_format=torch.channels_last))
+    losses = losses_of(restored, frames[:, -1], config.loss_weights())
+    if restored.memory is not None:
+        state.usage += count_nearest(restored.memory.nearest, config.num_items)
+    state.optimizer.zero_grad()
+    fabric.backward(losses.total)
+    state.optimizer.step()
+    return losses
+
+
+def _finish_epoch(
+    fabric: Fabric, config: TrainConfig, state: TrainingState
+) -> tuple[dict[str, float], MemoryHealth | None]:
+    """Sums up over all devices, makes sure that the loss is finite, and saves."""
+    state.totals = _over_ranks(fabric, state.totals, "mean")
+    state.usage = _over_ranks(fabric, state.usage, "sum")
+    _check_finite(config, state)
+    means = _means(state)
+    memory = state.model.memory
+    health = None if memory is None else memory_health(state.usage, memory.items)
+    state.begin_epoch()
+    if fabric.is_global_zero:
+        state.save(config, keep=config.keep_every > 0 and state.epoch % config.keep_every == 0)
+    fabric.barrier()
+    return means, health
+
+
+def _check_finite(config: TrainConfig, state: TrainingState) -> None:
+    bad = int(state.first_bad_step)
+    if bad >= 0:
+        kept = f"{state.path} holds epoch {state.epoch}" if state.path.exists() else "no checkpoint was written"
+        raise MnadError(
+            f"the loss was not finite at step {bad}, in epoch {state.epoch + 1}; lower the learning rate "
+            f"({config.recipe().learning_rate:g}). {kept}"
+        )
+
+
+def _stop(fabric: Fabric, config: TrainConfig, state: TrainingState) -> None:
+    _check_finite(config, state)
+    if fabric.is_global_zero:
+        state.save(config)
+    fabric.barrier()
+    raise Interrupted(f"stopped after step {state.step}, in epoch {state.epoch + 1}; the same with --resume goes on")
+
+
+def _means(state: TrainingState) -> dict[str, float]:
+    total, pixel, *others = (state.totals / max(state.batch, 1)).tolist()
+    # Pixels lie in [-1, 1], so the error on the scale [0, 1] that PSNR is defined on is a quarter.
+    psnr = -10 * math.log10(pixel / 4) if pixel > 0 else math.inf
+    names = Losses._fields[2:]
+    return {"loss": total, "pixel": pixel, **dict(zip(names, others, strict=True)), "psnr": psnr}
+
+
+def _all_agree_to_stop(fabric: Fabric, step: int, stopped: Callable[[], bool]) -> bool:
+    if fabric.world_size == 1:
+        return stopped()
+    if step % STEPS_BETWEEN_AGREEMENTS:
+        return False
+    asked = torch.tensor(float(stopped()), device=fabric.device)
+    return bool(_over_ranks(fabric, asked, "sum") > 0)
+
+
+def _over_ranks(fabric: Fabric, value: Tensor, operation: str) -> Tensor:
+    reduced = fabric.all_reduce(value, reduce_op=operation)
+    assert isinstance(reduced, Tensor)
+    return reduced
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps; a second one ends it at once."""
+    received: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

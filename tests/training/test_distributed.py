@@ -1,0 +1,70 @@
+"""Two processes on the CPU (gloo) do what one does with batches twice as large."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mnad.checkpoint import load_checkpoint
+
+from tests.training.test_training import curves
+
+# Running statistics of BatchNorm are each rank's own, so the comparison freezes them.
+PROGRAM = """
+import sys
+import torch
+from pathlib import Path
+from mnad.models import Autoencoder
+from mnad.training import TrainConfig, train
+from mnad.training import loop
+
+def frozen(config, fabric, state, setup=loop._network):
+    network = setup(config, fabric, state)
+    for module in state.model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    return network
+
+loop._network = frozen
+data, out, devices, batch = sys.argv[1:5]
+train(TrainConfig(Path(data), Path(out), size=32, width=4, epochs=2, learning_rate=2e-3, accelerator="cpu",
+                  devices=int(devices), batch_size=int(batch)))
+"""
+
+
+def run(*command: object) -> None:
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr[-3000:]
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    path = tmp_path / "frozen.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+def test_two_ranks_equal_one_large_batch(program: Path, synthetic: Path, tmp_path: Path) -> None:
+    run(sys.executable, program, synthetic, tmp_path / "one", 1, 6)
+    run(sys.executable, program, synthetic, tmp_path / "two", 2, 3)
+    one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
+    assert (one.epoch, one.step) == (two.epoch, two.step) == (2, 24)
+    # Items of the first step differ by rounding alone; after 24 steps of Adam so do the weights.
+    torch.testing.assert_close(two.weights["memory.items"], one.weights["memory.items"], rtol=0, atol=1e-5)
+    for ours, theirs in zip(curves(tmp_path / "one"), curves(tmp_path / "two"), strict=True):
+        for name in ("loss", "pixel", "compactness", "separateness", "usage_perplexity", "positional_share"):
+            assert theirs[name] == pytest.approx(ours[name], rel=1e-3), name
+
+
+def test_torchrun_and_an_uneven_last_batch(synthetic: Path, tmp_path: Path) -> None:
+    options = ["--size", 32, "--width", 4, "--epochs", 1, "--accelerator", "cpu", "--devices", 2, "--batch-size", 5]
+    command = ["train", "--data", synthetic, "--out", tmp_path / "run", *options]
+    run(
+        sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2, "-m", "mnad.cli", *command
+    )
+    # 72 windows: 7 whole batches of 2 x 5, and 2 windows over.
+    assert load_checkpoint(tmp_path / "run").step == 7
+    assert len(curves(tmp_path / "run")) == 1
