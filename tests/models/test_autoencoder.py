@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 
 import pytest
@@ -91,3 +92,14 @@ def test_bad_memory_options() -> None:
         MemoryConfig(num_items=0)
     with pytest.raises(ConfigError, match="update_rule must be one of"):
         MemoryConfig(update_rule="mean")  # type: ignore[arg-type]
+
+
+def test_compiled_without_graph_breaks() -> None:
+    eager = Autoencoder(ModelConfig(width=4))
+    model = copy.deepcopy(eager)
+    frames = torch.rand(4, 12, 32, 32) * 2 - 1
+    expected, found = eager(frames), torch.compile(model, fullgraph=True)(frames)
+    torch.testing.assert_close(found.frames, expected.frames, rtol=0, atol=1e-5)
+    assert eager.memory is not None
+    assert model.memory is not None
+    torch.testing.assert_close(model.memory.items, eager.memory.items, rtol=0, atol=1e-5)

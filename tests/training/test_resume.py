@@ -78,7 +78,7 @@ def test_killed_ten_times(synthetic: Path, tmp_path: Path) -> None:
     for _ in range(10):
         with subprocess.Popen([*map(str, command)], stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
-            while "epoch" not in process.stdout.readline():
+            while "  loss " not in process.stdout.readline():
                 assert process.poll() is None
             time.sleep(moments.uniform(0, 0.4))
             process.send_signal(signal.SIGKILL)

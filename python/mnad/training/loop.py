@@ -112,7 +112,7 @@ def _network(config: TrainConfig, fabric: Fabric, state: TrainingState) -> Calla
     if config.sync_batchnorm:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if config.compile:
-        model = torch.compile(model)
+        model = torch.compile(model, fullgraph=True)
     network, state.optimizer = fabric.setup(model, state.optimizer)
     state.restore_optimizer()
     return network  # type: ignore[no-any-return]
