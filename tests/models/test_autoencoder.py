@@ -95,6 +95,7 @@ def test_bad_memory_options() -> None:
 
 
 def test_compiled_without_graph_breaks() -> None:
+    torch.compiler.reset()  # what other tests compiled would make its shapes dynamic
     eager = Autoencoder(ModelConfig(width=4))
     model = copy.deepcopy(eager)
     frames = torch.rand(4, 12, 32, 32) * 2 - 1
