@@ -58,6 +58,24 @@ def test_objects_move_at_their_speed(tmp_path: Path, kind: str, speed: float) ->
     assert area == pytest.approx(400 if kind in ("spatial", "spatio-temporal") else 314, rel=0.15)
 
 
+def test_scenes_differ_in_background_size_and_number(tmp_path: Path) -> None:
+    spec = SyntheticSpec(size=128, train_videos=3, test_videos=3, frames=40, scenes=3, kinds=("spatial",), seed=1)
+    write_synthetic(tmp_path / "set", spec)
+    clips = open_clips(tmp_path / "set", "testing", 128, progress=False)
+    masks = clips.masks()
+    assert masks is not None
+    empty, areas = [], []
+    for _, span in clips.videos():
+        empty.append(np.median(clips.frames[span], axis=0))  # objects pass, the background stays
+        areas.append(max(mask.sum() for mask in masks[span]))
+    assert np.abs(empty[0]).max() <= 2
+    assert all(np.abs(empty[i] - empty[j]).mean() > 10 for i in range(3) for j in range(i))
+    assert len(set(areas)) == 3
+    training = open_clips(tmp_path / "set", "training", 128, progress=False)
+    for (_, span), background in zip(training.videos(), empty, strict=True):
+        assert np.abs(np.median(training.frames[span], axis=0) - background).mean() < 4
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")

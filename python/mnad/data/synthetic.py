@@ -2,7 +2,7 @@
 
 Objects cross the frame on straight lines and are replaced by new ones. In the middle of a test video one of them is
 abnormal in the way that the video is for. A frame is labelled abnormal exactly where its pixel mask is not empty, as
-in UCSD Ped2.
+in UCSD Ped2. Several scenes differ in background, size and number of objects, as the cameras of ShanghaiTech do.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class SyntheticSpec:
         train_videos: Training videos, all normal.
         test_videos: Test videos of each kind.
         frames: Frames of a video.
+        scenes: Scenes that the videos take turns in. The first is the report's: ``objects`` objects of ``radius`` on
+            black; each other one has a background, a size and a number of objects of its own.
         kinds: Kinds of anomaly: spatial (a square), temporal (a fast circle), spatio-temporal (a fast square), slow (a
             circle at half the speed), still (a circle that stops).
         seed: Repeats the data set exactly.
@@ -51,16 +53,26 @@ class SyntheticSpec:
     train_videos: int = 8
     test_videos: int = 2
     frames: int = 120
+    scenes: int = 1
     kinds: tuple[Kind, ...] = ("spatial", "temporal", "spatio-temporal")
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        for name in ("size", "radius", "speed", "fast", "objects", "train_videos", "test_videos", "frames"):
+        for name in ("size", "radius", "speed", "fast", "objects", "train_videos", "test_videos", "frames", "scenes"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
         if unknown := set(self.kinds) - set(KINDS):
             raise ConfigError(f"kinds must be among {', '.join(KINDS)}, got {', '.join(sorted(unknown))}")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one camera sees: an empty background (size, size, 3), and how large and how many its objects are."""
+
+    background: NDArray[np.uint8]
+    radius: float
+    objects: int
 
 
 @dataclass(frozen=True)
@@ -101,16 +113,19 @@ def write_synthetic(root: Path, spec: SyntheticSpec) -> None:
         OutputError: If the folder exists already or cannot be written.
     """
     random = np.random.default_rng(spec.seed)
+    scenes = [_scene(spec, index) for index in range(spec.scenes)]
     kinds: dict[str, Kind] = {}
     labels = []
     with atomic_folder(root) as folder:
-        for video in range(1, spec.train_videos + 1):
-            _write_video(folder / "training", f"{video:02d}", spec, random, None)
+        for video in range(spec.train_videos):
+            scene = scenes[video % spec.scenes]
+            _write_video(folder / "training", f"{video + 1:02d}", spec, scene, random, None)
         for kind in spec.kinds:
-            for _ in range(spec.test_videos):
+            for video in range(spec.test_videos):
                 name = f"{len(kinds) + 1:02d}"
                 kinds[name] = kind
-                labels.append(_write_video(folder / "testing", name, spec, random, kind))
+                scene = scenes[video % spec.scenes]
+                labels.append(_write_video(folder / "testing", name, spec, scene, random, kind))
         np.save(folder / "frame_labels_synthetic.npy", np.concatenate(labels)[None].astype(np.uint8))
         (folder / MANIFEST).write_text(json.dumps({"spec": asdict(spec), "kinds": kinds}, indent=2) + "\n")
 
@@ -128,10 +143,24 @@ def kinds_of(root: Path) -> dict[str, Kind]:
     return kinds
 
 
+def _scene(spec: SyntheticSpec, index: int) -> Scene:
+    black = np.zeros((spec.size, spec.size, 3), np.uint8)
+    if index == 0:
+        return Scene(black, spec.radius, spec.objects)
+    random = np.random.default_rng((spec.seed, index))
+    coarse = random.uniform(0, 160, (6, 6, 3)).astype(np.float32)
+    background = np.clip(cv2.resize(coarse, (spec.size, spec.size), interpolation=cv2.INTER_CUBIC), 0, 160)
+    return Scene(
+        background.astype(np.uint8),
+        spec.radius * random.uniform(0.7, 1.4),
+        int(random.integers(1, 2 * spec.objects, endpoint=True)),
+    )
+
+
 def _write_video(
-    folder: Path, name: str, spec: SyntheticSpec, random: np.random.Generator, kind: Kind | None
+    folder: Path, name: str, spec: SyntheticSpec, scene: Scene, random: np.random.Generator, kind: Kind | None
 ) -> NDArray[np.bool_]:
-    flights = _plan(spec, random, kind)
+    flights = _plan(spec, scene, random, kind)
     frames = folder / "frames" / name
     masks = folder / "masks" / name
     frames.mkdir(parents=True)
@@ -139,7 +168,7 @@ def _write_video(
         masks.mkdir(parents=True)
     labels = np.zeros(spec.frames, bool)
     for index in range(spec.frames):
-        frame, mask = _draw(flights, index, spec)
+        frame, mask = _draw(flights, index, scene)
         cv2.imwrite(str(frames / f"{index:03d}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
         if kind:
             cv2.imwrite(str(masks / f"{index:03d}.png"), mask)
@@ -147,30 +176,30 @@ def _write_video(
     return labels
 
 
-def _plan(spec: SyntheticSpec, random: np.random.Generator, kind: Kind | None) -> list[Flight]:
+def _plan(spec: SyntheticSpec, scene: Scene, random: np.random.Generator, kind: Kind | None) -> list[Flight]:
     """Plans one flight after the other for each object; one flight of object 0, begun early on, is abnormal."""
     flights = []
-    for number in range(spec.objects):
+    for number in range(scene.objects):
         anchor = random.uniform(spec.frames / 4, spec.frames / 3)
         time = anchor
         while time > 0:  # backwards, so that the first frames are not empty
-            flight = _fly(spec, random, None)
+            flight = _fly(spec, scene, random, None)
             time -= flight.duration
             flights.append(replace(flight, start=time))
         time = anchor
         abnormal = kind if number == 0 else None
         while time < spec.frames:
-            flights.append(replace(_fly(spec, random, abnormal), start=time))
+            flights.append(replace(_fly(spec, scene, random, abnormal), start=time))
             time, abnormal = flights[-1].end, None
     return flights
 
 
-def _fly(spec: SyntheticSpec, random: np.random.Generator, kind: Kind | None) -> Flight:
+def _fly(spec: SyntheticSpec, scene: Scene, random: np.random.Generator, kind: Kind | None) -> Flight:
     scale = spec.size / 256
     fast = kind in ("temporal", "spatio-temporal")
     speed = (spec.fast if fast else spec.speed / 2 if kind == "slow" else spec.speed) * scale
     square = kind in ("spatial", "spatio-temporal")
-    reach = spec.radius * scale * (2**0.5 if square else 1)
+    reach = scene.radius * scale * (2**0.5 if square else 1)
     # From a point just outside one side towards a point of the frame's middle half.
     along, side = random.uniform(0.2, 0.8) * spec.size, random.integers(4)
     outside = -reach if side < 2 else spec.size + reach
@@ -190,22 +219,22 @@ def _distance_to_border(entry: NDArray[np.float64], direction: NDArray[np.float6
     return float(exits[np.abs(direction) > 1e-9].min())
 
 
-def _draw(flights: list[Flight], index: int, spec: SyntheticSpec) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    frame = np.zeros((spec.size, spec.size, 3), np.uint8)
-    mask = np.zeros((spec.size, spec.size), np.uint8)
+def _draw(flights: list[Flight], index: int, scene: Scene) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    frame = scene.background.copy()
+    mask = np.zeros(frame.shape[:2], np.uint8)
+    radius = scene.radius * len(frame) / 256
     for flight in flights:
         if not flight.start <= index < flight.end:
             continue
-        _draw_object(frame, flight.position(index), flight.square, spec, cv2.LINE_AA)
+        _draw_object(frame, flight.position(index), radius, flight.square, cv2.LINE_AA)
         if flight.abnormal:
-            _draw_object(mask, flight.position(index), flight.square, spec, cv2.LINE_8)
+            _draw_object(mask, flight.position(index), radius, flight.square, cv2.LINE_8)
     return frame, mask
 
 
 def _draw_object(
-    image: NDArray[np.uint8], centre: NDArray[np.float64], square: bool, spec: SyntheticSpec, line: int
+    image: NDArray[np.uint8], centre: NDArray[np.float64], radius: float, square: bool, line: int
 ) -> None:
-    radius = spec.radius * spec.size / 256
     white = (255, 255, 255)
     unit = 2**SUBPIXEL_BITS
     if square:
