@@ -1,7 +1,7 @@
 """Turns a run of the benchmarks into small JSON files, tables and the README's chart.
 
-python bench/report.py RAW.json RESULTS      writes RESULTS/PART-DEVICE.json for each part (operators, data) and
-                                             prints its table
+python bench/report.py RAW.json RESULTS      writes RESULTS/PART-DEVICE.json for each part (operators, data, networks)
+                                             and prints its table
 python bench/report.py --draw FILE.json      draws FILE.svg from such a file
 """
 
@@ -80,12 +80,13 @@ def speed_table(results: dict[str, Any]) -> str:
     works: dict[str, list[Row]] = defaultdict(list)
     for row in results["rows"]:
         works[row["work"]].append(row)
-    lines = ["| work | way | per second | time |", "|---|---|---|---|"]
+    lines = ["| work | way | per second | the memory's share | time |", "|---|---|---|---|---|"]
     for work, rows in works.items():
         ours = rows[0]["median_ms"]
         for row in rows:
             speed = f"{1e3 * row['count'] / row['median_ms']:,.0f} {row['unit']}"
-            lines.append(f"| {work} | {row['way']} | {speed} | {row['median_ms'] / ours:.1f}x |")
+            share = f"{row['memory_ms'] / row['median_ms']:.1%}" if "memory_ms" in row else ""
+            lines.append(f"| {work} | {row['way']} | {speed} | {share} | {row['median_ms'] / ours:.1f}x |")
     return "\n".join([*lines, "", f"medians; {provenance(results)}"])
 
 

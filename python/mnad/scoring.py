@@ -83,7 +83,7 @@ def score(config: ScoreConfig) -> Path:
     checkpoint = load_checkpoint(config.run)
     folder = config.run if config.run.is_dir() else config.run.parent
     out = config.out or folder / "measurements.npz"
-    model = checkpoint.build_model().to(_device(config.accelerator))
+    model = checkpoint.build_model().to(_device(config.accelerator), memory_format=torch.channels_last)
     size = checkpoint.training["size"]
     clips = open_clips(
         config.data,
@@ -200,7 +200,8 @@ def _measure_batch(model: Autoencoder, windows: Tensor, update: UpdateScope, thr
     """Gives four rows: mse, distance, update error, whether the items were updated."""
     device = next(model.parameters()).device
     frames = to_frames(windows.to(device), model.config.image_channels)
-    restored = model(frames[:, : model.config.frames_in].flatten(1, 2))
+    shown = frames[:, : model.config.frames_in].flatten(1, 2)
+    restored = model(shown.contiguous(memory_format=torch.channels_last))
     errors = ((restored.frames - frames[:, -1]) / 2).square()
     update_error = update_errors(errors)
     updated = torch.zeros_like(update_error)

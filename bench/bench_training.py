@@ -1,0 +1,148 @@
+"""The training step and the scoring step of the whole network, and the memory's share of each: make bench.
+
+The plain way is the same network in float32, contiguous and eager, on the memory of mnad_ext.reference.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+from mnad.models import Autoencoder, ModelConfig
+from mnad.scoring import update_errors
+from mnad.training.losses import LossWeights, losses_of
+from pytest_benchmark.fixture import BenchmarkFixture
+from torch import Tensor
+
+from mnad_ext import MemoryModule, MemoryOutput, reference
+
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+WEIGHTS = LossWeights(compactness=0.1, separateness=0.1, supervision=0)
+OURS, COMPILED, PLAIN = "mnad_ext", "mnad_ext, compiled", "reference, plain eager"
+# Size in pixels, width, measured rounds; the first is the published network.
+NETWORKS = {"256 x 256, width 64": (256, 64, 3), "128 x 128, width 16": (128, 16, 9)}
+TRAINING_BATCH = 4
+
+
+class ReferenceMemory(MemoryModule):
+    """The memory module in plain PyTorch."""
+
+    def forward(self, features: Tensor) -> MemoryOutput:
+        """Reads, measures and in training mode updates, each by its own function."""
+        output, weights = reference.memory_read(features, self.items)
+        indices, _ = reference.assign_top2(features, self.items)
+        compactness = reference.compactness(features, self.items, indices[:, 0])
+        separateness = reference.separateness(features, self.items, indices)
+        if self.training:
+            self.update(features)
+        return MemoryOutput(output, weights, indices[:, 0], compactness, separateness)
+
+    @torch.no_grad()
+    def update(self, features: Tensor) -> None:
+        """Moves the items."""
+        self.items = reference.memory_update(features, self.items)
+
+
+def build(way: str, width: int) -> Autoencoder:
+    torch.manual_seed(0)
+    model = Autoencoder(ModelConfig(width=width))
+    if way == PLAIN:
+        model.memory = ReferenceMemory(model.config.channels)
+        return model.to(DEVICE)
+    return model.to(DEVICE, memory_format=torch.channels_last)
+
+
+def windows(way: str, batch: int, size: int) -> Tensor:
+    frames = torch.rand(batch, 15, size, size, device=DEVICE) * 2 - 1
+    return frames if way == PLAIN else frames.contiguous(memory_format=torch.channels_last)
+
+
+def training_step(way: str, size: int, width: int) -> tuple[Callable[[], None], float]:
+    """Gives the step, and the milliseconds that the memory takes of it."""
+    model = build(way, width).train()
+    optimizer = torch.optim.Adam(model.parameters(), 2e-4, fused=way != PLAIN)
+    network = torch.compile(model, fullgraph=True) if way == COMPILED else model
+    frames = windows(way, TRAINING_BATCH, size)
+
+    def step() -> None:
+        restored = network(frames[:, :12])
+        losses = losses_of(restored, frames[:, 12:], WEIGHTS)
+        optimizer.zero_grad()
+        losses.total.backward()
+        optimizer.step()
+        finish()
+
+    features = model.encoder(frames[:, :12])[0].detach().requires_grad_()
+    upstream = torch.ones_like(memory_of(model)(features).output)
+
+    def memory_alone() -> None:
+        read = memory_of(model)(features)
+        assert read.separateness is not None
+        losses = 0.1 * (read.compactness.mean() + read.separateness.mean())
+        torch.autograd.backward([read.output, losses], [upstream, torch.ones_like(losses)])
+        finish()
+
+    return step, median_ms(memory_alone)
+
+
+def scoring_step(way: str, size: int, width: int) -> tuple[Callable[[], None], float]:
+    """Gives the step of one frame that updates the items, and the milliseconds that the memory takes of it."""
+    model = build(way, width).eval()
+    network = torch.compile(model, fullgraph=True) if way == COMPILED else model
+    frames = windows(way, 1, size)
+    memory = memory_of(model)
+
+    @torch.inference_mode()
+    def step() -> None:
+        restored = network(frames[:, :12])
+        errors = ((restored.frames - frames[:, 12:]) / 2).square()
+        if bool(update_errors(errors) < 1):
+            memory.update(restored.features)
+
+    with torch.inference_mode():
+        features = model.encoder(frames[:, :12])[0]
+
+    @torch.inference_mode()
+    def memory_alone() -> None:
+        memory(features)
+        memory.update(features)
+        finish()
+
+    return step, median_ms(memory_alone)
+
+
+def memory_of(model: Autoencoder) -> MemoryModule:
+    assert model.memory is not None
+    return model.memory
+
+
+def finish() -> None:
+    if DEVICE.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def median_ms(work: Callable[[], None], rounds: int = 15) -> float:
+    times = []
+    for _ in range(rounds + 3):
+        began = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - began)
+    return 1e3 * statistics.median(times[3:])
+
+
+@pytest.mark.parametrize("way", [OURS, COMPILED, PLAIN])
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("work", ["training", "scoring"])
+def bench_network(benchmark: BenchmarkFixture, work: str, network: str, way: str) -> None:
+    size, width, rounds = NETWORKS[network]
+    torch.compiler.reset()
+    step, memory_ms = (training_step if work == "training" else scoring_step)(way, size, width)
+    count = TRAINING_BATCH if work == "training" else 1
+    benchmark.group = f"{work} step, {network}, B = {count}"
+    benchmark.extra_info.update(
+        part="networks", work=benchmark.group, way=way, count=count, unit="frames", memory_ms=round(memory_ms, 4)
+    )
+    benchmark.pedantic(step, rounds=rounds if work == "training" else 3 * rounds, warmup_rounds=1)
