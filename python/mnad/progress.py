@@ -79,12 +79,14 @@ class TrainingProgress:
         """Prints the epoch's line and begins the next."""
         if not self.enabled:
             return
-        items = ""
+        memory = ""
         if health is not None:
-            items = f"  items in use {health.items_in_use}  positional share {health.positional_share:.3f}"
+            memory = (
+                f"  compactness {means['compactness']:.2e}  separateness {means['separateness']:.3f}  "
+                f"items in use {health.items_in_use}  positional share {health.positional_share:.3f}"
+            )
         self.console.print(
-            f"epoch {epoch}/{self.epochs}  loss {means['loss']:.5f}  PSNR {means['psnr']:.2f} dB  "
-            f"compactness {means['compactness']:.2e}  separateness {means['separateness']:.3f}{items}  "
+            f"epoch {epoch}/{self.epochs}  loss {means['loss']:.5f}  PSNR {means['psnr']:.2f} dB{memory}  "
             f"{samples:.1f} samples/s",
             highlight=False,
             soft_wrap=True,
