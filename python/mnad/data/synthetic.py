@@ -232,9 +232,7 @@ def _draw(flights: list[Flight], index: int, scene: Scene) -> tuple[NDArray[np.u
     return frame, mask
 
 
-def _draw_object(
-    image: NDArray[np.uint8], centre: NDArray[np.float64], radius: float, square: bool, line: int
-) -> None:
+def _draw_object(image: NDArray[np.uint8], centre: NDArray[np.float64], radius: float, square: bool, line: int) -> None:
     white = (255, 255, 255)
     unit = 2**SUBPIXEL_BITS
     if square:
