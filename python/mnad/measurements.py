@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from mnad.errors import DataError
 from mnad.files import atomic_write
 
-FORMAT = "mnad-measurements/1"
-ARRAYS = ("video", "frame", "mse", "psnr", "distance", "update_error", "updated")
+FORMAT = "mnad-measurements/2"
+ARRAYS = ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "nearest")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Measurements:
         distance: (N,), D, the compactness of the frame's queries; NaN for a model without memory.
         update_error: (N,), E_t of the test-time update.
         updated: (N,) bool, whether the frame's queries updated the items.
+        nearest: (N, M) int32, how many of the frame's queries are nearest to each item; M = 0 without a memory.
         labels: (N,) bool, True = abnormal; None where unknown.
         protocol: How it was measured: model, checkpoint, data, labels, update, threshold, scope, size, version.
     """
@@ -44,6 +45,7 @@ class Measurements:
     distance: NDArray[np.float64]
     update_error: NDArray[np.float64]
     updated: NDArray[np.bool_]
+    nearest: NDArray[np.int32]
     labels: NDArray[np.bool_] | None
     protocol: dict[str, Any]
 

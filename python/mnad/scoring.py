@@ -83,7 +83,8 @@ def score(config: ScoreConfig) -> Path:
     checkpoint = load_checkpoint(config.run)
     folder = config.run if config.run.is_dir() else config.run.parent
     out = config.out or folder / "measurements.npz"
-    model = checkpoint.build_model().to(_device(config.accelerator), memory_format=torch.channels_last)
+    model = checkpoint.build_model()
+    model.to(device=_device(config.accelerator), memory_format=torch.channels_last)  # type: ignore[call-overload]
     size = checkpoint.training["size"]
     clips = open_clips(
         config.data,
@@ -138,13 +139,16 @@ def measure(
     windows = Windows(clips, model.config.frames_in, model.config.target)
     owner = np.repeat(np.arange(len(clips.names)), np.diff(clips.starts))[windows.targets]
     rows: list[NDArray[np.float64]] = []
+    nearest: list[NDArray[np.int32]] = []
     first_items = model.memory.items if model.memory is not None else None
     batches = _batches(owner, 1 if update != "none" else batch_size)
     for indices in track(batches, "scoring frames", len(batches), enabled=progress):
         begins = indices[0] == 0 or owner[indices[0]] != owner[indices[0] - 1]
         if update == "per-video" and begins and model.memory is not None and first_items is not None:
             model.memory.items = first_items
-        rows.append(_measure_batch(model, windows.__getitems__(indices.tolist()), update, threshold))
+        figures, usage = _measure_batch(model, windows.__getitems__(indices.tolist()), update, threshold)
+        rows.append(figures)
+        nearest.append(usage)
     mse, distance, update_error, updated = np.concatenate(rows, axis=1)
     return Measurements(
         videos=clips.names,
@@ -155,6 +159,7 @@ def measure(
         distance=distance,
         update_error=update_error,
         updated=updated.astype(bool),
+        nearest=np.concatenate(nearest),
         labels=None if clips.labels is None else clips.labels[windows.targets],
         protocol={
             "task": model.config.task,
@@ -196,8 +201,10 @@ def update_errors(squared_errors: Tensor) -> Tensor:
     return torch.where(total > 0, weighted / total.clamp_min(1e-30), 0)
 
 
-def _measure_batch(model: Autoencoder, windows: Tensor, update: UpdateScope, threshold: float) -> NDArray[np.float64]:
-    """Gives four rows: mse, distance, update error, whether the items were updated."""
+def _measure_batch(
+    model: Autoencoder, windows: Tensor, update: UpdateScope, threshold: float
+) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
+    """Gives four rows, mse, distance, update error, whether the items were updated; and how the items were used."""
     device = next(model.parameters()).device
     frames = to_frames(windows.to(device), model.config.image_channels)
     shown = frames[:, : model.config.frames_in].flatten(1, 2)
@@ -206,13 +213,16 @@ def _measure_batch(model: Autoencoder, windows: Tensor, update: UpdateScope, thr
     update_error = update_errors(errors)
     updated = torch.zeros_like(update_error)
     distance = torch.full_like(update_error, torch.nan)
+    usage = torch.zeros(len(frames), 0, dtype=torch.int64)
     if restored.memory is not None and model.memory is not None:
         distance = restored.memory.compactness
+        M = model.memory.num_items
+        usage = torch.stack([torch.bincount(one.flatten(), minlength=M) for one in restored.memory.nearest])
         if update != "none" and bool(update_error < threshold):
             model.memory.update(restored.features)
             updated += 1
     columns = torch.stack([errors.mean(dim=(1, 2, 3)), distance, update_error, updated])
-    return columns.double().cpu().numpy()
+    return columns.double().cpu().numpy(), usage.to("cpu", torch.int32).numpy()
 
 
 def _batches(owner: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

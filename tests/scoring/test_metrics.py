@@ -25,6 +25,7 @@ def measurements(videos: int = 3, frames: int = 20, *, memory: bool = True) -> M
         distance=RANDOM.uniform(0, 1, count) if memory else np.full(count, np.nan),
         update_error=mse,
         updated=mse < 1e-3,
+        nearest=np.full((count, 10 if memory else 0), 2, np.int32),
         labels=RANDOM.uniform(size=count) < 0.4,
         protocol={"task": "prediction", "memory": memory},
     )

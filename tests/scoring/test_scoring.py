@@ -76,6 +76,7 @@ def test_the_scope_of_the_update(model: Autoencoder, clips: Clips) -> None:
     begins = anew.frame == 4
     np.testing.assert_allclose(anew.distance[begins], still.distance[begins], rtol=1e-5)
     assert not still.updated.any()
+    assert (still.nearest.sum(1) == 4 * 4).all()
 
 
 def test_frames_and_labels_belong_together(model: Autoencoder, clips: Clips) -> None:
@@ -114,7 +115,7 @@ def test_measurements_round_trip(trained: Path, tmp_path: Path) -> None:
     second = load_measurements(tmp_path / "m.npz")
     assert first.videos == second.videos
     assert first.protocol == second.protocol
-    for name in ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "labels"):
+    for name in ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "nearest", "labels"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
     assert {"preset", "data", "labels", "update", "threshold", "size", "version"} <= set(first.protocol)
 

@@ -1,0 +1,86 @@
+"""Maps of each scored frame: where the error is, where the queries lie far from the items, and the pictures."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.errors import DataError
+from mnad.files import atomic_write
+
+FORMAT = "mnad-maps/1"
+ERROR_GRID, PICTURE_SIZE = 64, 128
+
+
+@dataclass(frozen=True)
+class FrameMaps:
+    """Maps of the N scored frames, row for row with their :class:`mnad.measurements.Measurements`.
+
+    Attributes:
+        error: (N, G, G) float16, the squared error of the restored frame on the scale [0, 1], mean of the channels and
+            of the pixels of each cell; G is the frames' size, at most 64.
+        distance: (N, h, w) float16, the squared L2 distance of each query from its nearest item, from 0 to 4; None for
+            a model without memory. D is its mean over C.
+        target: (N, S, S, 1 or 3) uint8, the frames that were to be restored, BGR; S is their size, at most 128.
+        restored: (N, S, S, 1 or 3) uint8, what the model gave.
+    """
+
+    error: NDArray[np.float16]
+    distance: NDArray[np.float16] | None
+    target: NDArray[np.uint8]
+    restored: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return len(self.error)
+
+
+def maps_beside(measurements: Path) -> Path:
+    """Gives the place of the maps that belong to a file of measurements.
+
+    Example:
+        >>> maps_beside(Path("runs/one/measurements.npz")).name
+        'measurements.maps.npz'
+    """
+    return measurements.with_suffix(".maps.npz")
+
+
+def save_maps(path: Path, maps: FrameMaps) -> None:
+    """Writes maps as a compressed .npz without objects; whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    arrays = {field.name: getattr(maps, field.name) for field in fields(maps)}
+    present = {name: array for name, array in arrays.items() if array is not None}
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, header=np.array(json.dumps({"format": FORMAT})), **present)
+
+
+def load_maps(path: Path) -> FrameMaps:
+    """Reads maps.
+
+    Args:
+        path: The file, as :func:`maps_beside` names it.
+
+    Raises:
+        DataError: If there are none, or the file does not hold maps.
+    """
+    if not path.is_file():
+        raise DataError(
+            f"there are no maps at {path}; make them with: mnad score {path.parent} --data DATA --maps true"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            header = json.loads(str(stored["header"]))
+            maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} does not hold maps: {error}") from error
+    if header.get("format") != FORMAT:
+        raise DataError(f"{path} holds {header.get('format')!r}, not {FORMAT}")
+    return maps
