@@ -1,0 +1,6 @@
+"""The command ``mnad``: a file for each subcommand, listed in :mod:`mnad.cli.commands`."""
+
+from mnad.cli.commands import COMMANDS
+from mnad.cli.program import main
+
+__all__ = ["COMMANDS", "main"]

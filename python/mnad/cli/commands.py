@@ -1,0 +1,15 @@
+"""The table of subcommands, in the order in which people meet them."""
+
+from __future__ import annotations
+
+from mnad.cli import demo, evaluate, inspect, prepare, score, synth, train
+
+COMMANDS = {
+    "demo": demo.COMMAND,
+    "synth": synth.COMMAND,
+    "inspect": inspect.COMMAND,
+    "prepare": prepare.COMMAND,
+    "train": train.COMMAND,
+    "score": score.COMMAND,
+    "evaluate": evaluate.COMMAND,
+}
