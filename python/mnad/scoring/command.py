@@ -17,7 +17,7 @@ from mnad.scoring.measuring import measure
 
 
 def score(config: ScoreConfig) -> Path:
-    """Measures every test frame and stores the measurements.
+    """Measures every frame of a split and stores the measurements.
 
     Returns:
         The file.
@@ -28,14 +28,13 @@ def score(config: ScoreConfig) -> Path:
         OutputError: If the result cannot be written.
     """
     checkpoint = load_checkpoint(config.run)
-    folder = config.run if config.run.is_dir() else config.run.parent
-    out = config.out or folder / "measurements.npz"
+    out = config.destination
     model = checkpoint.build_model()
-    model.to(device=_device(config.accelerator), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(_device(config.accelerator))
     size = checkpoint.training["size"]
     clips = open_clips(
         config.data,
-        "testing",
+        config.split,
         size,
         image_channels=model.config.image_channels,
         layout=config.layout,
@@ -43,15 +42,23 @@ def score(config: ScoreConfig) -> Path:
         cache=config.cache,
     )
     threshold = RECIPES[model.config.task].update_threshold if config.threshold is None else config.threshold
-    update = config.update if model.memory is not None else "none"
     maps = MapRecorder() if config.maps else None
-    measurements = measure(model, clips, update=update, threshold=threshold, batch_size=config.batch_size, maps=maps)
+    measurements = measure(
+        model,
+        clips,
+        update=config.update,
+        threshold=threshold,
+        batch_size=config.batch_size,
+        precision=config.precision,
+        maps=maps,
+    )
     measurements.protocol.update(
         preset=checkpoint.training["preset"],
         epoch=checkpoint.epoch,
         step=checkpoint.step,
         checkpoint=str(config.run),
         data=str(config.data),
+        split=config.split,
         size=size,
     )
     if maps is not None:
