@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from mnad.data.layouts import LayoutName
 from mnad.data.splits import SplitName
@@ -63,5 +63,17 @@ class ScoreConfig:
         """Checks the ranges."""
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+        check_choice("update", self.update, UpdateScope)
+        check_choice("precision", self.precision, Precision)
         if self.threshold is not None and self.threshold < 0:
             raise ConfigError(f"threshold must not be negative, got {self.threshold}")
+
+
+def check_choice(name: str, value: str, choices: object) -> None:
+    """Makes sure that an option is one of those of its type.
+
+    Raises:
+        ConfigError: If it is not.
+    """
+    if value not in get_args(choices):
+        raise ConfigError(f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}")

@@ -20,7 +20,7 @@ from mnad.measurements import Measurements
 from mnad.models import Autoencoder
 from mnad.progress import FrameProgress
 from mnad.provenance import source_commit
-from mnad.scoring.config import Precision, UpdateScope
+from mnad.scoring.config import Precision, UpdateScope, check_choice
 from mnad.scoring.figures import psnr, query_distances
 from mnad.scoring.mapping import MapRecorder
 from mnad.scoring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, Network, Restored
@@ -58,10 +58,12 @@ def measure(
         Raw measurements, with how they were made.
 
     Raises:
+        ConfigError: If the update or the precision is not known.
         CheckpointError: If the model is not finite, or does not give finite frames.
         DataError: If no video is long enough for a single window.
     """
     began = time.perf_counter()
+    check_choice("update", update, UpdateScope)
     network = Network(model, precision)
     update = "none" if network.memory is None else update
     windows = Windows(clips, model.config.frames_in, model.config.target)

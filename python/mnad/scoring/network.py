@@ -14,7 +14,7 @@ import mnad_ext
 from mnad.data import to_frames
 from mnad.errors import CheckpointError
 from mnad.models import Autoencoder
-from mnad.scoring.config import Precision
+from mnad.scoring.config import Precision, check_choice
 from mnad.scoring.figures import update_errors
 from mnad.scoring.folding import fold_batchnorm
 from mnad_ext import MemoryOutput
@@ -31,10 +31,12 @@ class Network:
         precision: Of the encoder and the decoder; the memory computes in float32 all the same.
 
     Raises:
+        ConfigError: If the precision is not known.
         CheckpointError: If a weight is not finite.
     """
 
     def __init__(self, model: Autoencoder, precision: Precision = "32-true") -> None:
+        check_choice("precision", precision, Precision)
         for name, weight in model.state_dict().items():
             if not weight.isfinite().all():
                 raise CheckpointError(
