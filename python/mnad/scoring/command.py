@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mnad.checkpoint import load_checkpoint
 from mnad.data import open_clips
 from mnad.maps import maps_beside, save_maps
-from mnad.measurements import save_measurements
+from mnad.measurements import Measurements, save_measurements
 from mnad.models.presets import RECIPES
+from mnad.progress import print_line
 from mnad.scoring.config import ScoreConfig
 from mnad.scoring.mapping import MapRecorder
 from mnad.scoring.measuring import measure
@@ -23,7 +25,7 @@ def score(config: ScoreConfig) -> Path:
         The file.
 
     Raises:
-        CheckpointError: If there is no usable checkpoint.
+        CheckpointError: If there is no usable checkpoint, or its model has diverged.
         DataError: If the data are not as they should be.
         OutputError: If the result cannot be written.
     """
@@ -64,7 +66,27 @@ def score(config: ScoreConfig) -> Path:
     if maps is not None:
         save_maps(maps_beside(out), maps.maps())
     save_measurements(out, measurements)
+    for line in protocol_lines(measurements):
+        print_line(line)
     return out
+
+
+def protocol_lines(measurements: Measurements) -> list[str]:
+    """Says in two lines by which choices frames were measured, and how fast."""
+    protocol, count = measurements.protocol, f"{len(measurements):,}"
+    update = "no test-time update"
+    if protocol["update"] != "none":
+        update = (
+            f"test-time update {protocol['update']} where E_t < {protocol['threshold']}: "
+            f"{np.count_nonzero(measurements.updated):,} of {count} frames"
+        )
+    return [
+        f"{protocol['preset']}, width {protocol['model']['width']}, size {protocol['size']}, epoch "
+        f"{protocol['epoch']}; {protocol['split']} split; {update}",
+        f"{count} frames in {protocol['seconds']:.1f} s, {protocol['frames_per_second']:g} frames/s on "
+        f"{protocol['device']}, {protocol['precision']}, batches of {protocol['batch_size']}, decoded "
+        f"{protocol['decodings_per_frame']:.2f} times each",
+    ]
 
 
 def _device(accelerator: str) -> torch.device:
