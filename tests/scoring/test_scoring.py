@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,3 +187,10 @@ def test_the_training_split_has_a_file_of_its_own(
     shown = capsys.readouterr().out
     assert "training split; no test-time update" in shown
     assert "72 frames in" in shown
+
+
+def test_maps_do_not_outlive_their_measurements(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    config = ScoreConfig(trained, synthetic, out=tmp_path / "m.npz", maps=True, accelerator="cpu")
+    assert maps_beside(score(config)).exists()
+    score(replace(config, maps=False))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]

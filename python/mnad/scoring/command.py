@@ -63,12 +63,20 @@ def score(config: ScoreConfig) -> Path:
         split=config.split,
         size=size,
     )
-    if maps is not None:
-        save_maps(maps_beside(out), maps.maps())
-    save_measurements(out, measurements)
+    _store(out, measurements, maps)
     for line in protocol_lines(measurements):
         print_line(line)
     return out
+
+
+def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> None:
+    """Writes both files; maps of earlier measurements must not be taken for those of these."""
+    if maps is not None:
+        save_maps(maps_beside(out), maps.maps())
+    elif maps_beside(out).exists():
+        maps_beside(out).unlink()
+        print_line(f"removed {maps_beside(out)}, the maps of earlier measurements")
+    save_measurements(out, measurements)
 
 
 def protocol_lines(measurements: Measurements) -> list[str]:

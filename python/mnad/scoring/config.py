@@ -33,7 +33,7 @@ class ScoreConfig:
         precision: 32-true, or bf16 for the network; the memory computes in float32 all the same. It changes scores a
             little.
         maps: Whether to store maps of each frame, too, beside the measurements: where its error is, where its queries
-            lie far from the items, and the pictures. They take up to 110 kB a frame before compression.
+            lie far from the items, and the pictures. They take up to 110 kB of memory a frame, and less in the file.
         accelerator: cpu, cuda, or auto for what there is.
         layout: How the data are laid out; found by looking if left out.
         cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
