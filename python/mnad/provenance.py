@@ -1,4 +1,4 @@
-"""Where a figure comes from: the commit, the device, the versions."""
+"""Where a figure comes from: the code and the device."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ import torch
 from mnad import __version__
 
 
-def commit() -> str:
-    """Gives the commit of the source tree that this package runs from, with ``-dirty`` if it was changed since.
+def source_commit() -> str:
+    """Gives the git commit of the source tree that runs, with ``-dirty`` where tracked files differ from it.
 
-    An installed package has no source tree; its version stands for it.
+    Returns:
+        The commit; the package's version where it runs from no git tree of its own.
     """
     try:
-        _git("ls-files", "--error-unmatch", __file__)  # an environment may lie inside another one's source tree
-        return _git("describe", "--always", "--dirty", "--abbrev=9", "--exclude=*")
-    except (OSError, subprocess.CalledProcessError):
-        return f"version {__version__}"
+        # Without this the commit of a project that has the package installed within it would be taken for ours.
+        _git("ls-files", "--error-unmatch", "__init__.py")
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return __version__
 
 
 def device_name(device: torch.device) -> str:
-    """Names a device for people: the GPU, or the processor with the cores that are to be had.
+    """Names a device for people: the GPU, or the processor and the cores that are to be had.
 
     Example:
         >>> import torch
@@ -43,6 +45,5 @@ def device_name(device: torch.device) -> str:
 
 
 def _git(*arguments: str) -> str:
-    here = Path(__file__).parent
-    shown = subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True)
-    return shown.stdout.strip()
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

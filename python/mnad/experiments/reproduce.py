@@ -21,7 +21,7 @@ from mnad.experiments.runs import Look, Workshop
 from mnad.experiments.scale import DATASETS, SCALES, DatasetName, ScaleName
 from mnad.files import atomic_write, writable_folder
 from mnad.progress import print_line
-from mnad.provenance import commit, device_name
+from mnad.provenance import device_name, source_commit
 
 ExperimentName = Literal[
     "table1", "table2-3", "table4", "table5", "table6", "table7", "table8", "table9", "figures2-4", "figures1-5",
@@ -172,7 +172,7 @@ def _provenance(workshop: Workshop, seeds: Sequence[int], seconds: float) -> dic
         "device": device_name(workshop.device()),
         "precision": workshop.precision,
         "torch": torch.__version__,
-        "commit": commit(),
+        "commit": source_commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
         "seconds, without what had been done before": round(seconds),
     }
