@@ -137,35 +137,40 @@ def test_sizes_are_those_of_the_networks(workshop: Workshop) -> None:
     assert [round(row["at width 64, MB"], 2) for row in result.rows] == [62.6, 53.17, 59.49, 50.05]
 
 
-def test_killed_and_shared_by_two_processes(scale: Scale, synthetic: Path, tmp_path: Path) -> None:
-    program = f"""
+PROGRAM = """
 import sys
-from dataclasses import replace
 from pathlib import Path
 from tests.experiments.test_reproduce import TINY, config
 from mnad.experiments import reproduce
 from mnad.experiments.scale import SCALES
 SCALES["small"] = TINY
-reproduce(config("table7", Path({str(tmp_path)!r}), Path({str(synthetic)!r})))
+results = reproduce(config("table7", Path(sys.argv[1]), Path(sys.argv[2])))
+print("results:", len(results))
 """
-    root = Path(__file__).parents[2]
+
+
+def test_killed_and_gone_on_with_by_two_processes_of_torchrun(synthetic: Path, tmp_path: Path) -> None:
+    root, out, program = Path(__file__).parents[2], tmp_path / "out", tmp_path / "program.py"
+    program.write_text(PROGRAM)
     environment = os.environ | {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
-
-    def begin() -> subprocess.Popen[bytes]:
-        return subprocess.Popen([sys.executable, "-c", program], env=environment, cwd=root, stdout=subprocess.PIPE)
-
-    killed = begin()
-    while not list(tmp_path.glob("runs/*/checkpoint.safetensors")):
+    call = [str(part) for part in (program, out, synthetic)]
+    killed = subprocess.Popen([sys.executable, *call], env=environment, cwd=root, stdout=subprocess.DEVNULL)
+    while not list(out.glob("runs/*/checkpoint.safetensors")):
         assert killed.poll() is None
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    two = [begin(), begin()]
-    printed = [process.communicate(timeout=300)[0].decode() for process in two]
-    assert [process.returncode for process in two] == [0, 0]
-    assert printed[0].split("| ours |")[-1].count("|") == printed[1].split("| ours |")[-1].count("|") > 10
-    trained = [text.count("epoch 2/2") for text in printed]
-    assert sum(trained) <= 4  # four different runs, none of them twice
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    shared = subprocess.run(
+        [sys.executable, *launch, *call], env=environment, cwd=root, capture_output=True, text=True, check=False
+    )
+    assert shared.returncode == 0, shared.stderr[-3000:]
+    assert sorted(line for line in shared.stdout.splitlines() if line.startswith("results:")) == [
+        "results: 0", "results: 1",
+    ]  # fmt: skip
+    trained = [line for line in shared.stdout.splitlines() if line.startswith("training: ")]
+    assert 3 <= len(trained) == len(set(trained)) <= 4  # the one that was finished or stopped, and none twice
+    assert len(json.loads((out / "table7" / "table.json").read_text())["rows"]) == 5
 
 
 def test_bad_input(synthetic: Path, tmp_path: Path) -> None:
