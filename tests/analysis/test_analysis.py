@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +18,16 @@ from mnad.analysis import (
     probed,
     restore,
     sample_queries,
+    usage_of,
 )
 from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, Windows, open_clips, to_frames
 from mnad.errors import ConfigError, DataError
 from mnad.measurements import load_measurements
 from mnad.models import Autoencoder, ModelConfig
+from mnad.report.run_figures import FiguresConfig, draw_run_figures
 from mnad.scoring import measure
+from mnad.training.curves import read_curves
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +154,31 @@ def test_what_is_restored_is_what_was_measured(model: Autoencoder, clips: Clips,
     np.testing.assert_allclose(restored.target, np.broadcast_to(clips.frames[frame] / 255, (32, 32, 3)), atol=1e-6)
     with pytest.raises(DataError, match="has not the 4 frames before it"):
         restore(model, clips, 2)
+
+
+def test_usage_is_what_was_measured_and_logged(model: Autoencoder, clips: Clips, trained: Path) -> None:
+    measured, curves = load_measurements(trained), read_curves(trained)
+    usage = usage_of(measured, curves, sample_queries(model, clips, 20, 10_000), clips)
+    assert measured.labels is not None
+    counts = measured.nearest[measured.labels].sum(0)
+    np.testing.assert_allclose(usage.abnormal, counts / counts.sum())
+    assert usage.normal.sum() == pytest.approx(1)
+    np.testing.assert_allclose(usage.by_epoch.sum(1), 1)
+    assert usage.by_epoch.shape == (2, 10)
+    for share, patches in zip(usage.normal + usage.abnormal, usage.patches, strict=True):
+        assert share > 0 or not patches
+
+
+def test_a_run_gets_pictures_with_captions(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    pictures = draw_run_figures(FiguresConfig(run, synthetic, frames=10, queries=8))
+    assert [picture.name for picture in pictures] == ["embedding.png", "usage.png"]
+    for picture in pictures:
+        assert picture.read_bytes().startswith(b"\x89PNG")
+        assert picture.with_suffix(".txt").read_text().strip().endswith(".")
+    with pytest.raises(ConfigError, match="t-SNE needs more points .* got 2 queries"):
+        draw_run_figures(FiguresConfig(run, synthetic, frames=1, queries=2))
+    (run / "curves" / "metrics.csv").unlink()
+    with pytest.raises(DataError, match="cannot read the curves of"):
+        draw_run_figures(FiguresConfig(run, synthetic))

@@ -4,6 +4,7 @@ from mnad.analysis.embedding import Embedding, embed_pca, embed_tsne
 from mnad.analysis.probe import FILLERS, Filler, Probe, probed
 from mnad.analysis.restoration import Restored, middle_of_anomaly, restore
 from mnad.analysis.samples import Queries, patches_of_item, sample_queries
+from mnad.analysis.usage import Usage, shares, usage_of
 
 __all__ = [
     "FILLERS",
@@ -12,6 +13,7 @@ __all__ = [
     "Probe",
     "Queries",
     "Restored",
+    "Usage",
     "embed_pca",
     "embed_tsne",
     "middle_of_anomaly",
@@ -19,4 +21,6 @@ __all__ = [
     "probed",
     "restore",
     "sample_queries",
+    "shares",
+    "usage_of",
 ]

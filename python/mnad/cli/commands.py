@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnad.cli import demo, evaluate, inspect, prepare, reproduce, score, synth, train
+from mnad.cli import demo, evaluate, figures, inspect, prepare, reproduce, score, synth, train
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -12,5 +12,6 @@ COMMANDS = {
     "train": train.COMMAND,
     "score": score.COMMAND,
     "evaluate": evaluate.COMMAND,
+    "figures": figures.COMMAND,
     "reproduce": reproduce.COMMAND,
 }

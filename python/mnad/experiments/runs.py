@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import fcntl
 import hashlib
 import json
@@ -28,6 +27,7 @@ from mnad.progress import print_line
 from mnad.scoring import ScoreConfig, UpdateScope, measure, score
 from mnad.training import TrainConfig, train
 from mnad.training.config import FREE_TO_CHANGE, training_options
+from mnad.training.curves import read_curves
 
 
 @dataclass(frozen=True)
@@ -230,17 +230,11 @@ def checkpoint_of(folder: Path, epoch: int) -> Path:
     return kept if kept.is_file() else folder / "checkpoint.safetensors"
 
 
-def curves_of(folder: Path) -> list[dict[str, float]]:
-    """Reads what was logged of each epoch of a run."""
-    with (folder / "curves" / "metrics.csv").open(newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-
-
 def training_seconds(folder: Path) -> float:
     """Gives the seconds that the epochs of a run took, wherever it was stopped and gone on with."""
     checkpoint: Checkpoint = load_checkpoint(folder)
     samples = checkpoint.step / checkpoint.epoch * checkpoint.training["batch_size"]
-    seconds: float = sum(samples / row["samples_per_second"] for row in curves_of(folder))
+    seconds: float = sum(samples / row["samples_per_second"] for row in read_curves(folder))
     return seconds
 
 

@@ -6,23 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mnad.analysis.embedding import PERPLEXITY, embed_pca, embed_tsne
-from mnad.analysis.samples import patches_of_item, sample_queries
+from mnad.analysis import embed_pca, embed_tsne, sample_queries, shares, usage_of
 from mnad.checkpoint import load_checkpoint
-from mnad.data import Clips
 from mnad.experiments.published import ITEMS_IN_USE, MODELS, PREDICTION, RECONSTRUCTION
 from mnad.experiments.results import Result, Value
-from mnad.experiments.runs import Look, Run, Workshop, curves_of
+from mnad.experiments.runs import Look, Run, Workshop
 from mnad.experiments.scale import TITLES
-from mnad.measurements import Measurements
 from mnad.models import Autoencoder
 from mnad.report.embedding_figure import draw_embeddings
-from mnad.report.usage_figure import Usage, draw_usage
+from mnad.report.run_figures import embedding_caption, usage_caption
+from mnad.report.usage_figure import draw_usage
+from mnad.training.curves import read_curves
 
-PATCH_FRAMES, PATCHES = 100, 10
-EMBEDDED_FRAMES, QUERIES_A_FRAME = 100, 20
+FRAMES, QUERIES_A_FRAME = 100, 20
 
 
 def usage_looks(workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
@@ -41,29 +38,29 @@ def figures2_to_4(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result
     usages = {}
     for run in _usage_runs(workshop, seeds):
         measured = workshop.measured(Look(run, "none"))
-        shares = _shares(measured.nearest)
-        last = curves_of(workshop.folder_of(run))[-1]
+        used = shares(measured.nearest)
+        used = used[used > 0]
+        curves = read_curves(workshop.folder_of(run))
+        last = curves[-1]
         name = f"{TITLES[run.dataset]}, {MODELS[run.preset]}"
         published = ITEMS_IN_USE.get(run.dataset) if run.preset == PREDICTION else None
         rows.append(
             {
                 "run": name,
-                "items in use": int((shares > 0).sum()),
+                "items in use": len(used),
                 "report": published,
-                "usage perplexity": float(np.exp(-np.sum(shares[shares > 0] * np.log(shares[shares > 0])))),
+                "usage perplexity": float(np.exp(-np.sum(used * np.log(used)))),
                 "training, positional share": last["positional_share"],
                 "training, H(item), bits": last["entropy_bits"],
                 "training, H(item) given position, bits": last["entropy_at_position_bits"],
                 "mean cosine of the items": last["mean_cosine"],
             }
         )
-        usages[name] = _usage(measured, curves_of(workshop.folder_of(run)), workshop, run)
+        clips = workshop.clips(run.dataset)
+        queries = sample_queries(_model(workshop, run), clips, FRAMES, workshop.scale.size**2, run.seed)
+        usages[name] = usage_of(measured, curves, queries, clips)
     if usages:
         draw_usage(out / "usage.png", usages)
-    caption = (
-        "Each item's share of the queries of the test frames (normal and abnormal), of the training frames epoch by "
-        f"epoch, and the places of {PATCH_FRAMES} test frames whose queries are nearest to it, the closest first."
-    )
     return Result(
         "figures2-4",
         "use of the memory's items",
@@ -73,7 +70,7 @@ def figures2_to_4(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result
             "of position: the memory has learned where, and nothing of what."
         ],
         missing=workshop.missing(),
-        pictures={"usage.png": caption} if usages else {},
+        pictures={"usage.png": usage_caption(FRAMES)} if usages else {},
     )
 
 
@@ -87,9 +84,7 @@ def figures1_and_5(workshop: Workshop, seeds: Sequence[int], out: Path) -> Resul
         for run in runs:
             if run.dataset != dataset:
                 continue
-            queries = sample_queries(
-                _model(workshop, run), workshop.clips(dataset), EMBEDDED_FRAMES, QUERIES_A_FRAME, run.seed
-            )
+            queries = sample_queries(_model(workshop, run), workshop.clips(dataset), FRAMES, QUERIES_A_FRAME, run.seed)
             name = "with supervision" if run.supervised else "as published"
             embeddings[name] = [embed_tsne(queries, seed=run.seed), embed_pca(queries)]
             cosine = queries.similarity
@@ -104,16 +99,12 @@ def figures1_and_5(workshop: Workshop, seeds: Sequence[int], out: Path) -> Resul
             )
         file = f"embedding-{dataset}.png"
         draw_embeddings(out / file, embeddings)
-        pictures[file] = (
-            f"{TITLES[dataset]}, prediction with memory: {len(queries):,} queries of {EMBEDDED_FRAMES} test frames "
-            f"(seed {seeds[0]}), coloured by their nearest item; stars are the items. t-SNE (perplexity "
-            f"{PERPLEXITY:g}) and PCA."
-        )
+        pictures[file] = f"{TITLES[dataset]}: {embedding_caption(len(queries), FRAMES, seeds[0])}"
     return Result(
         "figures1-5",
         "queries and items in the plane",
         rows,
-        ["t-SNE keeps neighbours together; distances between groups mean little. In PCA they mean what they say."],
+        ["The report shows t-SNE of prediction with memory, as published and with its supervision."],
         missing=workshop.missing(),
         pictures=pictures,
     )
@@ -136,22 +127,3 @@ def _embedding_runs(workshop: Workshop, seeds: Sequence[int]) -> list[Run]:
 def _model(workshop: Workshop, run: Run) -> Autoencoder:
     model = load_checkpoint(workshop.folder_of(run)).build_model().to(workshop.device())
     return model.eval()
-
-
-def _usage(measured: Measurements, curves: list[dict[str, float]], workshop: Workshop, run: Run) -> Usage:
-    clips: Clips = workshop.clips(run.dataset)
-    queries = sample_queries(_model(workshop, run), clips, PATCH_FRAMES, workshop.scale.size**2 // 64, run.seed)
-    M = measured.nearest.shape[1]
-    abnormal = np.zeros(len(measured), bool) if measured.labels is None else measured.labels
-    return Usage(
-        normal=_shares(measured.nearest[~abnormal]),
-        abnormal=_shares(measured.nearest[abnormal]),
-        by_epoch=np.array([[row[f"usage_{item:02d}"] for item in range(M)] for row in curves]),
-        patches=[patches_of_item(queries, clips, item, PATCHES) for item in range(M)],
-    )
-
-
-def _shares(counts: NDArray[np.int32]) -> NDArray[np.float64]:
-    total = counts.sum(0, dtype=np.float64)
-    shares: NDArray[np.float64] = total / max(total.sum(), 1.0)
-    return shares

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
+from mnad.analysis import Usage
 from mnad.files import atomic_write
 from mnad.report.colours import item_colours
-
-
-@dataclass(frozen=True)
-class Usage:
-    """The use of M items.
-
-    Attributes:
-        normal: (M,), each item's share of the queries of normal test frames.
-        abnormal: (M,), of abnormal ones.
-        by_epoch: (E, M), of the training frames, epoch by epoch.
-        patches: For each item cuttings of frames around the queries that are nearest to it.
-    """
-
-    normal: NDArray[np.float64]
-    abnormal: NDArray[np.float64]
-    by_epoch: NDArray[np.float64]
-    patches: Sequence[Sequence[NDArray[np.uint8]]]
 
 
 def draw_usage(path: Path, runs: Mapping[str, Usage]) -> None:
