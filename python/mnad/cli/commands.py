@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnad.cli import demo, evaluate, inspect, prepare, score, synth, train
+from mnad.cli import calibrate, demo, evaluate, inspect, prepare, score, synth, train
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -11,5 +11,6 @@ COMMANDS = {
     "prepare": prepare.COMMAND,
     "train": train.COMMAND,
     "score": score.COMMAND,
+    "calibrate": calibrate.COMMAND,
     "evaluate": evaluate.COMMAND,
 }
