@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from mnad.data import SyntheticSpec
 from mnad.errors import ConfigError, DataError
+from mnad.evaluation import evaluate
 from mnad.experiments import EXPERIMENTS, ReproduceConfig, reproduce, skip_probe
 from mnad.experiments.aucs import auc_table, looks_of
 from mnad.experiments.published import ABLATIONS, MODELS, PREDICTION
 from mnad.experiments.runs import Look, Run, Workshop
 from mnad.experiments.scale import SCALES, Scale
 from mnad.experiments.tables import Row, table4, table5, table6, table7, table8, table9
-from mnad.metrics import evaluate
 from mnad.models import Autoencoder, ModelConfig
 
 TINY = replace(

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from mnad.analysis import middle_of_anomaly, restore
 from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, kinds_of
+from mnad.evaluation import abnormality, pooled_auc
 from mnad.experiments.published import MODELS, PREDICTION, RECONSTRUCTION
 from mnad.experiments.results import Result, Value
 from mnad.experiments.runs import Look, Run, Workshop
 from mnad.measurements import Measurements
-from mnad.metrics import abnormality, evaluate, pooled_auc
 from mnad.models import PresetName
 from mnad.report.anomaly_figure import AnomalyRow, draw_anomalies
 
@@ -54,7 +54,7 @@ def figures6_to_9(workshop: Workshop, seeds: Sequence[int], out: Path, picture: 
 
 def auc_by_kind(measurements: Measurements, kinds: Mapping[str, str]) -> dict[str, float]:
     """Gives the AUC, in [0, 1], of the frames of each kind's videos."""
-    scores = abnormality(measurements, evaluate(measurements).score_weight)
+    scores = abnormality(measurements)
     of_frame = _kind_of_frame(measurements, kinds)
     return {kind: pooled_auc(measurements, scores, of_frame == kind) for kind in dict.fromkeys(kinds.values())}
 
@@ -90,7 +90,7 @@ def _drawn(
         frame = middle_of_anomaly(clips, video)
         for preset, measurements in measured.items():
             mine = measurements.video == measurements.videos.index(video)
-            scores = abnormality(measurements, evaluate(measurements).score_weight)
+            scores = abnormality(measurements)
             assert measurements.labels is not None
             rows.append(
                 AnomalyRow(

@@ -8,14 +8,13 @@ from dataclasses import replace
 from statistics import mean, stdev
 from typing import NamedTuple
 
+from mnad.evaluation import evaluate, sweep
 from mnad.experiments.results import Result, Value
 from mnad.experiments.runs import Look, Run, Workshop
 from mnad.experiments.tables import BATCH_SIZES, Row
 from mnad.measurements import Measurements
-from mnad.metrics import evaluate
 
 CHOSEN_ON_TEST = "chosen on test"
-WEIGHTS = [index / 100 for index in range(101)]
 
 
 class Found(NamedTuple):
@@ -93,8 +92,7 @@ def _best(row: Row, workshop: Workshop, run: Run) -> Found:
     found = []
     for look in _looks(row, workshop, run):
         measurements = workshop.measured(look)
-        weights = WEIGHTS if measurements.protocol["memory"] else [1.0]
-        auc, weight = max(_auc(measurements, weight) for weight in weights)
+        auc, weight = _best_auc(measurements)
         epoch = workshop.scale.epochs[run.dataset] if look.epoch is None else look.epoch
         found.append(Found(auc, weight, epoch, look.run.batch_size))
     return max(found)
@@ -106,6 +104,16 @@ def _auc(measurements: Measurements, score_weight: float | None) -> tuple[float,
         warnings.simplefilter("ignore")  # a constant distance counts as nothing, in a table as anywhere
         evaluation = evaluate(measurements, score_weight)
     return 100 * evaluation.auc, evaluation.score_weight
+
+
+def _best_auc(measurements: Measurements) -> tuple[float, float]:
+    """Gives the largest AUC in per cent that a lambda gives, and that lambda."""
+    if not measurements.protocol["memory"]:
+        return _auc(measurements, None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = sweep(measurements)
+    return 100 * found.best_auc, found.best_weight
 
 
 def _over_seeds(name: str, values: Sequence[float]) -> dict[str, Value]:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from mnad.analysis import FILLERS, Probe, Restored, middle_of_anomaly, probed, restore
 from mnad.checkpoint import load_checkpoint
+from mnad.evaluation import evaluate
 from mnad.experiments.published import MODELS, PREDICTION
 from mnad.experiments.results import Result, Value
 from mnad.experiments.runs import Look, Run, Workshop
 from mnad.experiments.scale import TITLES, DatasetName
-from mnad.metrics import evaluate
 from mnad.report.probe_figure import draw_probes
 
 REPLACED: tuple[tuple[tuple[int, ...], bool], ...] = (
