@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnad.cli import calibrate, demo, evaluate, inspect, prepare, score, synth, train
+from mnad.cli import calibrate, demo, evaluate, figures, inspect, prepare, reproduce, score, synth, train
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -13,4 +13,6 @@ COMMANDS = {
     "score": score.COMMAND,
     "calibrate": calibrate.COMMAND,
     "evaluate": evaluate.COMMAND,
+    "figures": figures.COMMAND,
+    "reproduce": reproduce.COMMAND,
 }

@@ -1,0 +1,103 @@
+"""From a checkpoint and data to a file of measurements."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mnad.checkpoint import load_checkpoint
+from mnad.data import open_clips
+from mnad.maps import maps_beside, save_maps
+from mnad.measurements import Measurements, save_measurements
+from mnad.models.presets import RECIPES
+from mnad.progress import print_line
+from mnad.scoring.config import ScoreConfig
+from mnad.scoring.mapping import MapRecorder
+from mnad.scoring.measuring import measure
+
+
+def score(config: ScoreConfig) -> Path:
+    """Measures every frame of a split and stores the measurements.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: If there is no usable checkpoint, or its model has diverged.
+        DataError: If the data are not as they should be.
+        OutputError: If the result cannot be written.
+    """
+    checkpoint = load_checkpoint(config.run)
+    out = config.destination
+    model = checkpoint.build_model()
+    model.to(_device(config.accelerator))
+    size = checkpoint.training["size"]
+    clips = open_clips(
+        config.data,
+        config.split,
+        size,
+        image_channels=model.config.image_channels,
+        layout=config.layout,
+        labels=config.labels,
+        cache=config.cache,
+    )
+    threshold = RECIPES[model.config.task].update_threshold if config.threshold is None else config.threshold
+    maps = MapRecorder() if config.maps else None
+    measurements = measure(
+        model,
+        clips,
+        update=config.update,
+        threshold=threshold,
+        batch_size=config.batch_size,
+        precision=config.precision,
+        maps=maps,
+    )
+    measurements.protocol.update(
+        preset=checkpoint.training["preset"],
+        epoch=checkpoint.epoch,
+        step=checkpoint.step,
+        checkpoint=str(config.run),
+        data=str(config.data),
+        split=config.split,
+        size=size,
+    )
+    _store(out, measurements, maps)
+    for line in protocol_lines(measurements):
+        print_line(line)
+    return out
+
+
+def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> None:
+    """Writes both files; maps of earlier measurements must not be taken for those of these."""
+    if maps is not None:
+        save_maps(maps_beside(out), maps.maps())
+    elif maps_beside(out).exists():
+        maps_beside(out).unlink()
+        print_line(f"removed {maps_beside(out)}, the maps of earlier measurements")
+    save_measurements(out, measurements)
+
+
+def protocol_lines(measurements: Measurements) -> list[str]:
+    """Says in two lines by which choices frames were measured, and how fast."""
+    protocol, count = measurements.protocol, f"{len(measurements):,}"
+    update = "no test-time update"
+    if protocol["update"] != "none":
+        update = (
+            f"test-time update {protocol['update']} where E_t < {protocol['threshold']}: "
+            f"{np.count_nonzero(measurements.updated):,} of {count} frames"
+        )
+    return [
+        f"{protocol['preset']}, width {protocol['model']['width']}, size {protocol['size']}, epoch "
+        f"{protocol['epoch']}; {protocol['split']} split; {update}",
+        f"{count} frames in {protocol['seconds']:.1f} s, {protocol['frames_per_second']:g} frames/s on "
+        f"{protocol['device']}, {protocol['precision']}, batches of {protocol['batch_size']}, decoded "
+        f"{protocol['decodings_per_frame']:.2f} times each",
+    ]
+
+
+def _device(accelerator: str) -> torch.device:
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(accelerator)
