@@ -33,12 +33,15 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "train",
         "score",
         "evaluate",
+        "evaluate",
+        "calibrate",
+        "evaluate",
         "inspect",
         "prepare",
         "train",
     ]
     smaller = {
-        "synth": ["--frames", "24", "--train-videos", "1", "--test-videos", "1", "--size", "64"],
+        "synth": ["--frames", "40", "--train-videos", "1", "--test-videos", "1", "--size", "64"],
         "prepare": ["--size", "32"],
         "train": ["--size", "32", "--width", "4", "--epochs", "1", "--accelerator", "cpu"],
     }

@@ -16,7 +16,8 @@ from mnad.errors import ConfigError, DataError
 from mnad.evaluation import Calibration, Scaling, abnormality, bounds_of, find_thresholds
 from mnad.evaluation.calibrate import CalibrateConfig, calibrate
 from mnad.evaluation.run import EvaluateConfig, evaluate_run
-from mnad.scoring import ScoreConfig, measure, score
+from mnad.measurements import load_measurements, save_measurements
+from mnad.scoring import measure
 from mnad.training import TrainConfig, train
 from mnad.training.config import check_resumable
 
@@ -162,20 +163,23 @@ def test_a_run_that_held_nothing_out_is_warned_of(trained: Path, synthetic: Path
         calibrate(CalibrateConfig(run, synthetic, accelerator="cpu"))  # a tenth of 40 frames is too short
 
 
-def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, tmp_path: Path) -> None:
     run = shutil.copytree(held_out, tmp_path / "run")
     checkpoint = load_checkpoint(run)
     path = run / "checkpoint.safetensors"
-    score(ScoreConfig(run, synthetic, update="none", accelerator="cpu"))
+    measured = load_measurements(run)
+    save_measurements(
+        run / "measurements.npz", replace(measured, protocol={**measured.protocol, "update": "none", "threshold": None})
+    )
     with pytest.warns(UserWarning, match="for the test-time update carried-over .* measured with none"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
     assert checkpoint.calibration is not None
     save_checkpoint(path, replace(checkpoint, calibration={**checkpoint.calibration, "trained_on": True}))
-    score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    save_measurements(run / "measurements.npz", measured)
     with pytest.warns(UserWarning, match="made on frames that the model was trained on"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
-    save_checkpoint(path, replace(checkpoint, epoch=5))
-    with pytest.raises(DataError, match="is of another model: its epoch is 5, that of the measurements 1"):
+    save_measurements(run / "measurements.npz", replace(measured, protocol={**measured.protocol, "epoch": 9}))
+    with pytest.raises(DataError, match="is of another model: its epoch is 1, that of the measurements 9"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
 
 

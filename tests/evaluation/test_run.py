@@ -100,16 +100,20 @@ def test_alarms_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 def test_normalised_by_the_training_set(tmp_path: Path) -> None:
-    file, training = saved(tmp_path / "m.npz"), saved(tmp_path / "training.npz", seed=1)
-    outcome = evaluate_run(EvaluateConfig(file, 1.0, "train", training))
+    file = saved(tmp_path / "m.npz")
+    with pytest.raises(DataError, match="measurements-training.npz; make them with: .* --split training"):
+        evaluate_run(EvaluateConfig(file, 1.0, "train"))
+    training = saved(tmp_path / "measurements-training.npz", seed=1, split="training")
+    outcome = evaluate_run(EvaluateConfig(file, 1.0, "train"))
+    np.testing.assert_array_equal(outcome.scores, evaluate_run(EvaluateConfig(file, 1.0, "train", training)).scores)
     m, t = load_measurements(file), load_measurements(training)
     np.testing.assert_allclose(outcome.scores, (t.psnr.max() - m.psnr) / np.ptp(t.psnr))
-    other = saved(tmp_path / "other.npz", epoch=7)
+    other = saved(tmp_path / "other.npz", epoch=7, split="training")
     with pytest.raises(DataError, match="other.npz is of another model: its epoch is 7, that of the measurements 2"):
         evaluate_run(EvaluateConfig(file, 1.0, "train", other))
-    with pytest.raises(ConfigError, match="train and --training"):
-        EvaluateConfig(file, normalisation="train")
-    with pytest.raises(ConfigError, match="train and --training"):
+    with pytest.raises(DataError, match="m.npz is not of the training split"):
+        evaluate_run(EvaluateConfig(file, 1.0, "train", file))
+    with pytest.raises(ConfigError, match="give --normalisation train, too"):
         EvaluateConfig(file, training=training)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 from dataclasses import replace
@@ -9,6 +10,7 @@ import pytest
 import torch
 from mnad.checkpoint import load_checkpoint, save_checkpoint
 from mnad.errors import CheckpointError, OutputError
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 
@@ -21,6 +23,21 @@ def test_round_trip(trained: Path, tmp_path: Path) -> None:
     assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
     assert "memory.items" in first.weights
     assert (first.epoch, first.step) == (2, 36)
+
+
+def test_a_calibration_is_kept_and_older_files_have_none(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    calibration = {"fps": 25.0, "bounds": {"psnr": [20.0, 30.0], "distance": None}}
+    save_checkpoint(path, replace(load_checkpoint(trained), calibration=calibration))
+    assert load_checkpoint(path).calibration == calibration
+    with safe_open(path, framework="pt") as opened:
+        header = json.loads(opened.metadata()["header"])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    del header["calibration"]
+    save_file(tensors, path, {"format": "mnad-checkpoint/1", "header": json.dumps(header)})
+    older = load_checkpoint(path)
+    assert older.calibration is None
+    assert older.step == 36
 
 
 def test_the_optimizer_goes_on_where_it_was(trained: Path) -> None:

@@ -13,7 +13,7 @@ from mnad.checkpoint import load_checkpoint, save_checkpoint
 from mnad.data import Clips, open_clips
 from mnad.data.clips import tails
 from mnad.data.layouts import LayoutName
-from mnad.errors import ConfigError
+from mnad.errors import ConfigError, DataError
 from mnad.evaluation.calibration import Calibration, find_thresholds
 from mnad.evaluation.normalisation import Scaling, bounds_of
 from mnad.evaluation.scores import abnormality, settle_weight
@@ -81,7 +81,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
 
     Raises:
         CheckpointError: If there is no usable checkpoint.
-        DataError: If the data are not as they should be, or the ends too short.
+        DataError: If the data are not as they should be, or the ends too short or all alike.
         OutputError: If the checkpoint cannot be written.
     """
     checkpoint = load_checkpoint(config.run)
@@ -120,6 +120,11 @@ def _calibration(
         measurements = measure(model, tails(clips, share, Path(folder)), **update)
     weight = settle_weight(measurements, config.score_weight)
     bounds, smoothing = bounds_of(measurements), Smoothing(config.smoothing, config.smoothing_width)
+    if bounds.psnr[0] == bounds.psnr[1]:
+        raise DataError(
+            f"the {len(measurements)} frames that were held out have one and the same PSNR, which scales nothing; hold "
+            "out more, or other video"
+        )
     scores = abnormality(measurements, weight, Scaling("calibrated", bounds), smoothing)
     return Calibration(
         score_weight=weight,

@@ -40,7 +40,8 @@ class EvaluateConfig:
         normalisation: Whose lowest and highest values scale P and D: those of the whole video (per-video, published),
             of all frames (global), of the training set's own measurements (train), of the video's past (causal), or
             of the calibration's frames (calibrated).
-        training: The measurements of the training set, for train.
+        training: The measurements of the training set, for train; measurements-training.npz in the run's folder, where
+            mnad score --split training puts them, if left out.
         smoothing: Of the scores: none (published), gaussian, median, or causal, which looks at the past alone.
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
         sweep: Whether to compute the AUC of every lambda from 0 to 1 by 0.01.
@@ -84,8 +85,10 @@ class EvaluateConfig:
         """Checks what can be checked before anything is read."""
         if self.bootstrap < 0:
             raise ConfigError(f"bootstrap must not be negative, got {self.bootstrap}")
-        if (self.training is not None) != (self.normalisation == "train"):
-            raise ConfigError("the normalisation train and --training, the training set's measurements, go together")
+        if self.training is not None and self.normalisation != "train":
+            raise ConfigError(
+                "training names measurements for the normalisation train: give --normalisation train, too"
+            )
         if self.false_alarms_per_hour is not None and self.threshold != "calibrated":
             raise ConfigError("false_alarms_per_hour chooses among calibrated thresholds: give --threshold calibrated")
         alarm_options = self.hysteresis or self.merge_gap or self.min_length != 1 or self.fps is not None
@@ -94,6 +97,11 @@ class EvaluateConfig:
         if self.smoothing_width is not None and self.smoothing is None:
             raise ConfigError("smoothing_width is of a smoothing: give --smoothing, too")
         self.alarm_rule(0)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.run if self.run.is_dir() else self.run.parent
 
     @property
     def uses_calibration(self) -> bool:
@@ -207,17 +215,25 @@ def _how_to_score(
 
 
 def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
-    if config.training is None:
+    if config.normalisation != "train":
         return Scaling(config.normalisation or "per-video")
-    training = load_measurements(config.training)
+    file = config.training or config.folder / "measurements-training.npz"
+    if not file.is_file():
+        raise DataError(
+            f"the normalisation train needs the training set's measurements, and there are none at {file}; make them "
+            "with: mnad score RUN --data DATA --split training"
+        )
+    training = load_measurements(file)
     check_measurements(training)
-    check_same_model(measurements, training.protocol, f"the file {config.training}")
+    check_same_model(measurements, training.protocol, f"the file {file}")
+    if training.protocol.get("split") != "training":
+        raise DataError(f"{file} is not of the training split: normalising by the test set is called global")
     return Scaling("train", bounds_of(training))
 
 
 def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
     """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
-    beside = (config.run if config.run.is_dir() else config.run.parent) / "checkpoint.safetensors"
+    beside = config.folder / "checkpoint.safetensors"
     path = Path(measurements.protocol["checkpoint"])
     if beside.is_file() and (is_same_model(measurements, _describe(beside)) or not path.exists()):
         path = beside  # runs are copied and moved

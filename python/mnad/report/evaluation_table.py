@@ -42,13 +42,24 @@ def print_calibration(calibration: Calibration) -> None:
         rate = f"{each.false_alarms_per_hour:g}"
         table.add_row(rate, f"{each.threshold:.4f}", spread, str(each.exceeding), expected)
     Console(highlight=False).print(table)
+    least = 3600 * calibration.fps / calibration.frames
+    unseen = [
+        f"{each.false_alarms_per_hour:g}" for each in calibration.thresholds if each.false_alarms_per_hour < least
+    ]
     trained = "the model was trained on them" if calibration.trained_on else "never trained on"
     ends = f"the last {calibration.hold_out:g} of {calibration.videos} videos"
     distance = calibration.bounds.distance
     scaled = "P from {:.2f} to {:.2f} dB".format(*calibration.bounds.psnr)
     scaled += "" if distance is None else ", D from {:.3g} to {:.3g}".format(*distance)
+    rows = {}
+    if unseen:
+        rows["too few frames"] = (
+            f"rates below {least:.4g} an hour cannot be seen in {calibration.frames:,} frames: the threshold for "
+            f"{', '.join(unseen)} is the highest score, and what it promises is what is expected"
+        )
     _print_rows(
-        {
+        rows
+        | {
             "frames": f"{calibration.frames:,}, {ends}; {trained}",
             "score": f"lambda {calibration.score_weight:g}, smoothing {_smoothing(calibration)}, scaled by {scaled}",
             "test-time update": _update(calibration.update, calibration.update_threshold),
