@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnad.cli import demo, evaluate, inspect, prepare, score, synth, train
+from mnad.cli import demo, evaluate, inspect, prepare, report, score, synth, train
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -12,4 +12,5 @@ COMMANDS = {
     "train": train.COMMAND,
     "score": score.COMMAND,
     "evaluate": evaluate.COMMAND,
+    "report": report.COMMAND,
 }
