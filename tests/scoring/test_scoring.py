@@ -9,6 +9,7 @@ import torch
 from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, PrepareConfig, Windows, open_clips, prepare, to_frames
 from mnad.errors import CheckpointError, ConfigError, DataError
+from mnad.maps import load_maps, maps_beside
 from mnad.measurements import load_measurements, save_measurements
 from mnad.models import Autoencoder, ModelConfig
 from mnad.scoring import ScoreConfig, measure, score, update_errors
@@ -169,3 +170,19 @@ def test_avenue_label_sets_by_name(trained: Path, tmp_path: Path) -> None:
         assert found[name].protocol["labels"].startswith(f"{name} (")
     assert np.array_equal(found["official"].mse, found["hasan"].mse)
     assert [measured.labels.sum() for measured in found.values()] == [6, 14]
+
+
+def test_maps_agree_with_the_measurements(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    out = score(ScoreConfig(trained, synthetic, out=tmp_path / "m.npz", maps=True, accelerator="cpu"))
+    measured, maps = load_measurements(out), load_maps(maps_beside(out))
+    assert len(maps) == len(measured)
+    assert maps.error.shape[1:] == (32, 32)
+    assert maps.distance is not None
+    np.testing.assert_allclose(maps.error.astype(float).mean((1, 2)), measured.mse, rtol=1e-3)
+    C = 8 * 4
+    np.testing.assert_allclose(maps.distance.astype(float).mean((1, 2)) / C, measured.distance, rtol=1e-3)
+    clips = open_clips(synthetic, "testing", 32, progress=False)
+    rows = clips.starts[measured.video] + measured.frame
+    np.testing.assert_array_equal(maps.target, clips.frames[rows])
+    restored = (maps.restored / 255.0 - maps.target / 255.0) ** 2
+    np.testing.assert_allclose(restored.mean((1, 2, 3)), measured.mse, rtol=0.05)

@@ -1,0 +1,60 @@
+"""The figures of a frame: PSNR and E_t."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnad_ext import MemoryOutput
+
+# The error of a frame of which a single colour value of 256 x 256 x 3 is off by one step of 255.
+SMALLEST_MSE = 1 / (256 * 256 * 3 * 255**2)
+
+
+def psnr(mse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Gives P = 10 log10(1 / mse) in dB for errors on the scale [0, 1].
+
+    A perfect frame would be infinitely good and spoil every normalisation over its video, so an error counts as no
+    less than that of one colour value off by one step in a 256 x 256 frame (101 dB).
+
+    Example:
+        >>> import numpy as np
+        >>> psnr(np.array([1.0, 0.01, 0.0])).round(2).tolist()
+        [0.0, 20.0, 101.07]
+    """
+    return 10 * np.log10(1 / np.maximum(mse, SMALLEST_MSE))
+
+
+def update_errors(squared_errors: Tensor) -> Tensor:
+    """Gives E_t of each frame: its squared errors, weighted by 1 - exp(-error) so that large ones count more.
+
+    Args:
+        squared_errors: (B, C_img, H, W), squared errors e on the scale [0, 1].
+
+    Returns:
+        (B,), sum(n e) / sum(n) over the frame with n = 1 - exp(-e); 0 for a perfect frame.
+    """
+    weights = -torch.expm1(-squared_errors)
+    total = weights.flatten(1).sum(1)
+    weighted = (weights * squared_errors).flatten(1).sum(1)
+    return torch.where(total > 0, weighted / total.clamp_min(1e-30), 0)
+
+
+def query_distances(memory: MemoryOutput, items: Tensor) -> Tensor:
+    """Gives the squared L2 distance of each query from its nearest item; D is its mean over C.
+
+    Args:
+        memory: What the memory gave.
+        items: (M, C) or (B, M, C), the items that were read.
+
+    Returns:
+        (B, h, w), from 0 to 4.
+    """
+    queries = memory.output[:, : items.shape[-1]].movedim(1, -1)
+    if items.ndim == 2:
+        chosen = items[memory.nearest]
+    else:
+        chosen = items[torch.arange(len(items), device=items.device)[:, None, None], memory.nearest]
+    return (queries - chosen).square().sum(-1)
