@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnad.cli import demo, evaluate, inspect, prepare, report, score, synth, train
+from mnad.cli import demo, evaluate, inspect, overlay, prepare, report, score, synth, train
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -13,4 +13,5 @@ COMMANDS = {
     "score": score.COMMAND,
     "evaluate": evaluate.COMMAND,
     "report": report.COMMAND,
+    "overlay": overlay.COMMAND,
 }

@@ -39,9 +39,7 @@ def choose_moments(measurements: Measurements, judgement: Judgement) -> tuple[Gr
     )
 
 
-def spread_out(
-    priority: NDArray[np.float64], chosen: NDArray[np.bool_], measurements: Measurements
-) -> tuple[int, ...]:
+def spread_out(priority: NDArray[np.float64], chosen: NDArray[np.bool_], measurements: Measurements) -> tuple[int, ...]:
     """Gives up to six chosen frames by descending priority, no two of them within a dozen frames of a video."""
     picked: list[int] = []
     candidates = np.flatnonzero(chosen)

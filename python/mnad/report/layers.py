@@ -78,12 +78,13 @@ def make_layers(maps: FrameMaps) -> tuple[list[Layer], dict[str, Scale]]:
 
 def canvas_size(layer: Layer) -> int:
     """Gives the side of a layer's canvas: large enough to be smooth, small enough to be quick."""
-    return min(LARGEST_CANVAS, max(2 * layer.tiles.shape[1], 128))
+    return min(LARGEST_CANVAS, max(2 * int(layer.tiles.shape[1]), 128))
 
 
 def enlarge(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Enlarges a picture to size x size, smoothly."""
-    return cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC).reshape(size, size, *picture.shape[2:])
+    enlarged = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
+    return enlarged.astype(np.uint8, copy=False).reshape(size, size, *picture.shape[2:])
 
 
 def root(values: NDArray[np.float16]) -> NDArray[np.float32]:

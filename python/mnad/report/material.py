@@ -54,8 +54,8 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
     measured, maps = load_measurements(file), load_maps(maps_beside(file))
     if len(measured) != len(maps):
         raise DataError(
-            f"{maps_beside(file)} holds maps of {len(maps):,} frames and {file} measurements of {len(measured):,}: they "
-            f"come from different passes; make both anew with: {_score(run, file)}"
+            f"{maps_beside(file)} holds maps of {len(maps):,} frames and {file} measurements of {len(measured):,}: "
+            f"they come from different passes; make both anew with: {_score(run, file)}"
         )
     if len(measured) == 0:
         raise DataError(f"{file} holds no frames: there is nothing to show")

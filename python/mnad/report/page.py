@@ -138,7 +138,9 @@ def _context(
         "layers": [_layer_words(layer, scales, measurements) for layer in layers],
         "gallery": [_group(measurements, judgement, group) for group in groups],
         "memory": words.memory_facts(material) if memory else None,
-        "training": [{"title": title, "words": text} for title, text, _ in words.training_charts(list(material.curves))],
+        "training": [
+            {"title": title, "words": text} for title, text, _ in words.training_charts(list(material.curves))
+        ],
         "figures": [
             {"caption": words.caption(figure), "data": base64.b64encode(figure.read_bytes()).decode()}
             for figure in material.figures
@@ -195,7 +197,13 @@ def _spark_shades(video: VideoJudgement, count: int) -> list[tuple[str, str]]:
 
 def _layer_words(layer: Layer, scales: Mapping[str, Scale], measurements: Measurements) -> dict[str, Any]:
     title, text = words.layer_words(layer.name, measurements)
-    described = {"name": layer.name, "title": title, "words": text, "canvas": canvas_size(layer), "palette": layer.is_map}
+    described = {
+        "name": layer.name,
+        "title": title,
+        "words": text,
+        "canvas": canvas_size(layer),
+        "palette": layer.is_map,
+    }
     if layer.name in scales:
         scale = scales[layer.name]
         unit, form = (255, ".0f") if layer.name == "error" else (1, ".3f")

@@ -106,6 +106,9 @@ def _quality(judgement: Judgement) -> dict[str, Any]:
 def _training(material: Material) -> list[dict[str, Any]]:
     epochs = material.curves.get("step", [])
     return [
-        {"x": epochs, "series": [{"label": name.replace("_", " "), "values": material.curves[name]} for name in columns]}
+        {
+            "x": epochs,
+            "series": [{"label": name.replace("_", " "), "values": material.curves[name]} for name in columns],
+        }
         for _, _, columns in training_charts(list(material.curves))
     ]

@@ -19,7 +19,7 @@ from mnad.errors import OutputError
 from mnad.progress import track
 
 COLUMNS, TILES = 8, 64
-QUALITIES = (60, 45, 30)
+QUALITIES = (75, 60, 45, 30)
 MAP_QUALITY = 75
 SAMPLED_SHEETS = 4
 # WebP codes blocks of 16 pixels: a smaller tile, or one that ends within a block, would bleed into its neighbour.

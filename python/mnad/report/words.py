@@ -29,13 +29,13 @@ class Headline:
 
 
 def percent(share: float | None) -> str:
-    """Writes a share as a percentage, or a dash.
+    """Writes a share as a percentage, or none.
 
     Example:
         >>> percent(0.9512), percent(None)
-        ('95.1 %', '–')
+        ('95.1 %', 'none')
     """
-    return "–" if share is None else f"{100 * share:.1f} %"
+    return "none" if share is None else f"{100 * share:.1f} %"
 
 
 def title(measurements: Measurements) -> str:
@@ -47,8 +47,8 @@ def lead(measurements: Measurements) -> str:
     """Says in two sentences what this is about."""
     task = "predict each next frame" if predicts(measurements) else "restore each frame"
     return (
-        f"A network saw only normal video, then had to {task} of {len(measurements.videos)} test videos. Where it fails, "
-        "something abnormal may be going on: the score rises and the error map lights up."
+        f"A network saw only normal video, then had to {task} of {len(measurements.videos)} test videos. Where it "
+        "fails, something abnormal may be going on: the score rises and the error map lights up."
     )
 
 
@@ -89,11 +89,9 @@ def short_protocol(material: Material, judgement: Judgement) -> str:
     protocol = material.measurements.protocol
     config = material.checkpoint.config
     parts = [
-        f"model {protocol['preset']}, width {config.width}, {protocol['size']} px, epoch {protocol['epoch']}",
+        f"Model {protocol['preset']} (width {config.width}, {protocol['size']} px, epoch {protocol['epoch']})",
         f"score with lambda {judgement.score_weight:g}, P and D normalised per video",
         _update(material.measurements),
-        f"labels: {protocol['labels'] or 'none'}",
-        f"threshold: {judgement.threshold_rule}",
     ]
     return "; ".join(parts) + "."
 
@@ -102,7 +100,9 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
     """Lists every choice that the figures depend on."""
     protocol = material.measurements.protocol
     config, training = material.checkpoint.config, material.checkpoint.training
-    memory = "none" if config.memory is None else f"{config.memory.num_items} items, update rule {config.memory.update_rule}"
+    memory = (
+        "none" if config.memory is None else f"{config.memory.num_items} items, update rule {config.memory.update_rule}"
+    )
     named = {
         "data": protocol["data"],
         "labels": protocol["labels"] or "none",
@@ -174,7 +174,10 @@ def layer_words(name: str, measurements: Measurements) -> tuple[str, str]:
     return {
         "target": ("The frame", "as the camera saw it"),
         "restored": (f"What the model {made}", "from the frames before" if predicted else "from what it was shown"),
-        "error": ("Where they differ", f"error of the {'prediction' if predicted else 'restored frame'}, grey levels of 255"),
+        "error": (
+            "Where they differ",
+            f"error of the {'prediction' if predicted else 'restored frame'}, grey levels of 255",
+        ),
         "distance": ("Strange to the memory", "distance of the features from the nearest item"),
     }[name]
 

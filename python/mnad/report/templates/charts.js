@@ -26,11 +26,10 @@ function line(label, name, more) {
 
 // Makes a chart that fills its element, whatever the width of the page becomes.
 function makeChart(element, options, data) {
-  const height = () => element.clientHeight - (options.legend?.show ? 28 : 0);
   const chart = new uPlot(
     {
       width: element.clientWidth,
-      height: height(),
+      height: element.clientHeight,
       legend: { show: false },
       cursor: { show: false },
       padding: [8, 12, 0, 0],
@@ -39,8 +38,10 @@ function makeChart(element, options, data) {
     data,
     element,
   );
+  const legend = element.querySelector(".u-legend");
   new ResizeObserver(() => {
-    if (element.clientWidth > 0) chart.setSize({ width: element.clientWidth, height: height() });
+    const height = element.clientHeight - (legend === null ? 0 : legend.offsetHeight);
+    if (element.clientWidth > 0) chart.setSize({ width: element.clientWidth, height });
   }).observe(element);
   charts.push(chart);
   return chart;
