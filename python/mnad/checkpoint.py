@@ -37,6 +37,8 @@ class Checkpoint:
         batch: Batches done of the epoch that is not finished.
         loop: Sums of that epoch that the loop goes on with.
         scaler: The state of the gradient scaler of 16-mixed.
+        calibration: Scaling and thresholds of the scores, see :class:`mnad.evaluation.Calibration`; None until
+            ``mnad calibrate`` has found them.
     """
 
     config: ModelConfig
@@ -48,6 +50,7 @@ class Checkpoint:
     batch: int = 0
     loop: dict[str, Tensor] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
 
     def build_model(self) -> Autoencoder:
         """Makes the network and loads its weights and items.
@@ -91,6 +94,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "step": checkpoint.step,
         "batch": checkpoint.batch,
         "scaler": checkpoint.scaler,
+        "calibration": checkpoint.calibration,
         "param_groups": optimizer["param_groups"] if checkpoint.optimizer else None,
         "optimizer_scalars": scalars,
     }
@@ -135,6 +139,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         batch=header["batch"],
         loop={name.removeprefix("loop."): t for name, t in tensors.items() if name.startswith("loop.")},
         scaler=header["scaler"],
+        calibration=header.get("calibration"),
     )
 
 

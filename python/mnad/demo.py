@@ -17,9 +17,9 @@ from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, SyntheticSpec, kinds_of, open_clips, write_synthetic
 from mnad.data.synthetic import MANIFEST
 from mnad.errors import CheckpointError
+from mnad.evaluation import abnormality, pooled_auc
 from mnad.files import atomic_write, writable_folder
 from mnad.measurements import Measurements, load_measurements
-from mnad.metrics import abnormality, evaluate, pooled_auc
 from mnad.models import PresetName
 from mnad.report.demo_figure import draw_demo
 from mnad.scoring import ScoreConfig, score
@@ -104,7 +104,7 @@ def _ensure_run(out: Path, preset: PresetName, console: Console) -> None:
 
 
 def _auc_by_kind(measurements: Measurements, kinds: Mapping[str, str]) -> dict[str, float]:
-    scores = abnormality(measurements, evaluate(measurements).score_weight)
+    scores = abnormality(measurements)
     kind_of_frame = np.array([kinds[measurements.videos[index]] for index in measurements.video])
     return {kind: pooled_auc(measurements, scores, kind_of_frame == kind) for kind in SPEC.kinds}
 

@@ -39,3 +39,14 @@ def build(config: Callable[..., Any], options: Namespace) -> Any:
     """Makes a config dataclass of the options of its fields."""
     names = [field.name for field in fields(config)]  # type: ignore[arg-type]
     return config(**{name: options[name] for name in names})
+
+
+def add_score_weight(parser: ArgumentParser) -> None:
+    """Adds ``--lambda``, which no field can be called."""
+    parser.add_argument(
+        "--lambda",
+        dest="score_weight",
+        type=float | None,
+        default=None,
+        help="Share of PSNR in the score, from 0 to 1; the published value of the task if left out.",
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mnad.cli import demo, evaluate, inspect, overlay, prepare, report, score, synth, train
+from mnad.cli import calibrate, demo, evaluate, inspect, overlay, prepare, report, score, synth, train
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -11,6 +11,7 @@ COMMANDS = {
     "prepare": prepare.COMMAND,
     "train": train.COMMAND,
     "score": score.COMMAND,
+    "calibrate": calibrate.COMMAND,
     "evaluate": evaluate.COMMAND,
     "report": report.COMMAND,
     "overlay": overlay.COMMAND,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mnad.errors import DataError
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,41 @@ class Clips:
         """Lets worker processes map the frames anew in place of sending them."""
         values = [getattr(self, name) for name in self.__dataclass_fields__]
         return _reopen, tuple(_Mapped.of(value) for value in values)
+
+
+def tail_length(frames: int, share: float) -> int:
+    """Gives how many frames at the end of a video are held out.
+
+    Example:
+        >>> tail_length(120, 0.1)
+        12
+    """
+    return round(frames * share)
+
+
+def tails(clips: Clips, share: float, folder: Path) -> Clips:
+    """Makes clips of the ends of all videos, copied to a file as they may be many.
+
+    Args:
+        clips: The frames.
+        share: Of each video, in (0, 1); :func:`tail_length` frames.
+        folder: Where the file goes; it must stay while the clips are in use.
+
+    Returns:
+        Clips of the same videos, without labels and masks.
+
+    Raises:
+        DataError: If no video is long enough for a single frame.
+    """
+    spans = [slice(span.stop - tail_length(span.stop - span.start, share), span.stop) for _, span in clips.videos()]
+    starts = np.cumsum([0, *(span.stop - span.start for span in spans)]).astype(np.int64)
+    if starts[-1] == 0:
+        raise DataError(f"the last {share:g} of each video is not a single frame; hold out more")
+    shape = (int(starts[-1]), *clips.frames.shape[1:])
+    frames = np.lib.format.open_memmap(folder / "tails.npy", mode="w+", dtype=np.uint8, shape=shape)
+    for first, span in zip(starts, spans, strict=False):
+        frames[first : first + span.stop - span.start] = clips.frames[span]
+    return Clips(frames, clips.names, starts, None, "none", None, (False,) * len(clips.names))
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from mnad.data.clips import Clips
+from mnad.data.clips import Clips, tail_length
 from mnad.errors import ConfigError, DataError
 
 Target = Literal["next", "last"]
@@ -28,24 +28,30 @@ class Windows(Dataset[Tensor]):
         frames_in: Input frames of a window, at least 1.
         target: ``"next"`` to predict the frame that follows, ``"last"`` to restore the last input frame.
         stride: Frames from the beginning of one window to that of the next.
+        hold_out: The share of each video's end that no window touches, in [0, 1).
 
     Raises:
         DataError: If no video is long enough for a single window.
         ConfigError: If frames_in or stride is less than 1.
     """
 
-    def __init__(self, clips: Clips, frames_in: int, target: Target, stride: int = 1) -> None:
+    def __init__(self, clips: Clips, frames_in: int, target: Target, stride: int = 1, hold_out: float = 0) -> None:
         for name, value in {"frames_in": frames_in, "stride": stride}.items():
             if value < 1:
                 raise ConfigError(f"{name} must be at least 1, got {value}")
         self.clips = clips
         self.length = frames_in + (target == "next")
+        starts = clips.starts[:-1].tolist()
+        counts = [int(count) - tail_length(int(count), hold_out) for count in np.diff(clips.starts)]
         self.firsts: NDArray[np.int64] = np.concatenate(
-            [np.arange(span.start, span.stop - self.length + 1, stride) for _, span in clips.videos()]
+            [
+                np.arange(start, start + count - self.length + 1, stride)
+                for start, count in zip(starts, counts, strict=True)
+            ]
         )
         if len(self.firsts) == 0:
-            longest = int(np.diff(clips.starts).max())
-            raise DataError(f"a window needs {self.length} frames, but the longest video has {longest}")
+            left = " left" if hold_out else ""
+            raise DataError(f"a window needs {self.length} frames, but the longest video has {max(counts)}{left}")
 
     def __len__(self) -> int:
         """The number of windows."""

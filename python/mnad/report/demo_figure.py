@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, Windows, to_frames
+from mnad.evaluation import abnormality
 from mnad.files import atomic_write
 from mnad.measurements import Measurements, load_measurements
-from mnad.metrics import abnormality, evaluate
 from mnad.models import Autoencoder
 
 ABNORMAL_SHADE = "#f2c6a0"
@@ -82,7 +82,7 @@ def _restore(model: Autoencoder, clips: Clips, frame: int) -> tuple[NDArray[np.f
 
 def _draw_score(axis: Axes, measurements: Measurements, video: str, marked: int) -> None:
     chosen = measurements.video == measurements.videos.index(video)
-    scores = abnormality(measurements, evaluate(measurements).score_weight)[chosen]
+    scores = abnormality(measurements)[chosen]
     frames = measurements.frame[chosen]
     assert measurements.labels is not None
     axis.fill_between(frames, 0, 1, where=measurements.labels[chosen], color=ABNORMAL_SHADE, step="mid", linewidth=0)

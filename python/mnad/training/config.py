@@ -53,6 +53,7 @@ class TrainConfig:
         compile: Whether to compile the network with torch.compile.
         layout: How the data are laid out; found by looking if left out.
         stride: Frames from the beginning of one training window to that of the next.
+        hold_out: Share of each training video's end that is never trained on, for mnad calibrate; 0 trains on all.
         cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
         device_cache: Whether to hold all frames in the memory of the device, which must be large enough.
         workers: Processes that read ahead. 0 is fastest while the frames are in the system's file cache.
@@ -86,6 +87,7 @@ class TrainConfig:
     compile: bool = False
     layout: LayoutName | None = None
     stride: int = 1
+    hold_out: float = 0
     cache: Path | None = None
     device_cache: bool = False
     workers: int = 0
@@ -107,6 +109,8 @@ class TrainConfig:
         for name, weight in self.loss_weights()._asdict().items():
             if weight < 0:
                 raise ConfigError(f"{name}_weight must not be negative, got {weight}")
+        if not 0 <= self.hold_out < 1:
+            raise ConfigError(f"hold_out must be at least 0 and less than 1, got {self.hold_out}")
         if not 0 <= self.recipe().noise < 1:
             raise ConfigError(f"noise must be at least 0 and less than 1, got {self.recipe().noise}")
         memory = self.model().memory
@@ -158,9 +162,10 @@ def check_resumable(config: TrainConfig, stored: dict[str, Any]) -> None:
     wanted = training_options(config)
     for field in fields(config):
         name = field.name
-        if name not in FREE_TO_CHANGE and wanted[name] != stored.get(name):
+        began = stored.get(name, field.default)  # what an older version did not know it did not do
+        if name not in FREE_TO_CHANGE and wanted[name] != began:
             raise ConfigError(
-                f"the run in {config.out} began with {name} {stored.get(name)!r} and cannot go on with "
+                f"the run in {config.out} began with {name} {began!r} and cannot go on with "
                 f"{wanted[name]!r}; give the same, or another folder"
             )
     if config.devices * config.num_nodes != stored["devices"] * stored["num_nodes"]:

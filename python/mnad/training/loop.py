@@ -101,7 +101,7 @@ def _batches(config: TrainConfig, fabric: Fabric) -> tuple[ShuffledBatches, Batc
         progress=fabric.is_global_zero,
     )
     model = config.model()
-    windows = Windows(clips, model.frames_in, model.target, config.stride)
+    windows = Windows(clips, model.frames_in, model.target, config.stride, config.hold_out)
     sampler = ShuffledBatches(len(windows), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
     return sampler, Batches(windows, sampler, fabric.device, config.workers, device_cache=config.device_cache)
 

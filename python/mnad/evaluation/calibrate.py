@@ -1,0 +1,138 @@
+"""``mnad calibrate``: measures held-out normal video and stores thresholds in the checkpoint."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mnad import __version__
+from mnad.checkpoint import load_checkpoint, save_checkpoint
+from mnad.data import Clips, open_clips
+from mnad.data.clips import tails
+from mnad.data.layouts import LayoutName
+from mnad.errors import ConfigError
+from mnad.evaluation.calibration import Calibration, find_thresholds
+from mnad.evaluation.normalisation import Scaling, bounds_of
+from mnad.evaluation.scores import abnormality, settle_weight
+from mnad.evaluation.smoothing import Smoothing, SmoothingName
+from mnad.models import Autoencoder
+from mnad.models.presets import RECIPES
+from mnad.scoring import UpdateScope, measure
+
+LAST_TENTH = 0.1
+
+
+@dataclass(frozen=True)
+class CalibrateConfig:
+    """Options of a calibration.
+
+    Attributes:
+        run: A run's folder, or a checkpoint file; the calibration is stored in the checkpoint.
+        data: The training data. The end of each training video is used: the share that the run held out, or the last
+            tenth.
+        false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
+            is named.
+        fps: Frames of a second of the video. UCSD Ped2 has 10, ShanghaiTech 24, Avenue 25.
+        score_weight: Share of PSNR in the score, from 0 to 1; the published value of the task if left out.
+        smoothing: Of the scores: none, gaussian, median, or causal, which looks at the past alone.
+        smoothing_width: In frames: standard deviation of gaussian, length of the others.
+        update: Test-time update of the items, as it will be in use: carried-over, per-video or none.
+        update_threshold: E_t below which a frame updates the items; the published value of the task if left out.
+        seed: Repeats the draws of videos that tell the spread of a threshold.
+        accelerator: cpu, cuda, or auto for what there is.
+        layout: How the data are laid out; found by looking if left out.
+        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
+    """
+
+    run: Path
+    data: Path
+    false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
+    fps: float = 25
+    score_weight: float | None = None
+    smoothing: SmoothingName = "none"
+    smoothing_width: int = 5
+    update: UpdateScope = "carried-over"
+    update_threshold: float | None = None
+    seed: int = 0
+    accelerator: str = "auto"
+    layout: LayoutName | None = None
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the ranges, before anything is measured."""
+        if not self.false_alarms_per_hour:
+            raise ConfigError("false_alarms_per_hour must name at least one rate")
+        if self.fps <= 0:
+            raise ConfigError(f"fps must be positive, got {self.fps}")
+        for rate in self.false_alarms_per_hour:
+            if not 0 < rate < 3600 * self.fps:
+                raise ConfigError(
+                    f"false_alarms_per_hour must lie between 0 and the {3600 * self.fps:g} frames of an hour, got "
+                    f"{rate:g}"
+                )
+        Smoothing(self.smoothing, self.smoothing_width)
+
+
+def calibrate(config: CalibrateConfig) -> Calibration:
+    """Measures the ends of the training videos, finds the thresholds and stores them in the checkpoint.
+
+    Raises:
+        CheckpointError: If there is no usable checkpoint.
+        DataError: If the data are not as they should be, or the ends too short.
+        OutputError: If the checkpoint cannot be written.
+    """
+    checkpoint = load_checkpoint(config.run)
+    model = checkpoint.build_model()
+    held_out: float = checkpoint.training.get("hold_out", 0)
+    if not held_out:
+        warnings.warn(
+            "the run held nothing out: the last tenth of each training video is used, on which the model was trained "
+            "if these are its data. Its scores there are too good and the thresholds too low; train with --hold-out "
+            "0.1 for thresholds that hold",
+            stacklevel=2,
+        )
+    clips = open_clips(
+        config.data,
+        "training",
+        checkpoint.training["size"],
+        image_channels=model.config.image_channels,
+        layout=config.layout,
+        cache=config.cache,
+    )
+    calibration = _calibration(config, model, clips, held_out or LAST_TENTH, trained_on=not held_out)
+    path = config.run / "checkpoint.safetensors" if config.run.is_dir() else config.run
+    save_checkpoint(path, replace(checkpoint, calibration=calibration.as_dict()))
+    return calibration
+
+
+def _calibration(
+    config: CalibrateConfig, model: Autoencoder, clips: Clips, share: float, *, trained_on: bool
+) -> Calibration:
+    usual = RECIPES[model.config.task].update_threshold
+    update: dict[str, Any] = {
+        "update": config.update if model.memory is not None else "none",
+        "threshold": usual if config.update_threshold is None else config.update_threshold,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        measurements = measure(model, tails(clips, share, Path(folder)), **update)
+    weight = settle_weight(measurements, config.score_weight)
+    bounds, smoothing = bounds_of(measurements), Smoothing(config.smoothing, config.smoothing_width)
+    scores = abnormality(measurements, weight, Scaling("calibrated", bounds), smoothing)
+    return Calibration(
+        score_weight=weight,
+        bounds=bounds,
+        smoothing=smoothing,
+        fps=config.fps,
+        thresholds=find_thresholds(scores, measurements.video, config.false_alarms_per_hour, config.fps, config.seed),
+        frames=len(measurements),
+        videos=len(set(measurements.video.tolist())),
+        hold_out=share,
+        trained_on=trained_on,
+        update=measurements.protocol["update"],
+        update_threshold=measurements.protocol["threshold"],
+        data=str(config.data),
+        version=__version__,
+    )

@@ -1,0 +1,148 @@
+"""An evaluation and a calibration as tables for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from mnad.evaluation.calibration import Calibration
+from mnad.evaluation.detection import Detection
+from mnad.evaluation.run import Outcome
+from mnad.evaluation.summary import Evaluation
+
+CHOSEN = "[yellow]chosen on test[/yellow]"
+EVENTS_SHOWN = 20
+
+
+def print_outcome(outcome: Outcome) -> None:
+    """Prints figures, choices and protocol, then the events."""
+    rows = {} if outcome.evaluation is None else _figures(outcome.evaluation, outcome)
+    if outcome.pixels is not None:
+        pixels = outcome.pixels
+        without = f"; without {', '.join(pixels.without_masks)}: no masks" if pixels.without_masks else ""
+        grid = f"errors on {pixels.grid} x {pixels.grid}, masks on {pixels.size} x {pixels.size}"
+        rows["pixel AUC"] = f"{_percent(pixels.auc)} ({grid}, {pixels.frames:,} frames{without})"
+    if outcome.sweep is not None:
+        best = outcome.sweep
+        rows["best lambda of 101"] = f"{best.best_weight:g}: {_percent(best.best_auc)} ({CHOSEN})"
+    if outcome.detection is not None:
+        rows |= _detection(outcome.detection)
+    _print_rows(rows | _choices(outcome))
+    if outcome.detection is not None:
+        _print_events(outcome.detection)
+
+
+def print_calibration(calibration: Calibration) -> None:
+    """Prints the thresholds and what they were found by."""
+    table = Table(box=None)
+    for name in ("false alarms per hour", "threshold", "its spread", "frames above", "expected per hour"):
+        table.add_column(name, justify="right")
+    for each in calibration.thresholds:
+        spread, expected = ("{:.4g} to {:.4g}".format(*pair) for pair in (each.spread, each.expected_per_hour))
+        rate = f"{each.false_alarms_per_hour:g}"
+        table.add_row(rate, f"{each.threshold:.4f}", spread, str(each.exceeding), expected)
+    Console(highlight=False).print(table)
+    trained = "the model was trained on them" if calibration.trained_on else "never trained on"
+    distance = calibration.bounds.distance
+    scaled = "P from {:.2f} to {:.2f} dB".format(*calibration.bounds.psnr)
+    scaled += "" if distance is None else ", D from {:.3g} to {:.3g}".format(*distance)
+    _print_rows(
+        {
+            "frames": f"{calibration.frames:,} of {calibration.videos} videos, their last {calibration.hold_out:g}; {trained}",
+            "score": f"lambda {calibration.score_weight:g}, smoothing {_smoothing(calibration)}, scaled by {scaled}",
+            "test-time update": _update(calibration.update, calibration.update_threshold),
+            "frame rate": f"{calibration.fps:g} a second",
+            "spread, expected": "with probability 0.9; by drawing videos anew; as if frames were independent",
+        }
+    )
+
+
+def _figures(evaluation: Evaluation, outcome: Outcome) -> dict[str, str]:
+    interval = outcome.interval
+    undefined = [name for name, auc in evaluation.auc_by_video.items() if auc is None]
+    left_out = f" (without {', '.join(undefined)}: one kind of frame only)" if undefined else ""
+    macro = "undefined" if evaluation.macro_auc is None else _percent(evaluation.macro_auc)
+    sure = macro_sure = ""
+    if interval is not None:
+        sure = _interval(interval.auc, f"95 %, videos drawn {interval.resamples:,} times")
+        macro_sure = "" if interval.macro_auc is None else _interval(interval.macro_auc, "95 %")
+    return {
+        "frame AUC, pooled": _percent(evaluation.auc) + sure,
+        "frame AUC, mean of videos": macro + macro_sure + left_out,
+        "average precision": _percent(evaluation.average_precision),
+        "equal error rate": f"{_percent(evaluation.eer)} at threshold {evaluation.eer_threshold:.4f} ({CHOSEN})",
+        "frames scored": f"{evaluation.frames:,}, {evaluation.abnormal:,} abnormal",
+    }
+
+
+def _choices(outcome: Outcome) -> dict[str, str]:
+    protocol, choices = outcome.measurements.protocol, outcome.choices
+    source = f" ({choices.score_weight_source})"
+    smoothed = "not smoothed" if choices.smoothing == "none" else f"smoothed {choices.smoothing}"
+    width = "" if choices.smoothing_width is None else f" by {choices.smoothing_width} frames"
+    updates = int(outcome.measurements.updated.sum())
+    return {
+        "score": f"lambda {choices.score_weight:g}{source}, normalised {choices.normalisation}, {smoothed}{width}",
+        "labels": str(protocol["labels"]),
+        "test-time update": f"{_update(protocol['update'], protocol['threshold'])}; {updates:,} updates",
+        "model": f"{protocol['preset']}, epoch {protocol['epoch']}, size {protocol['size']}",
+    }
+
+
+def _detection(detection: Detection) -> dict[str, str]:
+    rule, figures = detection.rule, detection.figures
+    source = "given" if detection.calibrated_for is None else f"calibrated for {detection.calibrated_for:g} an hour"
+    rows = {
+        "threshold": f"{rule.threshold:.4f} ({source}), hysteresis {rule.hysteresis:g}, merge gap {rule.merge_gap}, "
+        f"shortest event {rule.min_length}",
+        "alarms": f"{len(detection.alarms)} events",
+    }
+    if figures is None:
+        return rows
+    shares = {"precision": figures.precision, "recall": figures.recall, "F1": figures.f1}
+    known = ", ".join(f"{name} {'undefined' if value is None else _percent(value)}" for name, value in shares.items())
+    rate = "undefined" if figures.false_alarms_per_hour is None else f"{figures.false_alarms_per_hour:.4g} an hour"
+    video = f"{3600 * figures.normal_hours:.1f} s of normal video at {detection.fps:g} a second"
+    return rows | {
+        "frames within alarms": known,
+        "labelled events found": f"{figures.events_found} of {figures.events}",
+        "false alarms": f"{figures.false_alarms} in {video}: {rate}; {figures.false_alarm_frames} frames of it",
+    }
+
+
+def _print_events(detection: Detection) -> None:
+    table = Table(box=None)
+    for name in ("video", "first", "last", "peak", "score", "abnormal frames"):
+        table.add_column(name, justify="left" if name == "video" else "right")
+    for alarm in detection.alarms[:EVENTS_SHOWN]:
+        abnormal = "" if alarm.abnormal_frames is None else str(alarm.abnormal_frames)
+        numbers = map(str, (alarm.first, alarm.last, alarm.peak))
+        table.add_row(alarm.video, *numbers, f"{alarm.score:.4f}", abnormal)
+    console = Console(highlight=False)
+    console.print(table)
+    if len(detection.alarms) > EVENTS_SHOWN:
+        console.print(f"and {len(detection.alarms) - EVENTS_SHOWN} more: --out writes all of them")
+
+
+def _print_rows(rows: dict[str, str]) -> None:
+    table = Table(show_header=False, box=None)
+    for name, value in rows.items():
+        table.add_row(f"[bold]{name}[/bold]", value)
+    Console(highlight=False).print(table)
+
+
+def _smoothing(calibration: Calibration) -> str:
+    smoothing = calibration.smoothing
+    return smoothing.name if smoothing.name == "none" else f"{smoothing.name} by {smoothing.width} frames"
+
+
+def _update(update: object, threshold: object) -> str:
+    return f"{update}" if threshold is None else f"{update}, where E_t < {threshold}"
+
+
+def _interval(bounds: tuple[float, float], how: str) -> str:
+    return f" [{100 * bounds[0]:.2f} to {100 * bounds[1]:.2f}; {how}]"
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f} %"
