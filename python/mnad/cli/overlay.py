@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from mnad.cli.command import Command, build
+from mnad.cli.evaluation_options import add_evaluation_options, evaluation_options
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -14,12 +15,13 @@ def _add_options(parser: ArgumentParser) -> None:
 
     parser.add_argument("run", type=Path, help="A run's folder.")
     parser.add_class_arguments(OverlayConfig, as_group=False, skip={"run"})
+    add_evaluation_options(parser)
 
 
 def _run(options: Namespace) -> None:
     from mnad.report.overlay import OverlayConfig, write_overlays
 
-    for file in write_overlays(build(OverlayConfig, options)):
+    for file in write_overlays(build(OverlayConfig, options), evaluation_options(options)):
         print(f"wrote {file}")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 
 from mnad.cli.command import Command, build
+from mnad.cli.evaluation_options import add_evaluation_options, evaluation_options
 
 
 def _add_options(parser: ArgumentParser) -> None:
@@ -14,12 +15,13 @@ def _add_options(parser: ArgumentParser) -> None:
 
     parser.add_argument("run", type=Path, help="A run's folder.")
     parser.add_class_arguments(ReportConfig, as_group=False, skip={"run"})
+    add_evaluation_options(parser)
 
 
 def _run(options: Namespace) -> None:
     from mnad.report.page import ReportConfig, write_report
 
-    out = write_report(build(ReportConfig, options))
+    out = write_report(build(ReportConfig, options), evaluation_options(options))
     print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); open it in any browser, it needs no network")
 
 

@@ -22,17 +22,18 @@ class Group:
     rows: tuple[int, ...]
 
 
-def choose_moments(measurements: Measurements, judgement: Judgement) -> tuple[Group, ...]:
+def choose_moments(judgement: Judgement) -> tuple[Group, ...]:
     """Gives the worst false alarms and the worst misses; without labels the highest scores.
 
     Frames closer together than a dozen show the same, so only the worst of them counts.
     """
-    scores, labels = judgement.scores, measurements.labels
+    measurements, scores = judgement.measurements, judgement.scores
+    labels = measurements.labels
     if labels is None:
         rows = spread_out(scores, np.ones(len(scores), bool), measurements)
         return (Group("The highest scores", "Moments that the model finds strangest.", rows),)
-    false_alarms = spread_out(scores, ~labels & (scores >= judgement.threshold), measurements)
-    misses = spread_out(-scores, labels & (scores < judgement.threshold), measurements)
+    false_alarms = spread_out(scores, ~labels & (scores > judgement.threshold), measurements)
+    misses = spread_out(-scores, labels & (scores <= judgement.threshold), measurements)
     return (
         Group("The worst false alarms", "Labelled normal, and yet the highest scores.", false_alarms),
         Group("The worst misses", "Labelled abnormal, and yet the lowest scores.", misses),
@@ -57,9 +58,9 @@ def spread_out(priority: NDArray[np.float64], chosen: NDArray[np.bool_], measure
     return tuple(picked)
 
 
-def first_to_show(measurements: Measurements, judgement: Judgement) -> int:
+def first_to_show(judgement: Judgement) -> int:
     """Gives the frame that the report opens with: the highest score, among the right alarms if there are any."""
-    scores, labels = judgement.scores, measurements.labels
+    scores, labels = judgement.scores, judgement.measurements.labels
     if labels is not None and labels.any():
-        scores = np.where(labels, scores, scores - 2)
+        scores = np.where(labels, scores, -np.inf)
     return int(np.argmax(scores))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from mnad.errors import ConfigError, DataError, OutputError
+from mnad.evaluation.run import EvaluateConfig
 from mnad.files import atomic_write
 from mnad.progress import track
 from mnad.report.judgement import Judgement, VideoJudgement, judge
@@ -59,19 +60,25 @@ class OverlayConfig:
             raise ConfigError(f"out must be a folder for all videos, got {self.out}; name one video with --video")
 
 
-def write_overlays(config: OverlayConfig) -> list[Path]:
+def write_overlays(config: OverlayConfig, options: Mapping[str, Any] | None = None) -> list[Path]:
     """Writes one file for each video, or for the one that is named.
+
+    Args:
+        config: What is drawn, and where to.
+        options: Of the evaluation, fields of :class:`mnad.evaluation.run.EvaluateConfig`; published practice if None.
 
     Returns:
         The files.
 
     Raises:
         DataError: If the run is not complete, or has no such video.
+        ConfigError: If options do not fit.
         CheckpointError: If its checkpoint cannot be read.
         OutputError: If a file cannot be written whole.
     """
+    evaluation = EvaluateConfig(config.measurements or config.run, **(options or {}))
     material = load_material(config.run, config.measurements)
-    judgement = judge(material.measurements)
+    judgement = judge(evaluation, material.measurements)
     files = []
     for index, out in _places(config, material.measurements.videos).items():
         frames = draw_video(material, judgement, index)
@@ -93,7 +100,7 @@ def draw_video(material: Material, judgement: Judgement, index: int) -> Iterator
     Yields:
         (640, 480, 3) uint8, BGR: the frame under its heatmap, a line of words, the curve with a cursor.
     """
-    measurements, maps = material.measurements, material.maps
+    measurements, maps = judgement.measurements, material.maps
     video = judgement.videos[index]
     scale = error_scale(maps)
     curve = draw_curve(judgement, video)
@@ -104,7 +111,7 @@ def draw_video(material: Material, judgement: Judgement, index: int) -> Iterator
         score = judgement.scores[row]
         words = f"{measurements.videos[index]}  frame {measurements.frame[row]}  score {score:.2f}"
         labelled = measurements.labels is not None and bool(measurements.labels[row])
-        line = _words(words, alarm=bool(score >= judgement.threshold), labelled=labelled)
+        line = _words(words, alarm=any(alarm.first <= place <= alarm.last for alarm in video.alarms), labelled=labelled)
         yield np.concatenate([picture, line, _with_cursor(curve, place, len(video.rows))])
 
 
@@ -127,10 +134,13 @@ def draw_curve(judgement: Judgement, video: VideoJudgement) -> NDArray[np.uint8]
         for first, last in runs:
             left, right = (round(edge * SIDE / count) for edge in (first, last + 1))
             cv2.rectangle(canvas, (left, top), (max(right - 1, left), bottom - 1), colour, cv2.FILLED)
-    height = _height(judgement.threshold)
+    height = _height(judgement.threshold, judgement.span)
     for left in range(0, SIDE, 12):
         cv2.line(canvas, (left, height), (left + 6, height), INK, 1)
-    points = [(_across(place, count), _height(score)) for place, score in enumerate(judgement.scores[video.rows])]
+    points = [
+        (_across(place, count), _height(score, judgement.span))
+        for place, score in enumerate(judgement.scores[video.rows])
+    ]
     cv2.polylines(canvas, [np.array(points, np.int32)], isClosed=False, color=SCORE, thickness=2, lineType=cv2.LINE_AA)
     return canvas
 
@@ -196,8 +206,9 @@ def _across(place: int, count: int) -> int:
     return round((place + 0.5) * SIDE / count)
 
 
-def _height(score: float) -> int:
-    return round(10 + (CURVE - 14) * (1 - min(max(score, 0.0), 1.0)))
+def _height(score: float, span: tuple[float, float]) -> int:
+    low, high = span
+    return round(10 + (CURVE - 14) * (high - score) / (high - low))
 
 
 def _count_frames(path: Path) -> int:

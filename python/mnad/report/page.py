@@ -15,6 +15,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from mnad.errors import ConfigError, OutputError
+from mnad.evaluation.run import EvaluateConfig
 from mnad.files import atomic_write
 from mnad.measurements import Measurements
 from mnad.report import words
@@ -53,42 +54,48 @@ class ReportConfig:
             raise ConfigError(f"megabytes must be greater than 0, got {self.megabytes}")
 
 
-def write_report(config: ReportConfig) -> Path:
+def write_report(config: ReportConfig, options: Mapping[str, Any] | None = None) -> Path:
     """Writes the report.
+
+    Args:
+        config: Where it is made from and what it may take.
+        options: Of the evaluation, fields of :class:`mnad.evaluation.run.EvaluateConfig`; published practice if None.
 
     Returns:
         The file.
 
     Raises:
         DataError: If the run is not complete.
+        ConfigError: If options do not fit.
         CheckpointError: If its checkpoint cannot be read.
         OutputError: If the report cannot be written, or not within the size.
     """
+    evaluation = EvaluateConfig(config.measurements or config.run, **(options or {}))
     material = load_material(config.run, config.measurements)
     out = config.out or config.run / "report.html"
-    page = render(material, round(config.megabytes * 1e6))
+    page = render(material, judge(evaluation, material.measurements), round(config.megabytes * 1e6))
     with atomic_write(out) as temporary:
         temporary.write_bytes(page)
     return out
 
 
-def render(material: Material, limit: int, *, progress: bool = True) -> bytes:
+def render(material: Material, judgement: Judgement, limit: int, *, progress: bool = True) -> bytes:
     """Makes the page.
 
     Args:
         material: Of the run.
+        judgement: Of its measurements.
         limit: The most bytes that it may take.
         progress: Whether to show a progress bar.
 
     Raises:
         OutputError: If what stands beside the pictures is larger already.
     """
-    measurements = material.measurements
-    judgement = judge(measurements)
-    groups = choose_moments(measurements, judgement)
+    measurements = judgement.measurements
+    groups = choose_moments(judgement)
     layers, scales = make_layers(material.maps)
     counts = [len(video.rows) for video in judgement.videos]
-    opening = first_to_show(measurements, judgement)
+    opening = first_to_show(judgement)
     wanted = [opening, *(row for group in groups for row in group.rows)]
     context = _context(material, judgement, groups, layers, scales)
     data = page_data(material, judgement, layers, opening)
@@ -120,24 +127,28 @@ def _context(
     layers: Sequence[Layer],
     scales: Mapping[str, Scale],
 ) -> dict[str, Any]:
-    measurements, quality = material.measurements, judgement.quality
+    measurements, evaluation = judgement.measurements, judgement.evaluation
     memory = measurements.nearest.shape[1] > 0
     return {
         "title": words.title(measurements),
         "lead": words.lead(measurements),
-        "headline": words.headlines(measurements, judgement),
+        "headline": words.headlines(judgement),
         "short_protocol": words.short_protocol(material, judgement),
         "labelled": measurements.labels is not None,
-        "quality": quality,
-        "auc_text": words.percent(quality.evaluation.auc if quality else None),
-        "ap_text": words.percent(quality.average_precision if quality else None),
+        "evaluation": evaluation,
+        "auc_text": words.percent(None if evaluation is None else evaluation.auc),
+        "ap_text": words.percent(None if evaluation is None else evaluation.average_precision),
         "undefined_auc": any(video.auc is None for video in judgement.videos),
         "threshold_text": f"{judgement.threshold:.2f}",
         "videos": [_video_row(measurements, judgement, index) for index in range(len(measurements.videos))],
-        "spark": {"width": SPARK_WIDTH, "height": SPARK_HEIGHT, "threshold": _spark_y(judgement.threshold)},
+        "spark": {
+            "width": SPARK_WIDTH,
+            "height": SPARK_HEIGHT,
+            "threshold": _spark_y(judgement.threshold, judgement.span),
+        },
         "layers": [_layer_words(layer, scales, measurements) for layer in layers],
         "gallery": [_group(measurements, judgement, group) for group in groups],
-        "memory": words.memory_facts(material) if memory else None,
+        "memory": words.memory_facts(material, measurements) if memory else None,
         "training": [
             {"title": title, "words": text} for title, text, _ in words.training_charts(list(material.curves))
         ],
@@ -169,11 +180,11 @@ def _video_row(measurements: Measurements, judgement: Judgement, index: int) -> 
         "caught_text": f"{video.caught} of {len(video.labelled)}",
         "false_alarms": video.false_alarms,
         "alarms": len(video.alarms),
-        "spark": {"points": spark_points(scores), "shades": _spark_shades(video, len(scores))},
+        "spark": {"points": spark_points(scores, judgement.span), "shades": _spark_shades(video, len(scores))},
     }
 
 
-def spark_points(scores: NDArray[np.float64]) -> str:
+def spark_points(scores: NDArray[np.float64], span: tuple[float, float] = (0, 1)) -> str:
     """Gives the points of a small curve; of frames that share a place the highest score counts.
 
     Example:
@@ -183,11 +194,12 @@ def spark_points(scores: NDArray[np.float64]) -> str:
     """
     parts = np.array_split(scores, min(len(scores), SPARK_WIDTH)) if len(scores) else []
     width = SPARK_WIDTH / max(len(parts), 1)
-    return " ".join(f"{(place + 0.5) * width:.1f},{_spark_y(part.max()):.1f}" for place, part in enumerate(parts))
+    return " ".join(f"{(place + 0.5) * width:.1f},{_spark_y(part.max(), span):.1f}" for place, part in enumerate(parts))
 
 
-def _spark_y(score: float) -> float:
-    return 1 + (SPARK_HEIGHT - 2) * (1 - min(max(score, 0.0), 1.0))
+def _spark_y(score: float, span: tuple[float, float]) -> float:
+    low, high = span
+    return 1 + (SPARK_HEIGHT - 2) * (high - score) / (high - low)
 
 
 def _spark_shades(video: VideoJudgement, count: int) -> list[tuple[str, str]]:

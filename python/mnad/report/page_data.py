@@ -27,11 +27,12 @@ def page_data(material: Material, judgement: Judgement, layers: Sequence[Layer],
         layers: The pictures of each frame.
         opening: The row of the measurements that the page opens with.
     """
-    measurements = material.measurements
+    measurements = judgement.measurements
     video = int(measurements.video[opening])
     return {
         "videos": [_video(measurements, judgement, index) for index in range(len(measurements.videos))],
         "threshold": round(judgement.threshold, 4),
+        "span": judgement.span,
         "labelled": measurements.labels is not None,
         "layers": [
             {
@@ -80,23 +81,22 @@ def _video(measurements: Measurements, judgement: Judgement, index: int) -> dict
         "name": measurements.videos[index],
         "frames": measurements.frame[video.rows].tolist(),
         "scores": scores.round(4).tolist(),
-        "alarms": video.alarms,
-        "labelled": video.labelled,
+        "alarms": [(alarm.first, alarm.last) for alarm in video.alarms],
+        "labelled": [(event.first, event.last) for event in video.labelled],
         "peak": int(np.argmax(scores)) if len(scores) else 0,
         "kept": None,
     }
 
 
 def _quality(judgement: Judgement) -> dict[str, Any]:
-    quality = judgement.quality
-    if quality is None:
+    evaluation = judgement.evaluation
+    if evaluation is None:
         return {}
-    false_rate, recall, precision = quality.at_threshold
-    evaluation = quality.evaluation
+    false_alarm_rate, recall, precision = judgement.frames_above()
     return {
-        "roc": {**thin_out(*quality.roc), "dot": [false_rate, recall]},
+        "roc": {**thin_out(*judgement.roc()), "dot": [false_alarm_rate, recall]},
         "precision": {
-            **thin_out(*quality.precision),
+            **thin_out(*judgement.precision_recall()),
             "dot": [recall, precision],
             "chance": evaluation.abnormal / evaluation.frames,
         },

@@ -57,74 +57,79 @@ def predicts(measurements: Measurements) -> bool:
     return bool(measurements.protocol["task"] == "prediction")
 
 
-def headlines(measurements: Measurements, judgement: Judgement) -> list[Headline]:
+def headlines(judgement: Judgement) -> list[Headline]:
     """Gives the figures of the summary."""
-    alarms = sum(len(video.alarms) for video in judgement.videos)
-    frames = f"in {len(measurements):,} frames"
-    at = f"at the threshold {judgement.threshold:.2f}"
-    if judgement.quality is None:
+    measurements, evaluation = judgement.measurements, judgement.evaluation
+    videos = len(measurements.videos)
+    alarms = len(judgement.detection.alarms)
+    at = f"at the threshold {judgement.threshold:.2f}, {judgement.threshold_rule}"
+    if evaluation is None or judgement.detection.figures is None:
         return [
-            Headline("Frames scored", f"{len(measurements):,}", f"of {len(measurements.videos)} videos"),
+            Headline("Frames scored", f"{len(measurements):,}", f"of {videos} videos"),
             Headline("Alarms", str(alarms), at),
         ]
-    evaluation = judgement.quality.evaluation
-    defined = sum(auc is not None for auc in evaluation.auc_by_video.values())
-    events = sum(len(video.labelled) for video in judgement.videos)
-    caught = sum(video.caught for video in judgement.videos)
-    false_alarms = sum(video.false_alarms for video in judgement.videos)
+    found = [
+        Headline("Frame AUC, all frames pooled", percent(evaluation.auc), f"{_interval(judgement)}50 % is guessing")
+    ]
+    if evaluation.macro_auc is not None:
+        defined = sum(auc is not None for auc in evaluation.auc_by_video.values())
+        of = f"of the {defined} of {videos} videos that have both kinds of frames"
+        found.append(Headline("Frame AUC, mean of videos", percent(evaluation.macro_auc), of))
+    if judgement.outcome.pixels is not None:
+        where = "does the error map tell where?"
+        found.append(Headline("Pixel AUC", percent(judgement.outcome.pixels.auc), where))
+    figures = judgement.detection.figures
     return [
-        Headline("Frame AUC, all frames pooled", percent(evaluation.auc), "50 % is guessing, 100 % perfect"),
-        Headline(
-            "Frame AUC, mean of videos",
-            percent(evaluation.macro_auc),
-            f"of the {defined} of {len(measurements.videos)} videos that have both kinds of frames",
-        ),
-        Headline("Abnormal events caught", f"{caught} of {events}", at),
-        Headline("False alarms", str(false_alarms), f"of {alarms} alarms {frames}"),
+        *found,
+        Headline("Abnormal events caught", f"{figures.events_found} of {figures.events}", at),
+        Headline("False alarms", str(figures.false_alarms), f"of {alarms} alarms in {len(measurements):,} frames"),
     ]
 
 
 def short_protocol(material: Material, judgement: Judgement) -> str:
     """Says in a line what the figures depend on most."""
-    protocol = material.measurements.protocol
+    protocol = judgement.measurements.protocol
     config = material.checkpoint.config
     parts = [
         f"Model {protocol['preset']} (width {config.width}, {protocol['size']} px, epoch {protocol['epoch']})",
-        f"score with lambda {judgement.score_weight:g}, P and D normalised per video",
-        _update(material.measurements),
+        f"score with {_scoring(judgement)}",
+        _update(judgement.measurements),
     ]
     return "; ".join(parts) + "."
 
 
 def protocol_facts(material: Material, judgement: Judgement) -> Facts:
     """Lists every choice that the figures depend on."""
-    protocol = material.measurements.protocol
+    measurements = judgement.measurements
+    protocol, rule = measurements.protocol, judgement.detection.rule
     config, training = material.checkpoint.config, material.checkpoint.training
-    memory = (
-        "none" if config.memory is None else f"{config.memory.num_items} items, update rule {config.memory.update_rule}"
-    )
+    memory = config.memory and f"{config.memory.num_items} items, update rule {config.memory.update_rule}"
+    interval = judgement.outcome.interval
     named = {
         "data": protocol["data"],
         "labels": protocol["labels"] or "none",
-        "frames scored": f"{len(material.measurements):,} of {len(material.measurements.videos)} videos",
+        "frames scored": f"{len(measurements):,} of {len(measurements.videos)} videos",
         "model": f"{protocol['preset']} ({protocol['task']}), width {config.width}",
-        "memory": memory,
+        "memory": memory or "none",
         "frame size": f"{protocol['size']} x {protocol['size']} px",
         "trained": f"{protocol['epoch']} epochs, {protocol['step']:,} steps, on {training.get('data', 'unknown data')}",
-        "score": f"lambda {judgement.score_weight:g}, P and D normalised per video",
-        "test-time update": _update(material.measurements),
+        "score": _scoring(judgement),
+        "test-time update": _update(measurements),
         "threshold": f"{judgement.threshold:.4g}: {judgement.threshold_rule}",
+        "events": f"hysteresis {rule.hysteresis:g}, merged over {rule.merge_gap} frames, of {rule.min_length} at least",
+        "interval": interval
+        and f"{interval.level:.0%}, {interval.resamples:,} draws of the videos, seed {interval.seed}",
         "measured by": f"mnad-ext {protocol['version']}",
         "report by": f"mnad-ext {__version__}",
     }
     told = {"data", "labels", "preset", "task", "size", "epoch", "step", "update", "threshold", "version", "memory"}
     rest = {name.replace("_", " "): value for name, value in protocol.items() if name not in told}
-    return [(name, str(value)) for name, value in (named | rest).items()]
+    return [(name, str(value)) for name, value in (named | rest).items() if value is not None]
 
 
-def memory_facts(material: Material) -> dict[str, Any]:
+def memory_facts(material: Material, measurements: Measurements) -> dict[str, Any]:
     """Says how the memory is doing: over the test frames, and in the last epoch of training."""
-    counts = material.measurements.nearest.sum(0).astype(float)
+    counts = measurements.nearest.sum(0).astype(float)
     shares = counts / max(counts.sum(), 1)
     used = shares[shares > 0]
     facts = [
@@ -193,6 +198,24 @@ def training_charts(curves: Sequence[str]) -> list[tuple[str, str, tuple[str, ..
         ("Positional share", "1: the memory has learned where, not what", ("positional_share",)),
     ]
     return [(title, words, columns) for title, words, columns in wanted if set(columns) <= set(curves)]
+
+
+def _scoring(judgement: Judgement) -> str:
+    choices = judgement.outcome.choices
+    smoothed = "not smoothed" if choices.smoothing == "none" else f"smoothed: {choices.smoothing}"
+    width = "" if choices.smoothing_width is None else f" of {choices.smoothing_width} frames"
+    return (
+        f"lambda {choices.score_weight:g} ({choices.score_weight_source}), P and D normalised {choices.normalisation}, "
+        f"{smoothed}{width}"
+    )
+
+
+def _interval(judgement: Judgement) -> str:
+    interval = judgement.outcome.interval
+    if interval is None:
+        return ""
+    low, high = (f"{100 * bound:.1f}" for bound in interval.auc)
+    return f"{interval.level:.0%} interval {low} to {high}; "
 
 
 def _update(measurements: Measurements) -> str:

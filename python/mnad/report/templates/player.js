@@ -31,8 +31,9 @@ class Player {
   }
 
   makeChart() {
+    const [low, high] = this.data.span;
     const options = {
-      scales: { x: { time: false, range: (_, low, high) => [low, Math.max(high, low + 1)] }, y: { range: [0, 1.08] } },
+      scales: { x: { time: false, range: (_, first, last) => [first, Math.max(last, first + 1)] }, y: { range: [low, high + 0.08 * (high - low)] } },
       axes: [axis("frame"), axis("score", { size: 44, incrs: [0.5] })],
       series: [{}, line("score", "--line")],
       hooks: {
