@@ -68,15 +68,14 @@ def headlines(judgement: Judgement) -> list[Headline]:
             Headline("Frames scored", f"{len(measurements):,}", f"of {videos} videos"),
             Headline("Alarms", str(alarms), at),
         ]
-    found = [
-        Headline("Frame AUC, all frames pooled", percent(evaluation.auc), f"{_interval(judgement)}50 % is guessing")
-    ]
+    meaning = f"how often an abnormal frame scores above a normal one; guessing: 50 %{_interval(judgement)}"
+    found = [Headline("Frame AUC, pooled", percent(evaluation.auc), meaning)]
     if evaluation.macro_auc is not None:
         defined = sum(auc is not None for auc in evaluation.auc_by_video.values())
         of = f"of the {defined} of {videos} videos that have both kinds of frames"
         found.append(Headline("Frame AUC, mean of videos", percent(evaluation.macro_auc), of))
     if judgement.outcome.pixels is not None:
-        where = "does the error map tell where?"
+        where = "the same of pixels, by the error map: does it tell where?"
         found.append(Headline("Pixel AUC", percent(judgement.outcome.pixels.auc), where))
     figures = judgement.detection.figures
     return [
@@ -215,7 +214,7 @@ def _interval(judgement: Judgement) -> str:
     if interval is None:
         return ""
     low, high = (f"{100 * bound:.1f}" for bound in interval.auc)
-    return f"{interval.level:.0%} interval {low} to {high}; "
+    return f"; {100 * interval.level:.0f} % interval {low} to {high}"
 
 
 def _update(measurements: Measurements) -> str:

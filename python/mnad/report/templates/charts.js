@@ -123,13 +123,19 @@ function drawUsage(element, usage) {
   makeChart(element, options, [items, ...usage.series.map(({ values }) => values)]);
 }
 
+// A number in few digits, however small.
+function short(value) {
+  if (value === 0 || Math.abs(value) >= 1e-3) return String(+value.toPrecision(3));
+  return value.toExponential(0);
+}
+
 function drawTraining(element, chart) {
   const names = ["--line", "--other"];
   const points = { show: chart.x.length < 3, size: 6 };
   const options = {
     legend: { show: chart.series.length > 1, live: false },
     scales: { x: { time: false } },
-    axes: [axis("epoch", { incrs: [1, 2, 5, 10, 20, 50, 100] }), axis("", { size: 64 })],
+    axes: [axis("epoch", { incrs: [1, 2, 5, 10, 20, 50, 100] }), axis("", { size: 64, values: (_, ticks) => ticks.map(short) })],
     series: [{ label: "epoch" }, ...chart.series.map(({ label }, index) => line(label, names[index], { points }))],
   };
   makeChart(element, options, [chart.x, ...chart.series.map(({ values }) => values)]);
