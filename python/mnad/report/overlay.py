@@ -191,7 +191,7 @@ def _words(words: str, *, alarm: bool, labelled: bool) -> NDArray[np.uint8]:
     if alarm:
         cv2.putText(line, "ALARM", (SIDE - 70, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.55, ALARM, 2, cv2.LINE_AA)
     if labelled:
-        cv2.putText(line, "labelled", (SIDE - 150, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.5, QUIET, 1, cv2.LINE_AA)
+        cv2.putText(line, "labelled abnormal", (SIDE - 215, 26), cv2.FONT_HERSHEY_SIMPLEX, 0.5, QUIET, 1, cv2.LINE_AA)
     return line
 
 

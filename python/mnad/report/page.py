@@ -131,7 +131,7 @@ def _context(
     memory = measurements.nearest.shape[1] > 0
     return {
         "title": words.title(measurements),
-        "lead": words.lead(measurements),
+        "lead": words.lead(judgement),
         "headline": words.headlines(judgement),
         "short_protocol": words.short_protocol(material, judgement),
         "labelled": measurements.labels is not None,

@@ -43,13 +43,17 @@ def title(measurements: Measurements) -> str:
     return f"Anomalies in {Path(measurements.protocol['data']).name}"
 
 
-def lead(measurements: Measurements) -> str:
-    """Says in two sentences what this is about."""
+def lead(judgement: Judgement) -> str:
+    """Says in a few sentences what this is about."""
+    measurements = judgement.measurements
     task = "predict each next frame" if predicts(measurements) else "restore each frame"
-    return (
-        f"A network saw only normal video, then had to {task} of {len(measurements.videos)} test videos. Where it "
-        "fails, something abnormal may be going on: the score rises and the error map lights up."
+    videos = len(measurements.videos)
+    text = (
+        f"A network saw only normal video, then had to {task} of {videos} test videos. Where it fails, something "
+        "abnormal may be going on: the score rises and the error map lights up."
     )
+    meaning = " AUC is how often an abnormal frame scores above a normal one."
+    return text if judgement.evaluation is None else text + meaning
 
 
 def predicts(measurements: Measurements) -> bool:
@@ -68,14 +72,14 @@ def headlines(judgement: Judgement) -> list[Headline]:
             Headline("Frames scored", f"{len(measurements):,}", f"of {videos} videos"),
             Headline("Alarms", str(alarms), at),
         ]
-    meaning = f"how often an abnormal frame scores above a normal one; guessing: 50 %{_interval(judgement)}"
+    meaning = f"50 % is guessing{_interval(judgement)}"
     found = [Headline("Frame AUC, pooled", percent(evaluation.auc), meaning)]
     if evaluation.macro_auc is not None:
         defined = sum(auc is not None for auc in evaluation.auc_by_video.values())
         of = f"of the {defined} of {videos} videos that have both kinds of frames"
         found.append(Headline("Frame AUC, mean of videos", percent(evaluation.macro_auc), of))
     if judgement.outcome.pixels is not None:
-        where = "the same of pixels, by the error map: does it tell where?"
+        where = "the same for pixels: does the error map tell where?"
         found.append(Headline("Pixel AUC", percent(judgement.outcome.pixels.auc), where))
     figures = judgement.detection.figures
     return [
@@ -222,7 +226,8 @@ def _update(measurements: Measurements) -> str:
     if protocol["update"] == "none":
         return "no test-time update"
     updates = int(measurements.updated.sum())
-    return f"test-time update {protocol['update']} where E_t < {protocol['threshold']} ({updates:,} updates)"
+    where = f"where E_t < {protocol['threshold']} ({updates:,} of {len(measurements):,} frames)"
+    return f"test-time update {protocol['update']} {where}"
 
 
 def footer() -> str:

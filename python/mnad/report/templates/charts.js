@@ -9,6 +9,7 @@ function colour(name) {
 function axis(label, more) {
   return {
     label,
+    size: 34,
     labelSize: label ? 20 : 0,
     labelFont: "13px system-ui, sans-serif",
     font: "12px system-ui, sans-serif",
@@ -22,6 +23,12 @@ function axis(label, more) {
 // A line in one of the page's colours.
 function line(label, name, more) {
   return { label, stroke: () => colour(name), width: 2, points: { show: false }, ...more };
+}
+
+// A legend whose colours follow the page's.
+function legend(names) {
+  const marker = (_, index) => (index === 0 ? "none" : `var(${names[index - 1]})`);
+  return { show: names.length > 1, live: false, markers: { stroke: marker, fill: marker } };
 }
 
 // Makes a chart that fills its element, whatever the width of the page becomes.
@@ -38,9 +45,9 @@ function makeChart(element, options, data) {
     data,
     element,
   );
-  const legend = element.querySelector(".u-legend");
+  const below = element.querySelector(".u-legend");
   new ResizeObserver(() => {
-    const height = element.clientHeight - (legend === null ? 0 : legend.offsetHeight);
+    const height = element.clientHeight - (below === null ? 0 : below.offsetHeight);
     if (element.clientWidth > 0) chart.setSize({ width: element.clientWidth, height });
   }).observe(element);
   charts.push(chart);
@@ -84,7 +91,7 @@ function guide(from, to, dot) {
 function drawRoc(element, curve) {
   const options = {
     scales: unitScales(),
-    axes: [axis("normal frames with an alarm"), axis("abnormal frames found")],
+    axes: [axis("normal frames with an alarm"), axis("abnormal frames found", { size: 40 })],
     series: [{}, line("ROC", "--line")],
     plugins: [guide([0, 0], [1, 1], curve.dot)],
   };
@@ -94,7 +101,7 @@ function drawRoc(element, curve) {
 function drawPrecision(element, curve) {
   const options = {
     scales: unitScales(),
-    axes: [axis("abnormal frames found (recall)"), axis("alarms that are right (precision)")],
+    axes: [axis("abnormal frames found (recall)"), axis("alarms that are right (precision)", { size: 40 })],
     series: [{}, line("precision", "--line")],
     plugins: [guide([0, curve.chance], [1, curve.chance], curve.dot)],
   };
@@ -112,7 +119,7 @@ function drawUsage(element, usage) {
   );
   const items = usage.series[0].values.map((_, item) => item);
   const options = {
-    legend: { show: several, live: false },
+    legend: legend(names.slice(0, usage.series.length)),
     scales: { x: { time: false, range: [-0.6, items.length - 0.4] }, y: { range: (_, low, high) => [0, high || 1] } },
     axes: [
       axis("memory item", { incrs: [1, 2, 5, 10, 20, 50, 100], grid: { show: false } }),
@@ -133,7 +140,7 @@ function drawTraining(element, chart) {
   const names = ["--line", "--other"];
   const points = { show: chart.x.length < 3, size: 6 };
   const options = {
-    legend: { show: chart.series.length > 1, live: false },
+    legend: legend(names.slice(0, chart.series.length)),
     scales: { x: { time: false } },
     axes: [axis("epoch", { incrs: [1, 2, 5, 10, 20, 50, 100] }), axis("", { size: 64, values: (_, ticks) => ticks.map(short) })],
     series: [{ label: "epoch" }, ...chart.series.map(({ label }, index) => line(label, names[index], { points }))],
