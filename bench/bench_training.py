@@ -11,48 +11,17 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mnad.models import Autoencoder, ModelConfig
 from mnad.scoring import update_errors
 from mnad.training.losses import LossWeights, losses_of
+from networks import DEVICE, build, memory_of
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
-from mnad_ext import MemoryModule, MemoryOutput, reference
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 WEIGHTS = LossWeights(compactness=0.1, separateness=0.1, supervision=0)
 OURS, COMPILED, PLAIN = "mnad_ext", "mnad_ext, compiled", "reference, plain eager"
 # Size in pixels, width, measured rounds; the first is the published network.
 NETWORKS = {"256 x 256, width 64": (256, 64, 3), "128 x 128, width 16": (128, 16, 9)}
 TRAINING_BATCH = 4
-
-
-class ReferenceMemory(MemoryModule):
-    """The memory module in plain PyTorch."""
-
-    def forward(self, features: Tensor) -> MemoryOutput:
-        """Reads, measures and in training mode updates, each by its own function."""
-        output, weights = reference.memory_read(features, self.items)
-        indices, _ = reference.assign_top2(features, self.items)
-        compactness = reference.compactness(features, self.items, indices[:, 0])
-        separateness = reference.separateness(features, self.items, indices)
-        if self.training:
-            self.update(features)
-        return MemoryOutput(output, weights, indices[:, 0], compactness, separateness)
-
-    @torch.no_grad()
-    def update(self, features: Tensor) -> None:
-        """Moves the items."""
-        self.items = reference.memory_update(features, self.items)
-
-
-def build(way: str, width: int) -> Autoencoder:
-    torch.manual_seed(0)
-    model = Autoencoder(ModelConfig(width=width))
-    if way == PLAIN:
-        model.memory = ReferenceMemory(model.config.channels)
-        return model.to(DEVICE)
-    return model.to(DEVICE, memory_format=torch.channels_last)
 
 
 def windows(way: str, batch: int, size: int) -> Tensor:
@@ -62,7 +31,7 @@ def windows(way: str, batch: int, size: int) -> Tensor:
 
 def training_step(way: str, size: int, width: int) -> tuple[Callable[[], None], float]:
     """Gives the step, and the milliseconds that the memory takes of it."""
-    model = build(way, width).train()
+    model = build(width, plain=way == PLAIN).train()
     optimizer = torch.optim.Adam(model.parameters(), 2e-4, fused=way != PLAIN)
     network = torch.compile(model, fullgraph=True) if way == COMPILED else model
     frames = windows(way, TRAINING_BATCH, size)
@@ -90,7 +59,7 @@ def training_step(way: str, size: int, width: int) -> tuple[Callable[[], None], 
 
 def scoring_step(way: str, size: int, width: int) -> tuple[Callable[[], None], float]:
     """Gives the step of one frame that updates the items, and the milliseconds that the memory takes of it."""
-    model = build(way, width).eval()
+    model = build(width, plain=way == PLAIN).eval()
     network = torch.compile(model, fullgraph=True) if way == COMPILED else model
     frames = windows(way, 1, size)
     memory = memory_of(model)
@@ -112,11 +81,6 @@ def scoring_step(way: str, size: int, width: int) -> tuple[Callable[[], None], f
         finish()
 
     return step, median_ms(memory_alone)
-
-
-def memory_of(model: Autoencoder) -> MemoryModule:
-    assert model.memory is not None
-    return model.memory
 
 
 def finish() -> None:

@@ -34,7 +34,8 @@ class Measurements:
         updated: (N,) bool, whether the frame's queries updated the items.
         nearest: (N, M) int32, how many of the frame's queries are nearest to each item; M = 0 without a memory.
         labels: (N,) bool, True = abnormal; None where unknown.
-        protocol: How it was measured: model, checkpoint, data, labels, update, threshold, scope, size, version.
+        protocol: How it was measured: the model's options and checkpoint, data, split, labels, update, threshold,
+            precision, batch size, device, versions, commit, seconds.
     """
 
     videos: tuple[str, ...]

@@ -1,20 +1,20 @@
 from __future__ import annotations
 
-import copy
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from mnad.checkpoint import load_checkpoint
-from mnad.data import Clips, PrepareConfig, Windows, open_clips, prepare, to_frames
-from mnad.errors import CheckpointError, ConfigError, DataError
+from mnad.data import Clips, PrepareConfig, Windows, open_clips, prepare
+from mnad.errors import CheckpointError, ConfigError, DataError, OutputError
 from mnad.maps import load_maps, maps_beside
 from mnad.measurements import load_measurements, save_measurements
 from mnad.models import Autoencoder, ModelConfig
 from mnad.scoring import ScoreConfig, measure, score, update_errors
 
-from mnad_ext import reference
 from tests.data import trees
 from tests.data.trees import make_clip
 
@@ -29,37 +29,6 @@ def model(trained: Path) -> Autoencoder:
     return load_checkpoint(trained).build_model()
 
 
-def test_scores_are_what_the_published_loop_gives(model: Autoencoder, clips: Clips) -> None:
-    """The loop of the released code, frame by frame, written out again from the method's description."""
-    threshold = float(np.median(measure(model, clips, update="none", progress=False).update_error))
-    measured = measure(copy.deepcopy(model), clips, threshold=threshold, progress=False)
-    assert 0 < measured.updated.sum() < len(measured)
-
-    model.eval()
-    assert model.memory is not None
-    items = model.memory.items.clone()
-    row = 0
-    for _, span in clips.videos():
-        for t in range(span.start + 4, span.stop):
-            frames = to_frames(torch.from_numpy(np.array(clips.frames[t - 4 : t + 1])))
-            model.memory.items = items
-            with torch.no_grad():
-                restored = model(frames[:4].reshape(1, 12, 32, 32))
-            e = ((restored.frames[0] + 1) / 2 - (frames[4] + 1) / 2) ** 2
-            n = 1 - torch.exp(-e)
-            update_error = ((n * e).sum() / n.sum()).item()
-            indices, _ = reference.assign_top2(restored.features, items)
-            distance = reference.compactness(restored.features, items, indices[:, 0]).item()
-            assert measured.mse[row] == pytest.approx(e.mean().item(), rel=1e-4)
-            assert measured.psnr[row] == pytest.approx(10 * np.log10(1 / e.mean().item()), rel=1e-4)
-            assert measured.distance[row] == pytest.approx(distance, rel=1e-3)
-            assert measured.update_error[row] == pytest.approx(update_error, rel=1e-3)
-            if measured.updated[row]:
-                items = reference.memory_update(restored.features, items)
-            row += 1
-    assert row == len(measured) == 3 * 36
-
-
 def test_the_batch_size_changes_no_score(model: Autoencoder, clips: Clips) -> None:
     one, many = (measure(model, clips, update="none", batch_size=size, progress=False) for size in (1, 7))
     for name in ("mse", "distance", "update_error"):
@@ -67,9 +36,9 @@ def test_the_batch_size_changes_no_score(model: Autoencoder, clips: Clips) -> No
 
 
 def test_the_scope_of_the_update(model: Autoencoder, clips: Clips) -> None:
-    carried = measure(copy.deepcopy(model), clips, threshold=1.0, progress=False)
-    anew = measure(copy.deepcopy(model), clips, update="per-video", threshold=1.0, progress=False)
-    still = measure(copy.deepcopy(model), clips, update="none", progress=False)
+    carried = measure(model, clips, threshold=1.0, progress=False)
+    anew = measure(model, clips, update="per-video", threshold=1.0, progress=False)
+    still = measure(model, clips, update="none", progress=False)
     first = carried.video == 0
     np.testing.assert_array_equal(carried.distance[first], anew.distance[first])
     assert not np.allclose(carried.distance[~first], anew.distance[~first], rtol=1e-5)
@@ -118,7 +87,20 @@ def test_measurements_round_trip(trained: Path, tmp_path: Path) -> None:
     assert first.protocol == second.protocol
     for name in ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "nearest", "labels"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
-    assert {"preset", "data", "labels", "update", "threshold", "size", "version"} <= set(first.protocol)
+    known = {
+        "preset",
+        "epoch",
+        "step",
+        "checkpoint",
+        "data",
+        "split",
+        "size",
+        "labels",
+        "update",
+        "threshold",
+        "commit",
+    }
+    assert known <= set(first.protocol)
 
 
 def test_files_that_are_no_measurements(tmp_path: Path) -> None:
@@ -139,6 +121,8 @@ def test_bad_input_leaves_nothing(trained: Path, synthetic: Path, tmp_path: Path
         score(ScoreConfig(trained, tmp_path / "nowhere", out=tmp_path / "m.npz"))
     with pytest.raises(ConfigError, match="threshold must not be negative"):
         ScoreConfig(trained, synthetic, threshold=-1)
+    with pytest.raises(OutputError, match="cannot write"):
+        score(ScoreConfig(trained, synthetic, out=trained / "checkpoint.safetensors" / "m.npz", accelerator="cpu"))
     with pytest.raises(ConfigError, match="batch_size must be at least 1"):
         ScoreConfig(trained, synthetic, batch_size=0)
     assert list(tmp_path.iterdir()) == []
@@ -186,3 +170,27 @@ def test_maps_agree_with_the_measurements(trained: Path, synthetic: Path, tmp_pa
     np.testing.assert_array_equal(maps.target, clips.frames[rows])
     restored = (maps.restored / 255.0 - maps.target / 255.0) ** 2
     np.testing.assert_allclose(restored.mean((1, 2, 3)), measured.mse, rtol=0.05)
+
+
+def test_the_training_split_has_a_file_of_its_own(
+    trained: Path, synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    before = (run / "measurements.npz").read_bytes()
+    out = score(ScoreConfig(run, synthetic, split="training", update="none", accelerator="cpu"))
+    assert out == run / "measurements-training.npz"
+    assert (run / "measurements.npz").read_bytes() == before
+    measured = load_measurements(out)
+    assert measured.labels is None
+    assert (measured.protocol["split"], measured.protocol["labels"]) == ("training", "none")
+    assert len(measured) == 2 * 36
+    shown = capsys.readouterr().out
+    assert "training split; no test-time update" in shown
+    assert "72 frames in" in shown
+
+
+def test_maps_do_not_outlive_their_measurements(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    config = ScoreConfig(trained, synthetic, out=tmp_path / "m.npz", maps=True, accelerator="cpu")
+    assert maps_beside(score(config)).exists()
+    score(replace(config, maps=False))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]

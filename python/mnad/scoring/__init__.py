@@ -5,9 +5,20 @@ whether the frame may update the items. Abnormality scores are made of these lat
 """
 
 from mnad.scoring.command import score
-from mnad.scoring.config import ScoreConfig, UpdateScope
+from mnad.scoring.config import Precision, ScoreConfig, UpdateScope
 from mnad.scoring.figures import psnr, update_errors
+from mnad.scoring.folding import fold_batchnorm
 from mnad.scoring.mapping import MapRecorder
 from mnad.scoring.measuring import measure
 
-__all__ = ["MapRecorder", "ScoreConfig", "UpdateScope", "measure", "psnr", "score", "update_errors"]
+__all__ = [
+    "MapRecorder",
+    "Precision",
+    "ScoreConfig",
+    "UpdateScope",
+    "fold_batchnorm",
+    "measure",
+    "psnr",
+    "score",
+    "update_errors",
+]

@@ -4,38 +4,39 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from mnad.checkpoint import load_checkpoint
 from mnad.data import open_clips
 from mnad.maps import maps_beside, save_maps
-from mnad.measurements import save_measurements
+from mnad.measurements import Measurements, save_measurements
 from mnad.models.presets import RECIPES
+from mnad.progress import print_line
 from mnad.scoring.config import ScoreConfig
 from mnad.scoring.mapping import MapRecorder
 from mnad.scoring.measuring import measure
 
 
 def score(config: ScoreConfig) -> Path:
-    """Measures every test frame and stores the measurements.
+    """Measures every frame of a split and stores the measurements.
 
     Returns:
         The file.
 
     Raises:
-        CheckpointError: If there is no usable checkpoint.
+        CheckpointError: If there is no usable checkpoint, or its model has diverged.
         DataError: If the data are not as they should be.
         OutputError: If the result cannot be written.
     """
     checkpoint = load_checkpoint(config.run)
-    folder = config.run if config.run.is_dir() else config.run.parent
-    out = config.out or folder / "measurements.npz"
+    out = config.destination
     model = checkpoint.build_model()
-    model.to(device=_device(config.accelerator), memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(_device(config.accelerator))
     size = checkpoint.training["size"]
     clips = open_clips(
         config.data,
-        "testing",
+        config.split,
         size,
         image_channels=model.config.image_channels,
         layout=config.layout,
@@ -43,21 +44,57 @@ def score(config: ScoreConfig) -> Path:
         cache=config.cache,
     )
     threshold = RECIPES[model.config.task].update_threshold if config.threshold is None else config.threshold
-    update = config.update if model.memory is not None else "none"
     maps = MapRecorder() if config.maps else None
-    measurements = measure(model, clips, update=update, threshold=threshold, batch_size=config.batch_size, maps=maps)
+    measurements = measure(
+        model,
+        clips,
+        update=config.update,
+        threshold=threshold,
+        batch_size=config.batch_size,
+        precision=config.precision,
+        maps=maps,
+    )
     measurements.protocol.update(
         preset=checkpoint.training["preset"],
         epoch=checkpoint.epoch,
         step=checkpoint.step,
         checkpoint=str(config.run),
         data=str(config.data),
+        split=config.split,
         size=size,
     )
+    _store(out, measurements, maps)
+    for line in protocol_lines(measurements):
+        print_line(line)
+    return out
+
+
+def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> None:
+    """Writes both files; maps of earlier measurements must not be taken for those of these."""
     if maps is not None:
         save_maps(maps_beside(out), maps.maps())
+    elif maps_beside(out).exists():
+        maps_beside(out).unlink()
+        print_line(f"removed {maps_beside(out)}, the maps of earlier measurements")
     save_measurements(out, measurements)
-    return out
+
+
+def protocol_lines(measurements: Measurements) -> list[str]:
+    """Says in two lines by which choices frames were measured, and how fast."""
+    protocol, count = measurements.protocol, f"{len(measurements):,}"
+    update = "no test-time update"
+    if protocol["update"] != "none":
+        update = (
+            f"test-time update {protocol['update']} where E_t < {protocol['threshold']}: "
+            f"{np.count_nonzero(measurements.updated):,} of {count} frames"
+        )
+    return [
+        f"{protocol['preset']}, width {protocol['model']['width']}, size {protocol['size']}, epoch "
+        f"{protocol['epoch']}; {protocol['split']} split; {update}",
+        f"{count} frames in {protocol['seconds']:.1f} s, {protocol['frames_per_second']:g} frames/s on "
+        f"{protocol['device']}, {protocol['precision']}, batches of {protocol['batch_size']}, decoded "
+        f"{protocol['decodings_per_frame']:.2f} times each",
+    ]
 
 
 def _device(accelerator: str) -> torch.device:
