@@ -33,6 +33,8 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "train",
         "score",
         "evaluate",
+        "report",
+        "overlay",
         "inspect",
         "prepare",
         "train",

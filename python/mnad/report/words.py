@@ -12,6 +12,7 @@ import numpy as np
 from mnad import __version__
 from mnad.health import POSITION_ALONE
 from mnad.measurements import Measurements
+from mnad.provenance import source_commit
 from mnad.report.judgement import Judgement
 from mnad.report.material import Material
 from mnad.report.sprites import Plan
@@ -49,7 +50,7 @@ def lead(judgement: Judgement) -> str:
     task = "predict each next frame" if predicts(measurements) else "restore each frame"
     videos = len(measurements.videos)
     text = (
-        f"A network saw only normal video, then had to {task} of {videos} test videos. Where it fails, something "
+        f"A network saw only normal video, then had to {task} of {videos} videos. Where it fails, something "
         "abnormal may be going on: the score rises and the error map lights up."
     )
     meaning = " AUC is how often an abnormal frame scores above a normal one."
@@ -123,10 +124,11 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
         "interval": interval
         and f"{interval.level:.0%}, {interval.resamples:,} draws of the videos, seed {interval.seed}",
         "measured by": f"mnad-ext {protocol['version']}",
-        "report by": f"mnad-ext {__version__}",
+        "report by": f"mnad-ext {__version__}, commit {source_commit()}",
     }
-    told = {"data", "labels", "preset", "task", "size", "epoch", "step", "update", "threshold", "version", "memory"}
-    rest = {name.replace("_", " "): value for name, value in protocol.items() if name not in told}
+    told = {"data", "labels", "preset", "task", "size", "epoch", "step", "update", "threshold", "version"}
+    told |= {"memory", "model"}
+    rest = {f"measured: {name.replace('_', ' ')}": value for name, value in protocol.items() if name not in told}
     return [(name, str(value)) for name, value in (named | rest).items() if value is not None]
 
 
