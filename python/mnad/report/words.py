@@ -129,7 +129,8 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
     told = {"data", "labels", "preset", "task", "size", "epoch", "step", "update", "threshold", "version"}
     told |= {"memory", "model"}
     rest = {f"measured: {name.replace('_', ' ')}": value for name, value in protocol.items() if name not in told}
-    return [(name, str(value)) for name, value in (named | rest).items() if value is not None]
+    written = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
+    return [(name, value) for name, value in (named | written).items() if value is not None]
 
 
 def memory_facts(material: Material, measurements: Measurements) -> dict[str, Any]:

@@ -34,7 +34,7 @@ class Player {
     const [low, high] = this.data.span;
     const options = {
       scales: { x: { time: false, range: (_, first, last) => [first, Math.max(last, first + 1)] }, y: { range: [low, high + 0.08 * (high - low)] } },
-      axes: [axis("frame"), axis("score", { size: 44, incrs: [0.5] })],
+      axes: [axis("frame"), axis("score", { size: 44, incrs: [0.5, 1, 2, 5, 10, 20, 50, 100, 1000] })],
       series: [{}, line("score", "--line")],
       hooks: {
         ready: [(chart) => chart.over.append(this.needle)],
