@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -74,7 +75,12 @@ def with_labels(measurements: Measurements, clips: Clips) -> Measurements:
     return replace(measurements, labels=labels, protocol={**measurements.protocol, "labels": clips.label_source})
 
 
-def check_same_model(measurements: Measurements, other: dict[str, object], what: str) -> None:
+def is_same_model(measurements: Measurements, other: dict[str, Any]) -> bool:
+    """Tells whether something else is of the model that was measured, by its preset, epoch and step."""
+    return all(measurements.protocol.get(name) == other.get(name) for name in MODEL)
+
+
+def check_same_model(measurements: Measurements, other: dict[str, Any], what: str) -> None:
     """Makes sure that something else is of the model that was measured.
 
     Raises:

@@ -15,7 +15,7 @@ from mnad.data import Clips, open_clips
 from mnad.data.layouts import LayoutName
 from mnad.errors import ConfigError, DataError
 from mnad.evaluation.calibration import Calibration
-from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, with_labels
+from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, is_same_model, with_labels
 from mnad.evaluation.confidence import Interval, bootstrap
 from mnad.evaluation.detection import Detection, detect
 from mnad.evaluation.events import AlarmRule
@@ -216,12 +216,13 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
 
 
 def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
-    """Reads the calibration out of the checkpoint that was measured."""
-    measured = Path(str(measurements.protocol.get("checkpoint", config.run)))
-    path = measured if measured.exists() else config.run  # runs are moved
+    """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
+    beside = (config.run if config.run.is_dir() else config.run.parent) / "checkpoint.safetensors"
+    path = Path(measurements.protocol["checkpoint"])
+    if beside.is_file() and (is_same_model(measurements, _describe(beside)) or not path.exists()):
+        path = beside  # runs are copied and moved
+    check_same_model(measurements, _describe(path), f"the checkpoint {path}")
     checkpoint = load_checkpoint(path)
-    described = {**checkpoint.training, "epoch": checkpoint.epoch, "step": checkpoint.step}
-    check_same_model(measurements, described, f"the checkpoint {path}")
     if checkpoint.calibration is None:
         raise DataError(f"the checkpoint {path} holds no calibration; make one with: mnad calibrate {path} --data DATA")
     calibration = Calibration.from_dict(checkpoint.calibration)
@@ -240,6 +241,11 @@ def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibrat
     return calibration
 
 
+def _describe(path: Path) -> dict[str, Any]:
+    checkpoint = load_checkpoint(path)
+    return {**checkpoint.training, "epoch": checkpoint.epoch, "step": checkpoint.step}
+
+
 def _detection(
     config: EvaluateConfig, measurements: Measurements, scores: NDArray[np.float64], calibration: Calibration | None
 ) -> Detection | None:
@@ -255,13 +261,13 @@ def _detection(
 
 def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
     """Opens the data if they are needed: for other labels, or for masks where there are maps."""
+    asked_for = config.data is not None or config.labels is not None
+    if not asked_for and not _maps_file(config).is_file():
+        return None
     data = config.data or Path(measurements.protocol["data"])
-    if config.data is None and config.labels is None:
-        if not _maps_file(config).is_file():
-            return None
-        if not data.exists():
-            warnings.warn(f"no pixel AUC: the data are no longer at {data}; say where with --data", stacklevel=2)
-            return None
+    if not asked_for and not data.exists():
+        warnings.warn(f"no pixel AUC: the data are no longer at {data}; say where with --data", stacklevel=2)
+        return None
     clips = open_clips(
         data,
         "testing",

@@ -43,12 +43,13 @@ def print_calibration(calibration: Calibration) -> None:
         table.add_row(rate, f"{each.threshold:.4f}", spread, str(each.exceeding), expected)
     Console(highlight=False).print(table)
     trained = "the model was trained on them" if calibration.trained_on else "never trained on"
+    ends = f"the last {calibration.hold_out:g} of {calibration.videos} videos"
     distance = calibration.bounds.distance
     scaled = "P from {:.2f} to {:.2f} dB".format(*calibration.bounds.psnr)
     scaled += "" if distance is None else ", D from {:.3g} to {:.3g}".format(*distance)
     _print_rows(
         {
-            "frames": f"{calibration.frames:,} of {calibration.videos} videos, their last {calibration.hold_out:g}; {trained}",
+            "frames": f"{calibration.frames:,}, {ends}; {trained}",
             "score": f"lambda {calibration.score_weight:g}, smoothing {_smoothing(calibration)}, scaled by {scaled}",
             "test-time update": _update(calibration.update, calibration.update_threshold),
             "frame rate": f"{calibration.fps:g} a second",

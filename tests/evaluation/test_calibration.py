@@ -1,0 +1,187 @@
+"""Thresholds from normal video, the frames they come from, and where they are stored."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mnad.checkpoint import load_checkpoint, save_checkpoint
+from mnad.data import Clips, Windows, open_clips
+from mnad.data.clips import tails
+from mnad.errors import ConfigError, DataError
+from mnad.evaluation import Calibration, Scaling, abnormality, bounds_of, find_thresholds
+from mnad.evaluation.calibrate import CalibrateConfig, calibrate
+from mnad.evaluation.run import EvaluateConfig, evaluate_run
+from mnad.scoring import ScoreConfig, measure, score
+from mnad.training import TrainConfig, train
+from mnad.training.config import check_resumable
+
+from tests.evaluation.conftest import HELD_OUT
+
+
+def clips_of(lengths: list[int], channels: int = 1) -> Clips:
+    starts = np.cumsum([0, *lengths])
+    pixels = np.random.default_rng(0).integers(0, 256, (starts[-1], 8, 8, channels), np.uint8)
+    names = tuple(f"{index:02d}" for index in range(len(lengths)))
+    return Clips(pixels, names, starts, None, "none", None, (False,) * len(names))
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_tails_and_training_windows_share_no_frame(share: float, tmp_path: Path) -> None:
+    clips = clips_of([40, 7, 25, 3])
+    held = tails(clips, share, tmp_path)
+    windows = Windows(clips, 4, "next", hold_out=share)
+    trained_on = {int(frame) for first in windows.firsts for frame in range(first, first + windows.length)}
+    for (_, whole), (name, end) in zip(clips.videos(), held.videos(), strict=True):
+        count = end.stop - end.start
+        assert count == round(share * (whole.stop - whole.start)), name
+        np.testing.assert_array_equal(held.frames[end], clips.frames[whole.stop - count : whole.stop])
+        assert not trained_on & set(range(whole.stop - count, whole.stop))
+    assert Windows(clips, 4, "next", hold_out=0).firsts.tolist() == Windows(clips, 4, "next").firsts.tolist()
+
+
+def test_nothing_left(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the last 0.01 of each video is not a single frame"):
+        tails(clips_of([10, 20]), 0.01, tmp_path)
+    with pytest.raises(DataError, match="a window needs 5 frames, but the longest video has 4 left"):
+        Windows(clips_of([5, 4]), 4, "next", hold_out=0.2)
+    with pytest.raises(ConfigError, match="hold_out must be at least 0 and less than 1, got 1"):
+        TrainConfig(Path("data"), Path("out"), hold_out=1)
+
+
+def test_thresholds_are_quantiles() -> None:
+    random = np.random.default_rng(0)
+    scores, video = np.round(random.normal(size=500), 2), np.repeat(np.arange(5), 100)  # with ties
+    fps = 2
+    rates = [1, 14.5, 72, 720, 7000]
+    for found, rate in zip(find_thresholds(scores, video, rates, fps), rates, strict=True):
+        share = rate / 7200
+        above = int((scores > found.threshold).sum())
+        assert found.exceeding == above <= 500 * share
+        lower = scores[scores < found.threshold]
+        assert len(lower) == 0 or (scores > lower.max()).sum() > 500 * share  # no lower threshold would do
+        assert found.spread[0] <= found.threshold <= found.spread[1]
+        low, high = found.expected_per_hour
+        assert 0 < low < high < 7200
+    assert find_thresholds(scores, video, [1], fps)[0].threshold == scores.max()
+
+
+def test_the_expected_rate_holds_on_new_frames() -> None:
+    """Of the true rates of thresholds from many samples, 90 % lie within the bounds."""
+    random = np.random.default_rng(1)
+    rate, fps = 360.0, 2.0
+    inside = 0
+    for _ in range(100):
+        sample = random.uniform(size=150)
+        [found] = find_thresholds(sample, np.zeros(150, np.int64), [rate], fps)
+        low, high = found.expected_per_hour
+        inside += low <= (1 - found.threshold) * 7200 <= high
+    assert 80 <= inside <= 99  # 90 within 3.3 standard deviations
+
+
+def test_bad_rates() -> None:
+    scores, video = np.zeros(3), np.zeros(3, np.int64)
+    for rate in (0, 7200, -1):
+        with pytest.raises(ConfigError, match=f"between 0 and the 7200 frames of an hour, got {rate}"):
+            find_thresholds(scores, video, [rate], 2)
+    with pytest.raises(ConfigError, match="fps must be positive, got 0"):
+        find_thresholds(scores, video, [1], 0)
+    for options, message in [
+        ({"false_alarms_per_hour": ()}, "at least one rate"),
+        ({"false_alarms_per_hour": (1, 90000)}, "got 90000"),
+        ({"fps": 0}, "fps must be positive"),
+        ({"smoothing": "median", "smoothing_width": 2}, "must be odd"),
+    ]:
+        with pytest.raises(ConfigError, match=message):
+            CalibrateConfig(Path("run"), Path("data"), **options)  # type: ignore[arg-type]
+
+
+def test_what_was_held_out_is_measured(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(held_out)
+    assert checkpoint.training["hold_out"] == 0.25
+    assert checkpoint.calibration is not None
+    calibration = Calibration.from_dict(json.loads(json.dumps(checkpoint.calibration)))
+    assert calibration.as_dict() == Calibration.from_dict(calibration.as_dict()).as_dict()
+    assert (calibration.hold_out, calibration.trained_on) == (0.25, False)
+    assert (calibration.videos, calibration.frames) == (2, 2 * (10 - 4))
+    ends = tails(open_clips(synthetic, "training", 32, progress=False), 0.25, tmp_path)
+    measured = measure(checkpoint.build_model(), ends, update="carried-over", threshold=0.01)
+    assert calibration.bounds == bounds_of(measured)
+    scores = abnormality(measured, 0.6, Scaling("calibrated", calibration.bounds))
+    assert calibration.thresholds == find_thresholds(scores, measured.video, (3600, 36000), 25)
+    assert calibration.thresholds[0].threshold == scores.max()
+    assert checkpoint.optimizer is not None  # and the rest is as it was
+    assert checkpoint.epoch == 1
+
+
+def test_a_calibrated_score_needs_no_other_frame(held_out: Path) -> None:
+    outcome = evaluate_run(EvaluateConfig(held_out, threshold="calibrated"))
+    m, calibration = outcome.measurements, outcome.calibration
+    assert calibration is not None
+    bounds = calibration.bounds
+    assert bounds.distance is not None
+    p = (bounds.psnr[1] - m.psnr) / (bounds.psnr[1] - bounds.psnr[0])
+    d = (m.distance - bounds.distance[0]) / (bounds.distance[1] - bounds.distance[0])
+    np.testing.assert_allclose(outcome.scores, 0.6 * p + 0.4 * d)
+    assert outcome.choices.score_weight_source == "calibration"
+    assert outcome.detection is not None
+    assert outcome.detection.rule.threshold == calibration.thresholds[0].threshold
+    assert (outcome.detection.fps, outcome.detection.calibrated_for) == (25, 3600)
+    other = evaluate_run(EvaluateConfig(held_out, threshold="calibrated", false_alarms_per_hour=36000, fps=10))
+    assert other.detection is not None
+    assert other.detection.rule.threshold == calibration.thresholds[1].threshold
+    assert other.detection.fps == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"score_weight": 0.5}, "calibration is for lambda 0.6 and means nothing for 0.5"),
+        ({"normalisation": "per-video"}, "for normalisation calibrated and means nothing for per-video"),
+        ({"smoothing": "causal"}, "for smoothing none and means nothing for causal"),
+        ({"false_alarms_per_hour": 7}, "calibrated for 3600, 36000 false alarms an hour, not for 7"),
+    ],
+)
+def test_a_calibration_is_for_one_score(held_out: Path, options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        evaluate_run(EvaluateConfig(held_out, threshold="calibrated", **options))  # type: ignore[arg-type]
+
+
+def test_a_run_that_held_nothing_out_is_warned_of(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    with pytest.raises(DataError, match="holds no calibration; make one with: mnad calibrate"):
+        evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+    with (
+        pytest.raises(DataError, match="a window needs 5 frames, but the longest video has 4"),
+        pytest.warns(UserWarning, match="the run held nothing out"),
+    ):
+        calibrate(CalibrateConfig(run, synthetic, accelerator="cpu"))  # a tenth of 40 frames is too short
+
+
+def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    checkpoint = load_checkpoint(run)
+    path = run / "checkpoint.safetensors"
+    score(ScoreConfig(run, synthetic, update="none", accelerator="cpu"))
+    with pytest.warns(UserWarning, match="for the test-time update carried-over .* measured with none"):
+        evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+    assert checkpoint.calibration is not None
+    save_checkpoint(path, replace(checkpoint, calibration={**checkpoint.calibration, "trained_on": True}))
+    score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    with pytest.warns(UserWarning, match="made on frames that the model was trained on"):
+        evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+    save_checkpoint(path, replace(checkpoint, epoch=5))
+    with pytest.raises(DataError, match="is of another model: its epoch is 5, that of the measurements 1"):
+        evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+
+
+def test_a_run_goes_on_by_its_own_hold_out(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    with pytest.raises(ConfigError, match="began with hold_out 0.25 and cannot go on with 0"):
+        train(TrainConfig(synthetic, run, **{**HELD_OUT, "hold_out": 0, "resume": True}))  # type: ignore[arg-type]
+    old = {name: value for name, value in load_checkpoint(run).training.items() if name != "hold_out"}
+    check_resumable(TrainConfig(synthetic, run, **{**HELD_OUT, "hold_out": 0}), old)  # type: ignore[arg-type]
