@@ -1,9 +1,14 @@
-"""Where the running code comes from."""
+"""Where a figure comes from: the code and the device."""
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import subprocess
 from pathlib import Path
+
+import torch
 
 from mnad import __version__
 
@@ -20,6 +25,23 @@ def source_commit() -> str:
         return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (FileNotFoundError, subprocess.CalledProcessError):
         return __version__
+
+
+def device_name(device: torch.device) -> str:
+    """Names a device for people: the GPU, or the processor and the cores that are to be had.
+
+    Example:
+        >>> import torch
+        >>> device_name(torch.device("cpu")).endswith("cores")
+        True
+    """
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        found = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        found = None
+    return f"{found.group(1) if found else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
 
 
 def _git(*arguments: str) -> str:

@@ -13,6 +13,7 @@ from mnad.data import Clips, to_frames
 from mnad.errors import CheckpointError, ConfigError, DataError
 from mnad.measurements import Measurements
 from mnad.models import PRESETS, Autoencoder, MemoryConfig
+from mnad.provenance import device_name
 from mnad.scoring import MapRecorder, ScoreConfig, UpdateScope, measure
 from mnad.scoring.network import Network
 
@@ -235,5 +236,5 @@ def test_the_protocol_says_what_decides_a_figure(model: Autoencoder, clips: Clip
     assert protocol["model"]["width"] == 4
     assert protocol["model"]["memory"]["update_rule"] == "max-all"
     assert {"update", "threshold", "precision", "labels", "memory", "commit", "version", "torch"} <= set(protocol)
-    assert (protocol["batch_size"], protocol["device"]) == (5, "cpu")
+    assert (protocol["batch_size"], protocol["device"]) == (5, device_name(torch.device("cpu")))
     assert protocol["frames_per_second"] == pytest.approx(len(range(23 + 14 + 9 + 31 - 16)) / protocol["seconds"], 0.05)

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from mnad.cli import calibrate, demo, evaluate, inspect, overlay, prepare, report, score, synth, train
+from mnad.cli import (
+    calibrate,
+    demo,
+    evaluate,
+    figures,
+    inspect,
+    overlay,
+    prepare,
+    report,
+    reproduce,
+    score,
+    synth,
+    train,
+)
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -13,6 +26,8 @@ COMMANDS = {
     "score": score.COMMAND,
     "calibrate": calibrate.COMMAND,
     "evaluate": evaluate.COMMAND,
+    "figures": figures.COMMAND,
     "report": report.COMMAND,
     "overlay": overlay.COMMAND,
+    "reproduce": reproduce.COMMAND,
 }

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from dataclasses import dataclass
+from math import isfinite, nan
 from pathlib import Path
 
 from mnad.checkpoint import Checkpoint, load_checkpoint
 from mnad.errors import DataError
 from mnad.maps import FrameMaps, load_maps, maps_beside
 from mnad.measurements import Measurements, load_measurements
+from mnad.training.curves import read_curves
 
 Curves = dict[str, list[float | None]]
 
@@ -24,7 +24,8 @@ class Material:
         checkpoint: The trained model.
         measurements: Of the test frames.
         maps: Of the same frames.
-        curves: The columns of ``curves/metrics.csv``, a value for each epoch; empty if there is none.
+        curves: The columns of ``curves/metrics.csv``, a value for each epoch, None where it is not finite or not
+            there; no columns if there is no file.
         figures: Pictures found in ``figures``, PNG, by name.
     """
 
@@ -59,34 +60,22 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
         )
     if len(measured) == 0:
         raise DataError(f"{file} holds no frames: there is nothing to show")
-    curves = run / "curves" / "metrics.csv"
     return Material(
         run=run,
         checkpoint=load_checkpoint(run),
         measurements=measured,
         maps=maps,
-        curves=read_curves(curves) if curves.is_file() else {},
+        curves=_columns(run),
         figures=tuple(sorted((run / "figures").glob("*.png"))),
     )
 
 
-def read_curves(path: Path) -> Curves:
-    """Reads a table of training figures; what is left out or not finite is None.
-
-    Raises:
-        DataError: If it is no such table.
-    """
-    try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else {})}
-    except (ValueError, TypeError, csv.Error, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a table of training figures: {error}") from error
-
-
-def _number(text: str) -> float | None:
-    value = float(text) if text else math.nan
-    return value if math.isfinite(value) else None
+def _columns(run: Path) -> Curves:
+    if not (run / "curves" / "metrics.csv").is_file():
+        return {}
+    epochs = read_curves(run)
+    names = dict.fromkeys(name for epoch in epochs for name in epoch)
+    return {name: [value if isfinite(value := epoch.get(name, nan)) else None for epoch in epochs] for name in names}
 
 
 def _check_complete(run: Path, file: Path) -> None:

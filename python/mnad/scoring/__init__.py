@@ -1,7 +1,7 @@
 """Scoring: what a trained model makes of each frame, with the published test-time update.
 
 Per frame: the error of the restored frame, D, the distance of its queries from their items, and E_t, which decides
-whether the frame may update the items. Abnormality scores are made of these later, in :mod:`mnad.metrics`.
+whether the frame may update the items. Abnormality scores are made of these later, in :mod:`mnad.evaluation`.
 """
 
 from mnad.scoring.command import score

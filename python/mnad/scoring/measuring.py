@@ -19,7 +19,7 @@ from mnad.errors import CheckpointError
 from mnad.measurements import Measurements
 from mnad.models import Autoencoder
 from mnad.progress import FrameProgress
-from mnad.provenance import source_commit
+from mnad.provenance import device_name, source_commit
 from mnad.scoring.config import Precision, UpdateScope, check_choice
 from mnad.scoring.figures import psnr, query_distances
 from mnad.scoring.mapping import MapRecorder
@@ -103,7 +103,7 @@ def measure(
             "precision": precision,
             "batch_size": batch_size,
             "decodings_per_frame": round(decoded / len(windows), 4),
-            "device": _name(network.device),
+            "device": device_name(network.device),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,
             "seconds": round(seconds, 3),
@@ -185,7 +185,3 @@ def _update_choices(update: UpdateScope, threshold: float, update_errors: NDArra
         return {"update": update, "threshold": None, "closest_update_error": None}
     closest = update_errors[np.abs(update_errors - threshold).argmin()]
     return {"update": update, "threshold": threshold, "closest_update_error": float(closest)}
-
-
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import warnings
 from pathlib import Path
-from typing import Any
 
 from lightning.fabric import Fabric
 from lightning.fabric.loggers.csv_logs import CSVLogger
@@ -14,6 +12,7 @@ from lightning.fabric.loggers.logger import Logger
 from mnad.errors import ConfigError
 from mnad.health import MemoryHealth
 from mnad.training.config import LoggerName, TrainConfig
+from mnad.training.curves import read_curves
 from mnad.training.state import TrainingState
 
 
@@ -22,7 +21,7 @@ def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
     fabric._loggers = []
     if not fabric.is_global_zero:
         return
-    earlier = _read_curves(config.out / "curves" / "metrics.csv", epoch)
+    earlier = [row for row in read_curves(config.out) if row["step"] <= epoch] if epoch > 0 else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the file is written anew is what is wanted
         curves = CSVLogger(config.out, name="", version="curves", flush_logs_every_n_steps=1)
@@ -61,11 +60,3 @@ def _logger(name: LoggerName, out: Path) -> Logger:
         return WandbLogger(project="mnad", save_dir=str(out), offline=True)
     except ModuleNotFoundError as error:
         raise ConfigError(f"the logger {name} is not installed: pip install mnad-ext[{name}] ({error})") from error
-
-
-def _read_curves(path: Path, epoch: int) -> list[dict[str, Any]]:
-    if epoch == 0 or not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        rows = [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    return [row for row in rows if row["step"] <= epoch]

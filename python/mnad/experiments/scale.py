@@ -1,0 +1,82 @@
+"""How large an experiment is made: as published, or shrunk for a small machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from mnad.data import SyntheticSpec
+
+DatasetName = Literal["ped2", "avenue", "shanghaitech", "synthetic"]
+DATASETS: tuple[DatasetName, ...] = ("ped2", "avenue", "shanghaitech")
+TITLES: dict[DatasetName, str] = {
+    "ped2": "Ped2",
+    "avenue": "Avenue",
+    "shanghaitech": "ShanghaiTech",
+    "synthetic": "synthetic",
+}
+ScaleName = Literal["full", "small"]
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Sizes of the networks, of the frames and of the training.
+
+    Attributes:
+        name: What it is called by ``--scale``.
+        size: Height and width of the frames.
+        width: Channels of the first stage.
+        epochs: Epochs on each data set.
+        keep_every: Epochs between the checkpoints that a search looks at.
+        learning_rate: Of all models; None for the published ones.
+        stride: Frames from the beginning of one training window to that of the next.
+        synthetic: The synthetic data set.
+    """
+
+    name: ScaleName
+    size: int
+    width: int
+    epochs: dict[DatasetName, int]
+    keep_every: int
+    learning_rate: float | None
+    stride: int
+    synthetic: SyntheticSpec
+
+    def describe(self) -> str:
+        """Tells in a line what differs from what was published."""
+        if self.name == "full":
+            return "full scale: 256 x 256, width 64, epochs and learning rates as published"
+        epochs = ", ".join(f"{TITLES[name]} {count}" for name, count in self.epochs.items())
+        return (
+            f"SMALL SCALE, not the published experiment: {self.size} x {self.size}, width {self.width}, training "
+            f"windows {self.stride} frames apart, learning rate {self.learning_rate:g}, epochs: {epochs}"
+        )
+
+
+_ALL_KINDS = SyntheticSpec(kinds=("spatial", "temporal", "spatio-temporal", "slow", "still"))
+
+SCALES: dict[ScaleName, Scale] = {
+    "full": Scale(
+        name="full",
+        size=256,
+        width=64,
+        epochs={"ped2": 60, "avenue": 60, "shanghaitech": 10, "synthetic": 60},
+        keep_every=5,
+        learning_rate=None,
+        stride=1,
+        synthetic=_ALL_KINDS,
+    ),
+    # A narrow network needs a higher learning rate to get anywhere in a few epochs, small frames larger and faster
+    # objects.
+    "small": Scale(
+        name="small",
+        size=64,
+        width=8,
+        epochs={"ped2": 3, "avenue": 2, "shanghaitech": 1, "synthetic": 10},
+        keep_every=1,
+        learning_rate=1e-3,
+        stride=2,
+        synthetic=replace(_ALL_KINDS, size=64, radius=20, speed=10, fast=20),
+    ),
+}
+assert set(SCALES) == set(get_args(ScaleName))
