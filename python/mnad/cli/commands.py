@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from mnad.cli import calibrate, demo, evaluate, figures, inspect, prepare, reproduce, score, synth, train
+from mnad.cli import (
+    calibrate,
+    demo,
+    evaluate,
+    figures,
+    inspect,
+    overlay,
+    prepare,
+    report,
+    reproduce,
+    score,
+    synth,
+    train,
+)
 
 COMMANDS = {
     "demo": demo.COMMAND,
@@ -14,5 +27,7 @@ COMMANDS = {
     "calibrate": calibrate.COMMAND,
     "evaluate": evaluate.COMMAND,
     "figures": figures.COMMAND,
+    "report": report.COMMAND,
+    "overlay": overlay.COMMAND,
     "reproduce": reproduce.COMMAND,
 }

@@ -1,0 +1,96 @@
+"""The pictures of a report: frames as they are, maps on one scale for the whole run, the palette."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from numpy.typing import NDArray
+
+from mnad.maps import FrameMaps
+from mnad.report.sprites import Layer
+
+PALETTE = "inferno"
+SAMPLED_FRAMES = 2000
+TOP, BOTTOM = 99.9, 0.1
+LARGEST_CANVAS = 256
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What 0 and 255 of a map stand for; values beyond are shown as these."""
+
+    low: float
+    high: float
+
+
+def palette() -> NDArray[np.uint8]:
+    """Gives the colours of 0 to 255, (256, 3) RGB: from dark to light, so that they can be told without hue."""
+    return (colormaps[PALETTE](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+
+
+def palette_text() -> str:
+    """Gives the palette for the page."""
+    return base64.b64encode(palette().tobytes()).decode()
+
+
+def error_scale(maps: FrameMaps) -> Scale:
+    """Gives the scale of the root mean squared error: from 0 to what only one cell in a thousand exceeds."""
+    return Scale(0.0, max(float(np.percentile(root(_sample(maps.error)), TOP)), 1 / 255))
+
+
+def distance_scale(distance: NDArray[np.float16]) -> Scale:
+    """Gives the scale of the L2 distance of queries from their items: all but one in a thousand at either end."""
+    low, high = np.percentile(root(_sample(distance)), [BOTTOM, TOP]).tolist()
+    return Scale(low, high if high > low else low + 1e-3)
+
+
+def on_scale(values: NDArray[np.float16], scale: Scale) -> NDArray[np.uint8]:
+    """Brings the roots of values to 0..255.
+
+    Example:
+        >>> import numpy as np
+        >>> on_scale(np.array([0, 0.01, 0.04, 1], np.float16), Scale(0, 0.2)).tolist()
+        [0, 128, 255, 255]
+    """
+    share = (root(values) - scale.low) / (scale.high - scale.low)
+    return (share.clip(0, 1) * 255).round().astype(np.uint8)
+
+
+def coloured(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Looks a map (H, W) up in the palette: (H, W, 3) BGR."""
+    return palette()[grey][..., ::-1]
+
+
+def make_layers(maps: FrameMaps) -> tuple[list[Layer], dict[str, Scale]]:
+    """Makes the layers of a report, and the scales of those that are maps."""
+    layers = [Layer("target", maps.target, False), Layer("restored", maps.restored, False)]
+    scales = {"error": error_scale(maps)}
+    layers.append(Layer("error", on_scale(maps.error, scales["error"])[..., None], True))
+    if maps.distance is not None:
+        scales["distance"] = distance_scale(maps.distance)
+        layers.append(Layer("distance", on_scale(maps.distance, scales["distance"])[..., None], True))
+    return layers, scales
+
+
+def canvas_size(layer: Layer) -> int:
+    """Gives the side of a layer's canvas: large enough to be smooth, small enough to be quick."""
+    return min(LARGEST_CANVAS, max(2 * int(layer.tiles.shape[1]), 128))
+
+
+def enlarge(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Enlarges a picture to size x size, smoothly."""
+    enlarged = cv2.resize(picture, (size, size), interpolation=cv2.INTER_CUBIC)
+    return enlarged.astype(np.uint8, copy=False).reshape(size, size, *picture.shape[2:])
+
+
+def root(values: NDArray[np.float16]) -> NDArray[np.float32]:
+    """Gives square roots in float32."""
+    return np.sqrt(values.astype(np.float32))
+
+
+def _sample(values: NDArray[np.float16]) -> NDArray[np.float16]:
+    return values[:: max(1, len(values) // SAMPLED_FRAMES)]

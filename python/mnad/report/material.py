@@ -1,0 +1,96 @@
+"""What a report is made of: the files of a run, checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, nan
+from pathlib import Path
+
+from mnad.checkpoint import Checkpoint, load_checkpoint
+from mnad.errors import DataError
+from mnad.maps import FrameMaps, load_maps, maps_beside
+from mnad.measurements import Measurements, load_measurements
+from mnad.training.curves import read_curves
+
+Curves = dict[str, list[float | None]]
+
+
+@dataclass(frozen=True)
+class Material:
+    """A run that was trained and scored.
+
+    Attributes:
+        run: Its folder.
+        checkpoint: The trained model.
+        measurements: Of the test frames.
+        maps: Of the same frames.
+        curves: The columns of ``curves/metrics.csv``, a value for each epoch, None where it is not finite or not
+            there; no columns if there is no file.
+        figures: Pictures found in ``figures``, PNG, by name.
+    """
+
+    run: Path
+    checkpoint: Checkpoint
+    measurements: Measurements
+    maps: FrameMaps
+    curves: Curves
+    figures: tuple[Path, ...]
+
+
+def load_material(run: Path, measurements: Path | None = None) -> Material:
+    """Reads all of it.
+
+    Args:
+        run: The folder of a run.
+        measurements: The file of measurements, with its maps beside it; the run's own if None.
+
+    Raises:
+        DataError: If a file is missing, of another version, or belongs to other frames; it says what makes it.
+        CheckpointError: If the checkpoint cannot be read.
+    """
+    if not run.is_dir():
+        raise DataError(f"there is no folder {run}; name the folder that mnad train --out has written")
+    file = measurements or run / "measurements.npz"
+    _check_complete(run, file)
+    measured, maps = load_measurements(file), load_maps(maps_beside(file))
+    if len(measured) != len(maps):
+        raise DataError(
+            f"{maps_beside(file)} holds maps of {len(maps):,} frames and {file} measurements of {len(measured):,}: "
+            f"they come from different passes; make both anew with: {_score(run, file)}"
+        )
+    if len(measured) == 0:
+        raise DataError(f"{file} holds no frames: there is nothing to show")
+    return Material(
+        run=run,
+        checkpoint=load_checkpoint(run),
+        measurements=measured,
+        maps=maps,
+        curves=_columns(run),
+        figures=tuple(sorted((run / "figures").glob("*.png"))),
+    )
+
+
+def _columns(run: Path) -> Curves:
+    if not (run / "curves" / "metrics.csv").is_file():
+        return {}
+    epochs = read_curves(run)
+    names = dict.fromkeys(name for epoch in epochs for name in epoch)
+    return {name: [value if isfinite(value := epoch.get(name, nan)) else None for epoch in epochs] for name in names}
+
+
+def _check_complete(run: Path, file: Path) -> None:
+    made_by = {
+        run / "checkpoint.safetensors": f"mnad train --data DATA --out {run}",
+        file: _score(run, file),
+        maps_beside(file): _score(run, file),
+    }
+    missing = {path: command for path, command in made_by.items() if not path.is_file()}
+    if missing:
+        names = ", ".join(path.name if path.parent == run else str(path) for path in missing)
+        commands = "; then ".join(dict.fromkeys(missing.values()))
+        raise DataError(f"the run {run} is not complete, it lacks {names}; make what is missing with: {commands}")
+
+
+def _score(run: Path, file: Path) -> str:
+    out = "" if file == run / "measurements.npz" else f" --out {file}"
+    return f"mnad score {run} --data DATA --maps true{out}"
