@@ -122,7 +122,8 @@ def kernels_of(run: Work) -> list[str]:
 
 
 def _on_the_gpu(found: profile) -> list[Any]:
-    events = [event for event in found.events() or () if event.device_type == torch.autograd.DeviceType.CUDA]
+    on_gpu = torch.autograd.DeviceType.CUDA
+    events = [event for event in found.events() or () if event.device_type == on_gpu and not event.is_user_annotation]
     return sorted(events, key=lambda event: event.time_range.start)
 
 

@@ -20,6 +20,7 @@ from mnad.export import is_export, read_export, save_tensors, write_export
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
 
 FORMAT = "mnad-checkpoint/1"
+PLACES = ("data", "out", "cache")  # options of a training run that are paths
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,11 @@ def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     Raises:
         OutputError: If it cannot be written, or a weight does not fit into float16.
     """
+    # Where its files lay is nobody's business but the owner's; what they were called tells what it was trained on.
+    places = {name: Path(place).name for name in PLACES if (place := checkpoint.training.get(name))}
     header = {
         "model": asdict(checkpoint.config),
-        "training": checkpoint.training,
+        "training": checkpoint.training | places,
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
     }
