@@ -15,12 +15,14 @@ if [ "${1:-}" = --probe ]; then
 fi
 here=$(cd "$(dirname "$0")/.." && pwd)
 python=${PYTHON:-python3}
-export PYTHONPATH="$here:$here/python${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
-if ! "$python" -c 'import mnad_ext' 2>/dev/null; then
-  mkdir -p "$here/build"
+# Nothing is installed: the metadata that tell the version lie in a folder of their own.
+metadata=$here/build/metadata
+export PYTHONPATH="$here:$here/python:$metadata${PYTHONPATH:+:$PYTHONPATH}" PYTHONUNBUFFERED=1
+if ! "$python" -c 'import mnad, mnad_ext' 2>/dev/null; then
   architecture=$("$python" -c 'import torch; print("{}.{}".format(*torch.cuda.get_device_capability()))')
   echo "building the extension for architecture $architecture; build/ped2_gpu_build.log tells more"
-  (cd "$here" && MNAD_CUDA=1 TORCH_CUDA_ARCH_LIST=$architecture "$python" setup.py build_ext --inplace) \
+  mkdir -p "$here/build"
+  MNAD_CUDA=1 TORCH_CUDA_ARCH_LIST=$architecture "$python" "$here/bench/build_here.py" "$metadata" \
     >"$here/build/ped2_gpu_build.log" 2>&1 || { tail -n 25 "$here/build/ped2_gpu_build.log" && exit 1; }
 fi
 exec "$python" "$here/bench/$script" "$@"
