@@ -26,9 +26,16 @@ metadata=$PWD/build/metadata
 export PYTHONPATH="$PWD:$PWD/python:$metadata${PYTHONPATH:+:$PYTHONPATH}"
 export BENCH_COMMAND="bash bench/gpu_check.sh" PYTHONUNBUFFERED=1
 
+# What is left of the whole call's time, or so many seconds if that is less.
+at_most() {
+  local left=$((whole - SECONDS))
+  echo $((left < 10 ? 10 : left < $1 ? left : $1))
+}
+
 # step NAME SECONDS COMMAND...   runs it no longer than that; keeps its output in OUT/log.txt and a line in OUT/summary.txt
 step() {
-  local name=$1 limit=$2 began=$SECONDS status=ok log=$work/$1.log
+  local name=$1 limit began=$SECONDS status=ok log=$work/$1.log
+  limit=$(at_most "$2")
   shift 2
   echo "== $name: $*"
   timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 || status="FAILED ($?)"
@@ -65,13 +72,13 @@ sanitize() {
 
 : >"$out/log.txt"
 : >"$out/summary.txt"
-seconds=190 build_seconds=150
+whole=460 build_seconds=150
 if [ $dry_run = 0 ]; then
   export MNAD_CUDA=1 MNAD_REQUIRE_CUDA=1
   TORCH_CUDA_ARCH_LIST=$(architecture)
   export TORCH_CUDA_ARCH_LIST
 else
-  seconds=20 build_seconds=900 # all for one or two processors
+  whole=1500 build_seconds=900 # for one or two processors
 fi
 step build $build_seconds "$python" bench/build_here.py "$metadata"
 
@@ -83,13 +90,16 @@ else
   left_out sanitizer "compute-sanitizer is not installed"
   step cases 60 "$python" bench/small_cases.py
 fi
-step tests 130 "$python" -m pytest tests/ext tests/bench tests/training/test_on_gpu.py -m cuda -q -p no:cacheprovider
+step tests 170 "$python" -m pytest tests/ext tests/bench tests/training/test_on_gpu.py -m cuda -q -p no:cacheprovider
 wait
 
-step bench $((seconds + 30)) "$python" bench/gpu_operators.py "$out" --seconds $seconds
+# The time for the profiler and for the table is kept back, as is that of the last measurement.
+seconds=$(($(at_most 280) - 80))
+[ $dry_run = 0 ] || seconds=20
+step bench $((seconds + 20)) "$python" bench/gpu_operators.py "$out" --seconds $seconds
 
 if command -v ncu >/dev/null; then
-  step profile 60 ncu --clock-control none --kernel-name-base mangled --kernel-name regex:mnad \
+  step profile 75 ncu --clock-control none --kernel-name-base mangled --kernel-name regex:mnad \
     --section SpeedOfLight --section MemoryWorkloadAnalysis --section Occupancy --section WarpStateStats \
     --section LaunchStats --export "$work/kernels" --force-overwrite "$python" bench/small_cases.py --published
   [ ! -f "$work/kernels.ncu-rep" ] || ncu --import "$work/kernels.ncu-rep" --page details >"$out/ncu.txt"
