@@ -42,8 +42,10 @@ def test_every_way_learns_alike(options: dict[str, object], synthetic: Path, tmp
     train(config(synthetic, tmp_path / "plain"))
     train(config(synthetic, tmp_path / "fast", **options))
     plain, fast = losses(tmp_path / "plain"), losses(tmp_path / "fast")
-    assert fast[-1] < 0.8 * fast[0]
-    assert fast == pytest.approx(plain, rel=0.15)
+    # Later on rounding has made other networks of them, which learn as well.
+    assert fast[0] == pytest.approx(plain[0], rel=0.05)
+    assert fast[-1] < 0.25 * fast[0]
+    assert plain[-1] < 0.25 * plain[0]
     items = load_checkpoint(tmp_path / "fast").weights["memory.items"]
     assert items.dtype == torch.float32
     torch.testing.assert_close(items.norm(dim=1), torch.ones(10))
