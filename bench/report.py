@@ -127,7 +127,7 @@ def draw(results: dict[str, Any], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
-def _name_of_file(device: str) -> str:
+def name_of_file(device: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", device.lower()).strip("-")
 
 
@@ -144,7 +144,7 @@ def main() -> None:
     for part, results in compact(content, os.environ.get("BENCH_COMMAND", "pytest bench")).items():
         if options.results:
             options.results.mkdir(parents=True, exist_ok=True)
-            path = options.results / f"{part}-{_name_of_file(results['device'])}.json"
+            path = options.results / f"{part}-{name_of_file(results['device'])}.json"
             path.write_text(json.dumps(results, indent=1) + "\n")
             print(f"wrote {path}")
         print(table(results) if part == "operators" else speed_table(results), end="\n\n")

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from mnad.errors import CheckpointError
-from mnad.files import atomic_write
+from mnad.export import is_export, read_export, save_tensors, write_export
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
 
 FORMAT = "mnad-checkpoint/1"
+PLACES = ("data", "out", "cache")  # options of a training run that are paths
 
 
 @dataclass(frozen=True)
@@ -98,23 +98,47 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "param_groups": optimizer["param_groups"] if checkpoint.optimizer else None,
         "optimizer_scalars": scalars,
     }
-    dense = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
-    with atomic_write(path) as temporary:
-        try:
-            save_file(dense, temporary, metadata={"format": FORMAT, "header": json.dumps(header)})
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
+    save_tensors(path, tensors, {"format": FORMAT, "header": json.dumps(header)})
+
+
+def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Writes what scoring needs of a checkpoint in half precision, in files that are small enough to be sent.
+
+    Args:
+        folder: Made if need be; :func:`load_checkpoint` takes it.
+        checkpoint: Its optimizer and the sums of an unfinished epoch are left out.
+
+    Returns:
+        The manifest, see :mod:`mnad.export`.
+
+    Raises:
+        OutputError: If it cannot be written, or a weight does not fit into float16.
+    """
+    # Where its files lay is nobody's business but the owner's; what they were called tells what it was trained on.
+    places = {name: Path(place).name for name in PLACES if (place := checkpoint.training.get(name))}
+    header = {
+        "model": asdict(checkpoint.config),
+        "training": checkpoint.training | places,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+    }
+    return write_export(folder, checkpoint.weights, header)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
     """Reads a checkpoint onto the CPU. Nothing is unpickled.
 
     Args:
-        path: A checkpoint file, or the folder of a run, which holds ``checkpoint.safetensors``.
+        path: A checkpoint file, the folder of a run, which holds ``checkpoint.safetensors``, or a folder of exported
+            weights, which come without an optimizer.
 
     Raises:
         CheckpointError: If there is none, or the file is no checkpoint or not whole.
     """
+    if is_export(path):
+        weights, header = read_export(path)
+        config = _model_config(header["model"], path)
+        return Checkpoint(config, weights, header["training"], header["epoch"], header["step"], optimizer=None)
     file = path / "checkpoint.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")

@@ -1,6 +1,8 @@
-"""What only a GPU can show: graphs, streams, devices, the same bits in every run."""
+"""What only a GPU can show: graphs, streams, devices, the same bits in every run; and what is too large for a CPU."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
@@ -8,8 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 import mnad_ext
+from mnad_ext import MemoryModule, reference
+from tests.ext.cases import TOLERANCE, Case, make_features, make_items
 
 pytestmark = pytest.mark.cuda
+LARGE = [Case(2, 512, 32, 32, M) for M in (64, 256, 1024)] + [Case(2, C, 32, 32, 10) for C in (64, 128, 1024)]
 
 
 def draw(B: int = 2, C: int = 64, M: int = 10) -> tuple[Tensor, Tensor]:
@@ -82,3 +87,81 @@ def test_another_device_than_the_current_one() -> None:
     for value, wanted in zip(actual, expected, strict=True):
         assert value.device == torch.device("cuda:1")
         torch.testing.assert_close(value.to("cuda:0"), wanted)
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("case", LARGE, ids=str)
+def test_many_items_and_other_widths(case: Case, dtype: torch.dtype, layout: str) -> None:
+    features, items = make_features(case, dtype, layout, "cuda"), make_items(case, dtype, "cuda")
+    step = mnad_ext.memory_step(features, items)
+    output, weights = reference.memory_read(features, items)
+    torch.testing.assert_close(step.output, output, atol=TOLERANCE[dtype], rtol=TOLERANCE[dtype])
+    torch.testing.assert_close(step.weights, weights, atol=2e-6, rtol=2e-6)
+    updated = mnad_ext.update_items(items, step.statistics)
+    torch.testing.assert_close(updated, reference.memory_update(features, items), atol=1e-5, rtol=1e-5)
+
+
+def test_more_than_two_billion_elements() -> None:
+    C, H, W = 64, 2**12 + 1, 2**12
+    free, _ = torch.cuda.mem_get_info()
+    assert free > 16 << 30, "needs 16 GB of free memory"
+    features = torch.zeros(2, C, H, W, dtype=torch.bfloat16, device="cuda")
+    items = torch.eye(3, C, device="cuda")
+    for b, c, h, w in [(0, 0, 0, 0), (0, 1, H // 2, 5), (1, 2, H - 1, W - 1)]:
+        features[b, c, h, w] = 7
+    assert features.numel() > 2**31
+    output, weights = mnad_ext.memory_read(features, items)
+    assert output.numel() > 2**32
+    assert output[:, :C].sum(dtype=torch.float32) == 3
+    assert weights[1, :, H - 1, W - 1].argmax() == 2
+    assert weights[0, :, H // 2, 5].argmax() == 1
+    near = weights[1, :, H - 1, W - 1]
+    torch.testing.assert_close(output[1, C : C + 3, H - 1, W - 1].float(), near, atol=2**-8, rtol=0)
+    assert mnad_ext.update_statistics(features, items).counts.sum() == 2 * H * W
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+def test_the_module_trains_under_autocast(compiled: bool, dtype: torch.dtype) -> None:
+    memory = MemoryModule(16, 4).to("cuda")
+    on_cpu = copy.deepcopy(memory).cpu()
+    features = torch.randn(2, 16, 5, 7).to(dtype)
+    results = []
+    for module, device in ((memory, "cuda"), (on_cpu, "cpu")):
+        leaf = features.to(device).detach().requires_grad_()
+        call = torch.compile(module, fullgraph=True) if compiled and device == "cuda" else module
+        with torch.autocast(device, torch.bfloat16):
+            out = call(leaf)
+        losses = out.compactness.sum() + out.separateness.sum()
+        (grad,) = torch.autograd.grad(out.output.float().sum() + losses, [leaf])
+        results.append([value.cpu() for value in (out.output, out.weights, losses.detach(), grad, module.items)])
+    assert results[0][0].dtype == dtype
+    assert memory.items.dtype == torch.float32
+    tolerance = 4 * TOLERANCE[dtype]
+    torch.testing.assert_close(results[0], results[1], atol=tolerance, rtol=tolerance)
+
+
+def test_a_step_of_the_module_in_a_graph_moves_the_items_at_every_replay() -> None:
+    features, items = draw()
+    memory = MemoryModule(64, 10).to("cuda")
+    memory.items.copy_(items)
+    twin = copy.deepcopy(memory)
+    kept = memory.items
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        memory(features)
+        memory.items = kept
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, stream=side):
+        out = memory(features)
+        kept.copy_(memory.items)
+        memory.items = kept
+    for _ in range(3):
+        features.copy_(draw()[0])
+        graph.replay()
+        expected = twin(features)
+        assert torch.equal(out.output, expected.output)
+        assert torch.equal(memory.items, twin.items)

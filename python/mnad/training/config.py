@@ -18,7 +18,7 @@ SUPERVISED_WEIGHT = 0.001
 # What a resumed run may change: where and how fast it runs, not what it computes.
 FREE_TO_CHANGE = {
     "data", "out", "layout", "cache", "device_cache", "workers", "accelerator", "devices", "num_nodes", "compile",
-    "resume", "keep_every", "loggers",
+    "cuda_graphs", "resume", "keep_every", "loggers",
 }  # fmt: skip
 
 
@@ -51,6 +51,7 @@ class TrainConfig:
         sync_batchnorm: Whether batch statistics are those of all GPUs together.
         precision: 32-true, bf16-mixed or 16-mixed. The memory computes in float32 all the same.
         compile: Whether to compile the network with torch.compile.
+        cuda_graphs: Whether to replay each step as one CUDA graph; on one GPU, in 32-true or bf16-mixed.
         layout: How the data are laid out; found by looking if left out.
         stride: Frames from the beginning of one training window to that of the next.
         hold_out: Share of each training video's end that is never trained on, for mnad calibrate; 0 trains on all.
@@ -85,6 +86,7 @@ class TrainConfig:
     sync_batchnorm: bool = False
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
+    cuda_graphs: bool = False
     layout: LayoutName | None = None
     stride: int = 1
     hold_out: float = 0
@@ -111,6 +113,11 @@ class TrainConfig:
                 raise ConfigError(f"{name}_weight must not be negative, got {weight}")
         if not 0 <= self.hold_out < 1:
             raise ConfigError(f"hold_out must be at least 0 and less than 1, got {self.hold_out}")
+        if self.cuda_graphs and (self.devices * self.num_nodes > 1 or self.precision == "16-mixed"):
+            raise ConfigError(
+                f"cuda_graphs needs one device and no gradient scaler, got {self.devices * self.num_nodes} devices and "
+                f"precision {self.precision}; leave it off, or use one device and bf16-mixed or 32-true"
+            )
         if not 0 <= self.recipe().noise < 1:
             raise ConfigError(f"noise must be at least 0 and less than 1, got {self.recipe().noise}")
         memory = self.model().memory

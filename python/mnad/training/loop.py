@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
@@ -18,18 +18,29 @@ from torch import Tensor
 
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.data.cache import check_data
-from mnad.errors import Interrupted, MnadError
+from mnad.errors import ConfigError, Interrupted, MnadError
 from mnad.files import writable_folder
 from mnad.health import MemoryHealth, count_nearest, memory_health
 from mnad.models import ModelConfig
 from mnad.progress import TrainingProgress
 from mnad.training.config import TrainConfig
+from mnad.training.graphs import CudaRecorder, GraphedStep, Recorder
 from mnad.training.logs import begin_logs, log_epoch
 from mnad.training.losses import Losses, add_noise, losses_of
 from mnad.training.state import TrainingState
 
 # With several processes they agree on stopping only now and then, as it takes a message.
 STEPS_BETWEEN_AGREEMENTS = 20
+
+
+class Learned(NamedTuple):
+    """What a step gives: its losses and, with a memory, the nearest item of each query."""
+
+    losses: Losses
+    nearest: Tensor | None
+
+
+Step = Callable[[Tensor, Tensor], Learned]
 
 
 def train(config: TrainConfig) -> Path:
@@ -54,7 +65,7 @@ def train(config: TrainConfig) -> Path:
     fabric.seed_everything(config.seed, verbose=False)
     state = TrainingState.begin(config, fabric)
     begin_logs(fabric, config, state.epoch)
-    network = _network(config, fabric, state)
+    learn = _step(config, fabric, _network(config, fabric, state), state)
 
     with (
         TrainingProgress(config.epochs, len(sampler), enabled=fabric.is_global_zero) as progress,
@@ -65,8 +76,10 @@ def train(config: TrainConfig) -> Path:
             sampler.at(epoch, state.batch)
             began, first = time.perf_counter(), state.batch
             for batch in batches:
-                losses = _step(fabric, config, network, state, batch)
-                state.count(losses)
+                learned = learn(*_frames(fabric, config, state, batch))
+                state.count(learned.losses)
+                if learned.nearest is not None:
+                    state.usage += count_nearest(learned.nearest, config.num_items)
                 progress.advance(state.batch, partial(_means, state))
                 if _all_agree_to_stop(fabric, state.step, stopped):
                     _stop(fabric, config, state)
@@ -118,22 +131,36 @@ def _network(config: TrainConfig, fabric: Fabric, state: TrainingState) -> Calla
     return network  # type: ignore[no-any-return]
 
 
-def _step(
-    fabric: Fabric, config: TrainConfig, network: Callable[..., Any], state: TrainingState, batch: Tensor
-) -> Losses:
+def _frames(fabric: Fabric, config: TrainConfig, state: TrainingState, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """Gives what the network is shown of a batch, (B, frames_in * C_img, H, W), and its target, (B, C_img, H, W)."""
     model: ModelConfig = state.model.config
     frames = to_frames(batch, model.image_channels)
     shown = frames[:, : model.frames_in]
     if noise := config.recipe().noise:
         shown = add_noise(shown, noise, state.noise_generator(fabric))
-    restored = network(shown.flatten(1, 2).contiguous(memory_format=torch.channels_last))
-    losses = losses_of(restored, frames[:, -1], config.loss_weights())
-    if restored.memory is not None:
-        state.usage += count_nearest(restored.memory.nearest, config.num_items)
-    state.optimizer.zero_grad()
-    fabric.backward(losses.total)
-    state.optimizer.step()
-    return losses
+    return shown.flatten(1, 2).contiguous(memory_format=torch.channels_last), frames[:, -1]
+
+
+def _step(config: TrainConfig, fabric: Fabric, network: Callable[..., Any], state: TrainingState) -> Step:
+    """Gives the training step: from frames to losses, with all weights and the items moved."""
+    optimizer, weights = state.optimizer, config.loss_weights()
+
+    def learn(shown: Tensor, target: Tensor) -> Learned:
+        restored = network(shown)
+        losses = losses_of(restored, target, weights)
+        optimizer.zero_grad()
+        fabric.backward(losses.total)
+        optimizer.step()
+        nearest = None if restored.memory is None else restored.memory.nearest
+        return Learned(Losses(*(part.detach() for part in losses)), nearest)
+
+    return GraphedStep(learn, state.model.memory, _recorder(fabric)) if config.cuda_graphs else learn
+
+
+def _recorder(fabric: Fabric) -> Recorder[Learned]:
+    if fabric.device.type != "cuda":
+        raise ConfigError(f"cuda_graphs needs a GPU, and the device is {fabric.device}; leave it off")
+    return CudaRecorder()
 
 
 def _finish_epoch(

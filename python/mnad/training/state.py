@@ -64,7 +64,10 @@ class TrainingState:
         stored = _stored(path, config, fabric) if config.resume else None
         model = Autoencoder(config.model()) if stored is None else stored.build_model()
         model.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        optimizer = torch.optim.Adam(model.parameters(), lr=config.recipe().learning_rate, fused=True)
+        rate = config.recipe().learning_rate
+        # A graph keeps every number that it was recorded with, so that what changes must stand in a tensor.
+        lr = torch.tensor(rate, device=fabric.device) if config.cuda_graphs else rate
+        optimizer = torch.optim.Adam(model.parameters(), lr, fused=True, capturable=config.cuda_graphs)
         positions = (config.size // 8) ** 2
         state = cls(
             model,
@@ -89,7 +92,10 @@ class TrainingState:
         if self._stored is None or self._stored.optimizer is None:
             return
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
+        ours = [{name: group[name] for name in ("lr", "capturable")} for group in optimizer.param_groups]
         optimizer.load_state_dict(self._stored.optimizer)
+        for group, options in zip(optimizer.param_groups, ours, strict=True):
+            group |= options
         for weight, moments in optimizer.state.items():
             for name, value in moments.items():
                 if value.shape == weight.shape:  # a fused step wants moments that lie in memory as the weight does
@@ -101,7 +107,11 @@ class TrainingState:
     def set_learning_rate(self, first: float, epochs: int) -> None:
         """Sets the learning rate of the present epoch: a cosine from ``first`` to 0."""
         for group in self.optimizer.param_groups:
-            group["lr"] = first * (1 + math.cos(math.pi * self.epoch / epochs)) / 2
+            rate = first * (1 + math.cos(math.pi * self.epoch / epochs)) / 2
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def noise_generator(self, fabric: Fabric) -> torch.Generator:
         """Gives a generator that draws this step's noise on this device."""
@@ -112,7 +122,7 @@ class TrainingState:
         """Counts a step, without waiting for the device."""
         self.batch += 1
         self.step += 1
-        values = torch.stack([part.detach().double() for part in losses])
+        values = torch.stack(losses).double()
         self.totals += values
         bad = (self.first_bad_step < 0) & ~values[0].isfinite()
         self.first_bad_step = torch.where(bad, self.step, self.first_bad_step)
@@ -127,13 +137,15 @@ class TrainingState:
     def save(self, config: TrainConfig, *, keep: bool = False) -> None:
         """Writes the checkpoint, and one without optimizer that stays if ``keep`` is set."""
         weights = self.model.state_dict()
+        optimizer = self.optimizer.state_dict()
+        optimizer["param_groups"] = [group | {"lr": float(group["lr"])} for group in optimizer["param_groups"]]
         checkpoint = Checkpoint(
             config=self.model.config,
             weights=weights,
             training=training_options(config),
             epoch=self.epoch,
             step=self.step,
-            optimizer=self.optimizer.state_dict(),
+            optimizer=optimizer,
             batch=self.batch,
             loop={"usage": self.usage, "totals": self.totals},
             scaler=self._precision.state_dict(),
