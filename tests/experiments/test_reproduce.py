@@ -171,6 +171,7 @@ def test_killed_and_gone_on_with_by_two_processes_of_torchrun(synthetic: Path, t
     trained = [line for line in shared.stdout.splitlines() if line.startswith("training: ")]
     assert 3 <= len(trained) == len(set(trained)) <= 4  # the one that was finished or stopped, and none twice
     assert len(json.loads((out / "table7" / "table.json").read_text())["rows"]) == 5
+    assert len(list(out.glob("runs/*/curves/metrics.csv"))) == 4
 
 
 def test_bad_input(synthetic: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from mnad.data.cache import check_data
 from mnad.errors import ConfigError, Interrupted
@@ -162,6 +163,8 @@ def _stand_alone() -> bool:
         os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local_rank] if visible else str(local_rank)
     for name in [name for name in os.environ if name.startswith(TORCHRUN)]:
         del os.environ[name]
+    # Read from those variables when it was imported; loggers write nothing by another rank.
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
     return rank == 0
 
 
