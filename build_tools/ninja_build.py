@@ -127,8 +127,9 @@ def torch_flags(configuration: Configuration) -> list[str]:
         "MNAD_DEBUG": str(int(configuration.debug)),
     }
     folders = [
-        configuration.torch_root / "include",
+        # First, as torch brings a pybind11 of its own, which refuses the stable interface under 2.11.
         Path(pybind11.get_include()),
+        configuration.torch_root / "include",
         Path(sysconfig.get_path("include")),
     ]
     if configuration.nvcc:

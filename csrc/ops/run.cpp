@@ -26,7 +26,7 @@ void check(cudaError_t error) {
 
 cudaStream_t current_stream(const Tensor& on) {
   void* stream = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(on.get_device_index(), &stream));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(on.get_device_index(), &stream));
   return static_cast<cudaStream_t>(stream);
 }
 

@@ -28,9 +28,9 @@ Tensor empty_strided(const std::vector<int64_t>& sizes, const std::vector<int64_
                      const Tensor& on) {
   int32_t device_type = 0;
   AtenTensorHandle handle = nullptr;
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(on.get(), &device_type));
-  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(sizes.size()), sizes.data(), strides.data(),
-                                                         int32_t(dtype), device_type, on.get_device_index(), &handle));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(on.get(), &device_type));
+  TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(int64_t(sizes.size()), sizes.data(), strides.data(), int32_t(dtype),
+                                                  device_type, on.get_device_index(), &handle));
   return Tensor(handle);
 }
 
