@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from bench_training import ReferenceMemory
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.files import atomic_write
 from mnad.models import Autoencoder, ModelConfig
 from mnad.scoring import measure
 from mnad.training import TrainConfig, train
 from mnad.training.losses import LossWeights, losses_of
+from networks import ReferenceMemory
 from ped2_gpu import read_curves, surroundings
 from torch.profiler import ProfilerActivity, profile
 
