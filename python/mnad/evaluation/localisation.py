@@ -111,9 +111,9 @@ def _mask(clips: Clips, frame: int) -> NDArray[np.bool_]:
     return mask
 
 
-def _pixels_of_cells(masks: NDArray[np.bool_], grid: int) -> NDArray[np.float64]:
+def _pixels_of_cells(masks: NDArray[np.bool_], grid: int) -> NDArray[np.int32]:
     """Counts the marked pixels of each cell: (F, S, S) to (F, G, G); pixel y lies in row y G // S."""
-    size = masks.shape[-1]
-    of_cell = (np.arange(size) * grid // size == np.arange(grid)[:, None]).astype(np.float32)
-    counts: NDArray[np.float64] = (of_cell @ masks.astype(np.float32) @ of_cell.T).astype(np.float64)
+    firsts = -(-np.arange(grid) * masks.shape[-1] // grid)
+    rows = np.add.reduceat(masks, firsts, axis=1, dtype=np.int32)
+    counts: NDArray[np.int32] = np.add.reduceat(rows, firsts, axis=2)
     return counts
