@@ -30,16 +30,15 @@ import torch
 from gpu_operators import commit
 from mnad.checkpoint import export_checkpoint, load_checkpoint
 from mnad.errors import CheckpointError, Interrupted
+from mnad.evaluation import evaluate, sweep
 from mnad.files import atomic_write
 from mnad.measurements import Measurements, load_measurements
-from mnad.metrics import evaluate
 from mnad.models import PRESETS
 from mnad.scoring import ScoreConfig, score
 from mnad.training import TrainConfig, train
 from report import device_name
 
 MODELS = ("prediction", "prediction-no-memory", "reconstruction", "reconstruction-no-memory")
-LAMBDAS = [round(0.01 * i, 2) for i in range(101)]
 # Kept back of the time for scoring and writing, at most.
 KEPT_BACK = 45.0
 
@@ -237,10 +236,9 @@ def figures(measurements: Measurements) -> dict[str, Any]:
         | {name: Path(str(published.protocol[name])).name for name in ("checkpoint", "data")},
     }
     if measurements.protocol["memory"]:
-        sweep = {weight: evaluate(measurements, weight).auc for weight in LAMBDAS}
-        best = max(sweep, key=lambda weight: sweep[weight])
-        found["best"] = {"auc": sweep[best], "lambda": best, "note": "chosen on test"}
-        found["sweep"] = {str(weight): round(auc, 5) for weight, auc in sweep.items()}
+        tried = sweep(measurements)
+        found["best"] = {"auc": tried.best_auc, "lambda": tried.best_weight, "note": "chosen on test"}
+        found["sweep"] = {str(weight): round(auc, 5) for weight, auc in zip(tried.weights, tried.aucs, strict=True)}
     return found
 
 

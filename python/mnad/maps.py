@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def load_maps(path: Path) -> FrameMaps:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
             maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path} does not hold maps: {error}") from error
     if header.get("format") != FORMAT:
         raise DataError(f"{path} holds {header.get('format')!r}, not {FORMAT}")

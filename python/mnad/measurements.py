@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,7 +87,7 @@ def load_measurements(path: Path) -> Measurements:
             header = json.loads(str(stored["header"]))
             arrays = {name: stored[name] for name in ARRAYS}
             labels = stored.get("labels")
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{file} does not hold measurements: {error}") from error
     if header.get("format") != FORMAT:
         raise DataError(f"{file} holds {header.get('format')!r}, not {FORMAT}")

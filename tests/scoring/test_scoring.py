@@ -106,9 +106,10 @@ def test_measurements_round_trip(trained: Path, tmp_path: Path) -> None:
 def test_files_that_are_no_measurements(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there are no measurements at"):
         load_measurements(tmp_path)
-    (tmp_path / "measurements.npz").write_bytes(b"nonsense")
-    with pytest.raises(DataError, match="does not hold measurements"):
-        load_measurements(tmp_path)
+    for content in (b"nonsense", b""):
+        (tmp_path / "measurements.npz").write_bytes(content)
+        with pytest.raises(DataError, match="does not hold measurements"):
+            load_measurements(tmp_path)
     np.savez(tmp_path / "measurements.npz", x=np.zeros(3))
     with pytest.raises(DataError, match="does not hold measurements"):
         load_measurements(tmp_path)
