@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Literal, get_args
@@ -137,10 +138,17 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
     except Interrupted as stop:
         raise Interrupted("stopped, and what was done is kept; the same command goes on where it was") from stop
     if len(results) > 1:
-        with atomic_write(config.out / "all.md") as temporary:
-            parts = [result.markdown(2, f"{result.name}/") for result in results]
-            temporary.write_text("\n".join(["# Ours beside the report\n", *parts]))
+        _write_all(config.out, results)
     return results
+
+
+def _write_all(folder: Path, results: Sequence[Result]) -> None:
+    """Writes all results into one file each of Markdown and JSON."""
+    parts = [result.markdown(2, f"{result.name}/") for result in results]
+    with atomic_write(folder / "all.md") as temporary:
+        temporary.write_text("\n".join(["# Ours beside the report\n", *parts]))
+    with atomic_write(folder / "all.json") as temporary:
+        temporary.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
 
 
 def _share(workshop: Workshop, looks: Sequence[Look]) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from mnad.files import atomic_write
 
@@ -54,9 +53,8 @@ class Result:
         Raises:
             OutputError: If they cannot be written.
         """
-        content: dict[str, Any] = {name: getattr(self, name) for name in self.__dataclass_fields__}
         with atomic_write(folder / "table.json") as temporary:
-            temporary.write_text(json.dumps(content, indent=2) + "\n")
+            temporary.write_text(json.dumps(asdict(self), indent=2) + "\n")
         with atomic_write(folder / "table.md") as temporary:
             temporary.write_text(self.markdown())
 
