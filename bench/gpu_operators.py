@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ import torch.nn.functional as F
 from bench_operators import forward_only, least_bytes, least_flops
 from contenders import WORKS, Contender, reference_step
 from gpu_timing import Stopwatch, Times, copy_of, graphed, kernels_of
+from mnad.provenance import source_commit
 from report import device_name, name_of_file
 from torch import Tensor
 
@@ -151,11 +151,7 @@ def launches() -> dict[str, list[str]]:
 
 def commit() -> str:
     """Names the commit: MNAD_COMMIT where the files travelled without their history."""
-    if "MNAD_COMMIT" in os.environ:
-        return os.environ["MNAD_COMMIT"]
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False, cwd=Path(__file__).parent)
-    return found.stdout.strip() or "unknown"
+    return os.environ.get("MNAD_COMMIT") or source_commit()
 
 
 def results() -> dict[str, Any]:

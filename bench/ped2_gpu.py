@@ -31,6 +31,7 @@ from gpu_operators import commit
 from mnad.checkpoint import export_checkpoint, load_checkpoint
 from mnad.errors import CheckpointError, Interrupted
 from mnad.evaluation import evaluate, sweep
+from mnad.export import is_export
 from mnad.files import atomic_write
 from mnad.measurements import Measurements, load_measurements
 from mnad.models import PRESETS
@@ -54,6 +55,11 @@ class Run:
     @property
     def folder(self) -> Path:
         return self.config.out
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is trained, scored and exported, which comes last."""
+        return is_export(self.folder / "export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -138,12 +144,9 @@ def advance(run: Run, seconds: float, data: Path) -> bool:
             return False
         finally:
             _add_minutes(run, (time.monotonic() - began) / 60)
-    if not (run.folder / "scored.json").is_file():
-        began = time.monotonic()
+    if not run.finished:
         score(ScoreConfig(run.folder, data, cache=run.config.cache))
         export_checkpoint(run.folder / "export", load_checkpoint(run.folder))
-        frames = len(load_measurements(run.folder))
-        _write(run.folder / "scored.json", {"frames_per_second": frames / (time.monotonic() - began)})
     return True
 
 
@@ -215,9 +218,8 @@ def describe(run: Run) -> dict[str, Any]:
     if (run.folder / "minutes.json").is_file():
         found["minutes"] = round(json.loads((run.folder / "minutes.json").read_text())["minutes"], 2)
     found["epochs_done"] = len(rows)
-    found["finished"] = (run.folder / "scored.json").is_file()
-    if found["finished"]:
-        found["scoring"] = json.loads((run.folder / "scored.json").read_text())
+    found["finished"] = run.finished
+    if run.finished:
         found |= figures(load_measurements(run.folder))
     return found
 
@@ -236,9 +238,10 @@ def figures(measurements: Measurements) -> dict[str, Any]:
         | {name: Path(str(published.protocol[name])).name for name in ("checkpoint", "data")},
     }
     if measurements.protocol["memory"]:
-        tried = sweep(measurements)
-        found["best"] = {"auc": tried.best_auc, "lambda": tried.best_weight, "note": "chosen on test"}
-        found["sweep"] = {str(weight): round(auc, 5) for weight, auc in zip(tried.weights, tried.aucs, strict=True)}
+        every = sweep(measurements)
+        found["best"] = {"auc": every.best_auc, "lambda": every.best_weight, "note": "chosen on test"}
+        pairs = zip(every.weights, every.aucs, strict=True)
+        found["sweep"] = {f"{weight:g}": round(auc, 5) for weight, auc in pairs}
     return found
 
 

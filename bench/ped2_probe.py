@@ -15,21 +15,20 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.files import atomic_write
-from mnad.models import Autoencoder, ModelConfig
-from mnad.scoring import measure
+from mnad.scoring import Precision, measure
 from mnad.training import TrainConfig, train
 from mnad.training.losses import LossWeights, losses_of
-from networks import ReferenceMemory
+from networks import DEVICE, build
 from ped2_gpu import read_curves, surroundings
 from torch.profiler import ProfilerActivity, profile
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 PLAIN = "float32, eager, as published"
 WAYS: dict[str, dict[str, Any]] = {
     "float32, eager": {},
@@ -41,6 +40,8 @@ GRAPHED: dict[str, dict[str, Any]] = {
     "bf16-mixed, compiled, CUDA graph": {"precision": "bf16-mixed", "compile": True, "cuda_graphs": True},
     "float32, compiled, CUDA graph": {"compile": True, "cuda_graphs": True},
 }
+# The first is what mnad score does if it is told nothing.
+SCORING: list[tuple[Precision, int]] = [("32-true", 8), ("32-true", 32), ("bf16", 8), ("bf16", 32)]
 WEIGHTS = LossWeights(0.1, 0.1, 0)
 PROFILED_STEPS = 3
 KERNELS_SHOWN = 15
@@ -63,25 +64,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             into[what] = measured()
         except RuntimeError as error:  # one way that does not run must not cost the figures of the others
             into[what] = {"error": str(error)[-500:]}
-        print(f"{what}: {into[what] if into is ways else '-> probe.json'}", flush=True)
+        print(f"{what}: {str(into[what])[:150]}", flush=True)
         with atomic_write(options.out / "probe.json") as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n")
 
-    note(PLAIN, lambda: plain_samples(options), ways)
+    note(PLAIN, partial(plain_samples, options), ways)
     for way, changes in (WAYS | (GRAPHED if DEVICE.type == "cuda" else {})).items():
-        note(way, lambda changes=changes: loop_samples(options, changes), ways)  # type: ignore[misc]
-    note("scoring", lambda: scoring_speed(options), found)
-    note("profile", lambda: step_profile(options), found)
+        note(way, partial(loop_samples, options, changes), ways)
+    for precision, batch_size in SCORING:
+        way = f"{precision}, {batch_size} frames at a time"
+        note(way, partial(scoring_speed, options, precision, batch_size), found.setdefault("scoring", {}))
+    note("profile", partial(step_profile, options), found)
     print(table(found))
     return 0
 
 
 def plain_samples(options: argparse.Namespace) -> dict[str, float]:
     """Trains by a plain loop; the first tenth of its steps does not count."""
-    torch.manual_seed(0)
-    model = Autoencoder(ModelConfig(width=options.width))
-    model.memory = ReferenceMemory(model.config.channels)
-    model.to(DEVICE).train()
+    model = build(options.width, plain=True).train()
     optimizer = torch.optim.Adam(model.parameters(), 2e-4)
     windows = Windows(_clips(options, "training"), model.config.frames_in, "next")
     sampler = ShuffledBatches(len(windows), 4, seed=0)
@@ -116,14 +116,14 @@ def loop_samples(options: argparse.Namespace, changes: dict[str, Any]) -> dict[s
     }
 
 
-def scoring_speed(options: argparse.Namespace) -> dict[str, float]:
+def scoring_speed(options: argparse.Namespace, precision: Precision, batch_size: int) -> dict[str, float]:
     """Scores the test set twice, every frame with its update of the items; the second time counts."""
-    torch.manual_seed(0)
-    model = Autoencoder(ModelConfig(width=options.width)).to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build(options.width, plain=False)
     clips = _clips(options, "testing")
-    measure(model, clips, threshold=1.0, progress=False)
+    once = partial(measure, model, clips, threshold=1.0, batch_size=batch_size, precision=precision, progress=False)
+    once()
     began = time.perf_counter()
-    measured = measure(model, clips, threshold=1.0, progress=False)
+    measured = once()
     return {
         "frames_per_second": len(measured) / (time.perf_counter() - began),
         "updated": float(measured.updated.mean()),
@@ -132,8 +132,7 @@ def scoring_speed(options: argparse.Namespace) -> dict[str, float]:
 
 def step_profile(options: argparse.Namespace) -> dict[str, Any]:
     """Profiles eager steps in bf16: the kernels that take longest, and the share of the memory's own."""
-    torch.manual_seed(0)
-    model = Autoencoder(ModelConfig(width=options.width)).to(DEVICE, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = build(options.width, plain=False)
     optimizer = torch.optim.Adam(model.parameters(), 2e-4, fused=True)
     frames = (torch.rand(4, 15, options.size, options.size, device=DEVICE) * 2 - 1).to(
         memory_format=torch.channels_last
@@ -187,8 +186,10 @@ def table(found: dict[str, Any]) -> str:
             if speed is None
             else f"{way:36} {speed:>10.1f} " + (f"{speed / plain:>8.1f}x" if plain else "")
         )
-    scoring, profiled = found["scoring"], found["profile"]
-    lines.append(f"scoring, an update at every frame: {scoring.get('frames_per_second', float('nan')):.0f} frames/s")
+    lines.append("scoring, an update at every frame:")
+    for way, row in found["scoring"].items():
+        lines.append(f"  {way}: {row.get('frames_per_second', float('nan')):.0f} frames/s")
+    profiled = found["profile"]
     if "error" not in profiled:
         lines.append(
             f"a step in bf16: {profiled['ms_of_a_step']:.2f} ms in {profiled['kernels_of_a_step']:.0f} kernels, "

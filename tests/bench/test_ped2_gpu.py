@@ -41,7 +41,7 @@ def test_stopped_killed_and_gone_on_with(ped2_gpu: ModuleType, bench: Path, synt
     assert [run["finished"] for run in summary["runs"]] == [False, False]
 
     _kill_after_an_epoch([sys.executable, str(bench / "ped2_gpu.py"), *call], out / RUN)
-    assert not (out / RUN / "scored.json").exists()
+    assert not (out / RUN / "export").exists()
 
     assert ped2_gpu.main(call) == 0
     summary = json.loads((results / "summary.json").read_text())
@@ -96,13 +96,14 @@ def test_the_probe(bench: Path, synthetic: Path, tmp_path: Path, monkeypatch: py
     probe = importlib.import_module("ped2_probe")
     ways = {"float32, eager": {}, "no such precision": {"precision": "32-true", "compile": True}}
     monkeypatch.setattr(probe, "WAYS", ways)
+    monkeypatch.setattr(probe, "SCORING", [("32-true", 8), ("bf16", 4)])
     monkeypatch.setattr(probe.torch, "compile", _refuse)
     assert probe.main([str(synthetic), str(tmp_path), "--size", "32", "--width", "4", "--steps", "5"]) == 0
     found = json.loads((tmp_path / "probe.json").read_text())
     assert found["training"][probe.PLAIN]["samples_per_second"] > 0
     assert found["training"]["float32, eager"]["samples_per_second"] > 0
     assert found["training"]["no such precision"] == {"error": "no compiler"}
-    assert found["scoring"]["updated"] == 1
+    assert [row["updated"] for row in found["scoring"].values()] == [1, 1]
     assert 0 < found["profile"]["share_of_the_memory"] < 1
 
 
