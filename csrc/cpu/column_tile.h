@@ -68,10 +68,7 @@ class ColumnTile {
           store(other.column(c) + (v + i) * W, y);
         }
       }
-      for (int i = 0; i < kTogether; ++i) {
-        store(squares + (v + i) * W, square[i]);
-        store(dots + (v + i) * W, dot[i]);
-      }
+      for (int i = 0; i < kTogether; ++i) store(squares + (v + i) * W, square[i]), store(dots + (v + i) * W, dot[i]);
     }
   }
 
@@ -109,10 +106,10 @@ class ColumnTile {
                         const Index<A>* first, const Index<A>* second, const A* scale, Target<T> given) const {
     const Target<T> to = whole(given);
     look_up<A>(items, [&](auto lookup) {
-      for (int v = 0; v < kVectors; v += kPair) {
-        Integer<A> near[kPair], far[kPair];
-        Vector<A> on_query[kPair], on_first[kPair], on_second[kPair], shift[kPair], scales[kPair];
-        for (int i = 0; i < kPair; ++i) {
+      for (int v = 0; v < kVectors; v += kWritten) {
+        Integer<A> near[kWritten], far[kWritten];
+        Vector<A> on_query[kWritten], on_first[kWritten], on_second[kWritten], shift[kWritten], scales[kWritten];
+        for (int i = 0; i < kWritten; ++i) {
           const int t = (v + i) * W;
           std::memcpy(near + i, first + t, sizeof *near);
           std::memcpy(far + i, second + t, sizeof *far);
@@ -122,7 +119,7 @@ class ColumnTile {
         for (int64_t c = 0; c < C_; ++c) {
           lookup.at(c);
 #pragma GCC unroll 4
-          for (int i = 0; i < kPair; ++i) {
+          for (int i = 0; i < kWritten; ++i) {
             Vector<A> sum = load(column(c) + (v + i) * W) + shift[i];
             sum += on_query[i] * load(other.column(c) + (v + i) * W);
             sum += on_first[i] * lookup[near[i]];
@@ -201,8 +198,10 @@ class ColumnTile {
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Items, and channels, whose sums for two vectors of positions fit into the registers.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kChannels = kVectorBytes == 64 ? 8 : 4;
-  // Vectors of positions that are compared with their items together.
-  static constexpr int kPair = kVectorBytes == 64 ? 4 : 2;
+  // Vectors of positions that are compared with their items, and written with them, together.
+  template <bool Dots>
+  static constexpr int kCompared = (kVectorBytes == 64 ? 4 : 2) / (Dots ? 2 : 1);
+  static constexpr int kWritten = kVectorBytes == 64 ? 4 : 2;
   // Channels to be in the first cache together, and to be asked for ahead.
   static constexpr int64_t kCached = 64, kAhead = 32;
 
@@ -211,20 +210,21 @@ class ColumnTile {
                          F&& take) const {
     Differences<A> found;
     look_up<A>(items, [&](auto lookup) {
-      for (int v = 0; v < kVectors; v += kPair) {
-        Integer<A> near[kPair], far[kPair];
-        Vector<A> scale[kPair];
-        for (int i = 0; i < kPair; ++i) {
+      for (int v = 0; v < kVectors; v += kCompared<Dots>) {
+        Integer<A> near[kCompared<Dots>], far[kCompared<Dots>];
+        Vector<A> scale[kCompared<Dots>];
+        for (int i = 0; i < kCompared<Dots>; ++i) {
           std::memcpy(near + i, first + (v + i) * W, sizeof *near);
           std::memcpy(far + i, second + (v + i) * W, sizeof *far);
           scale[i] = load(inverse + (v + i) * W);
         }
-        Vector<A> near_square[kPair] = {}, near_total[kPair] = {}, far_square[kPair] = {}, far_total[kPair] = {};
-        Vector<A> near_dot[kPair] = {}, far_dot[kPair] = {}, total[kPair] = {};
+        Vector<A> near_square[kCompared<Dots>] = {}, near_total[kCompared<Dots>] = {}, far_square[kCompared<Dots>] = {},
+                  far_total[kCompared<Dots>] = {};
+        Vector<A> near_dot[kCompared<Dots>] = {}, far_dot[kCompared<Dots>] = {}, total[kCompared<Dots>] = {};
         for (int64_t c = 0; c < C_; ++c) {
           lookup.at(c);
 #pragma GCC unroll 4
-          for (int i = 0; i < kPair; ++i) {
+          for (int i = 0; i < kCompared<Dots>; ++i) {
             const Vector<A> q = load(column(c) + (v + i) * W) * scale[i];
             const Vector<A> p_near = lookup[near[i]], p_far = lookup[far[i]], to_near = q - p_near, to_far = q - p_far;
             take(c, v + i, q);
@@ -238,7 +238,7 @@ class ColumnTile {
             total[i] += q;
           }
         }
-        for (int i = 0; i < kPair; ++i) {
+        for (int i = 0; i < kCompared<Dots>; ++i) {
           const int t = (v + i) * W;
           store(found.near_square + t, near_square[i]), store(found.near_total + t, near_total[i]);
           store(found.far_square + t, far_square[i]), store(found.far_total + t, far_total[i]);

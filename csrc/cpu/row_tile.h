@@ -119,7 +119,7 @@ class RowTile {
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
   void write_mix(const A* weights, const Items<A>& items, Target<T> to) const {
-    mix<false>(weights, items, [&](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
+    mix<false>(weights, items, [this, to](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
   }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
@@ -127,7 +127,7 @@ class RowTile {
   Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
                                    const Index<A>* second, Target<T> to) const {
     return compare<false>(inverse, items, first, second,
-                          [&](int64_t t, int64_t c, Vector<A> unit) { write(to, t, c, unit); });
+                          [this, to](int64_t t, int64_t c, Vector<A> unit) { write(to, t, c, unit); });
   }
 
   // What the gradient of the losses needs.
@@ -163,6 +163,8 @@ class RowTile {
   static constexpr int W = kWidth<A>;
   // Queries and items whose sums fit into the registers together.
   static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5, kMixed = 6;
+  // Rows that the second cache is asked for ahead.
+  static constexpr int64_t kAhead = 8;
   // Elements of items that stay in the second cache beside a tile.
   static constexpr int64_t kCachedItems = 32 << 10;
 
@@ -170,7 +172,10 @@ class RowTile {
   void load_row(const T* from, Strides s, int64_t t, A* squares) {
     A* to = row(t);
     const int64_t whole = s.c == 1 ? C_ / W * W : 0;
-    for (int64_t c = 0; c < whole; c += W) store(to + c, load(from + c));
+    for (int64_t c = 0; c < whole; c += W) {
+      if (c % (64 / int64_t{sizeof(T)}) == 0) __builtin_prefetch(from + kAhead * s.p + c, 0, 2);
+      store(to + c, load(from + c));
+    }
     for (int64_t c = whole; c < C_; ++c) to[c] = load_one(from + c * s.c);
     for (int64_t c = C_; c < length_; ++c) to[c] = 0;
     if (squares) squares[t] = dot(to, to);
