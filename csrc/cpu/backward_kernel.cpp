@@ -14,8 +14,9 @@ namespace {
 template <class T, class A, class Tile>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const Items<A>& items, void* scratch)
+  BackwardTile(const Backward& pass, const Plan& plan, const Items<A>& items, void* scratch)
       : pass_(pass),
+        plan_(plan),
         items_(items),
         M_(pass.shape.M),
         C_(pass.shape.C),
@@ -26,7 +27,8 @@ class BackwardTile {
     Arena arena(scratch);
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     grad_query_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    if (wants_grad_readout()) grad_readout_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
+    spare_ = arena.take<A>(Tile::elements(C_));
+    if (wants_grad_readout()) grad_readout_ = Tile(spare_, C_);
     weights_ = arena.take<A>(M_ * kTile);
     grad_scores_ = arena.take<A>(M_ * kTile);
     std::fill(ones_, ones_ + kTile, A(1));
@@ -37,18 +39,14 @@ class BackwardTile {
     b_ = b, position_ = position, n_ = n;
     sample_ = items_of_sample(items_, pass_.shape, b);
     const Strides s = pass_.features_strides;
-    queries_.load_map(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s, n, squares_);
+    read_maps(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s);
     inverse_norms(squares_, inverse_);
-    read_gradients();
     if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_weights();
     if (pass_.wants_score_gradient()) {
       differentiate_softmax();
       grad_query_.add_mix(grad_scores_, sample_);
-    }
-    if (pass_.indices)
-      add_losses();
-    else
       queries_.dots_with(grad_query_, along_);
+    }
     if (grad_items) add_to_items(grad_items);
     if (pass_.grad_features) write_features();
   }
@@ -56,12 +54,16 @@ class BackwardTile {
  private:
   bool wants_grad_readout() const { return pass_.grad_output && (pass_.grad_through_weights || pass_.grad_items); }
 
-  void read_gradients() {
-    if (!pass_.grad_output) return grad_query_.fill_zero(n_);
-    const Strides s = pass_.grad_output_strides;
-    const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * s.b + position_ * s.p;
-    grad_query_.load_map(grad, s, n_, nullptr);
-    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * s.c, s, n_, nullptr);
+  void read_maps(const T* features, Strides s) {
+    if (!pass_.grad_output) {
+      queries_.load_map(features, s, n_, squares_);
+      std::fill(along_, along_ + kTile, A(0));
+      return grad_query_.fill_zero(n_);
+    }
+    const Strides grad_s = pass_.grad_output_strides;
+    const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * grad_s.b + position_ * grad_s.p;
+    queries_.load_both(features, s, grad_query_, grad, grad_s, n_, squares_, along_);
+    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_, nullptr);
   }
 
   // The tile's part of the weights, 0 beyond its end.
@@ -94,9 +96,9 @@ class BackwardTile {
       }
   }
 
-  // Adds to grad_query what comes from the losses: pull (q - p_first), near ((q - p_first + eps) / d_first) and
-  // far ((q - p_second + eps) / d_second), the last two where the margin is not met.
-  void add_losses() {
+  // What the losses add to the gradient of the unit query: pull (q - p_first), near ((q - p_first + eps) / d_first) and
+  // far ((q - p_second + eps) / d_second), the last two where the margin is not met; as factors of x and the items.
+  LossTerms<A> loss_terms() {
     const auto* compactness = static_cast<const A*>(pass_.grad_compactness);
     const auto* separateness = static_cast<const A*>(pass_.grad_separateness);
     const A pull = compactness ? compactness[b_] * 2 / (A(C_) * A(P_)) : A(0);
@@ -106,27 +108,22 @@ class BackwardTile {
       first_[t] = t < n_ ? Index<A>(indices[t]) : 0;
       second_[t] = t < n_ ? Index<A>(indices[P_ + t]) : 0;
     }
+    const Differences<A> of = queries_.compare_for_gradient(inverse_, sample_, first_, second_);
     LossTerms<A> terms{};
-    for (int64_t t = 0; t < n_; ++t) {
-      terms.on_query[t] = pull * inverse_[t];
-      terms.on_first[t] = -pull;
-    }
-    if (separateness) add_margin_terms(push, terms);
-    grad_query_.add_losses(queries_, sample_, first_, second_, terms, along_);
-  }
-
-  void add_margin_terms(A push, LossTerms<A>& terms) const {
-    const Differences<A> of = queries_.differences(inverse_, sample_, first_, second_);
     for (int64_t t = 0; t < n_; ++t) {
       const A d_first = distance(of.near_square[t], of.near_total[t], C_);
       const A d_second = distance(of.far_square[t], of.far_total[t], C_);
-      if (d_first - d_second + A(kMargin) < 0) continue;
-      const A near = d_first == 0 ? A(0) : push / d_first, far = d_second == 0 ? A(0) : -push / d_second;
-      terms.on_query[t] += (near + far) * inverse_[t];
-      terms.on_first[t] -= near;
-      terms.on_second[t] -= far;
-      terms.shift[t] += (near + far) * A(kDistanceEps);
+      const bool met = d_first - d_second + A(kMargin) < 0;
+      const A near = met || d_first == 0 ? A(0) : push / d_first, far = met || d_second == 0 ? A(0) : -push / d_second;
+      terms.on_query[t] = (pull + near + far) * inverse_[t];
+      terms.on_first[t] = -pull - near;
+      terms.on_second[t] = -far;
+      terms.shift[t] = (near + far) * A(kDistanceEps);
+      // The part along x, from x . p = (q . p) / inverse.
+      const A with_items = terms.on_first[t] * of.near_dot[t] + terms.on_second[t] * of.far_dot[t];
+      along_[t] += terms.on_query[t] * squares_[t] + (with_items + terms.shift[t] * of.total[t]) / inverse_[t];
     }
+    return terms;
   }
 
   void add_to_items(A* grad_items) {
@@ -136,21 +133,29 @@ class BackwardTile {
 
   // grad_x = (g - q (q . g)) / |x|, or g / eps where the norm is below eps
   void write_features() {
+    LossTerms<A> terms{};
+    if (pass_.indices) terms = loss_terms();
     for (int64_t t = 0; t < kTile; ++t) {
       const bool at_floor = std::sqrt(squares_[t]) < A(kNormEps);
       // Below eps, or overflown: no part along q.
-      along_[t] = t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -along_[t] * inverse_[t] * inverse_[t];
+      terms.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -along_[t] * inverse_[t] * inverse_[t];
     }
     const Strides s = pass_.grad_features_strides;
-    T* grad = static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p;
-    grad_query_.write_sum(along_, queries_, inverse_, grad, s);
+    const Target<T> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, plan_.streamed,
+                       reinterpret_cast<T*>(spare_)};
+    if (pass_.indices)
+      grad_query_.write_with_items(terms, queries_, sample_, first_, second_, inverse_, to);
+    else
+      grad_query_.write_sum(terms.on_query, queries_, inverse_, to);
   }
 
   const Backward& pass_;
+  const Plan& plan_;
   const Items<A>& items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_, grad_query_, grad_readout_;
+  A* spare_;  // free once the gradient of the readout, which lies there, has been used
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   A squares_[kTile] = {}, inverse_[kTile], along_[kTile] = {}, ones_[kTile];
@@ -161,13 +166,14 @@ template <class T, class A, class Tile>
 void backward_chunks(const Backward& pass, const Plan& plan, const Items<A>& items, void* partials, void* scratch,
                      int64_t begin, int64_t end) {
   const int64_t M = pass.shape.M;
-  BackwardTile<T, A, Tile> tile(pass, items, scratch);
+  BackwardTile<T, A, Tile> tile(pass, plan, items, scratch);
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, items.length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * items.length, A(0));
     for_each_tile(plan, pass.shape, chunk,
                   [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, grad_items); });
   }
+  end_stream();
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cpu/column_sums.h"
+#include "cpu/lookup.h"
 #include "cpu/tile.h"
 
 namespace mnad::cpu::MNAD_ISA {
@@ -29,10 +31,44 @@ class ColumnTile {
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
     begin(n, squares);
     std::fill(scores, scores + items.M * kTile, A(0));
+    const int64_t on_the_way = n_ == kTile && s.p == 1 && items.M >= kItems ? kItems : 0;
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
-      load_channels(from, s, c, end, squares);
-      add_dots(items, c, end, scores);
+      if (on_the_way)
+        load_and_dot(from, s, items, c, end, squares, scores);
+      else
+        load_channels(from, s, c, end, squares);
+      add_dots(items, on_the_way, c, end, scores);
+    }
+  }
+
+  // Reads n positions of this map and of another, and gives |x_t|^2 and x_t . y_t.
+  template <class T>
+  void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
+                 A* squares, A* dots) {
+    if (n < kTile || s.p != 1 || other_s.p != 1) {
+      load_map(from, s, n, squares);
+      other.load_map(other_from, other_s, n, nullptr);
+      return dots_with(other, dots);
+    }
+    n_ = other.n_ = n;
+    constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
+    for (int v = 0; v < kVectors; v += kTogether) {
+      Vector<A> square[kTogether] = {}, dot[kTogether] = {};
+      for (int64_t c = 0; c < C_; ++c) {
+        const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
+        prefetch(run + kAhead * s.c, kTogether * W);
+        prefetch(other_run + kAhead * other_s.c, kTogether * W);
+#pragma GCC unroll 8
+        for (int i = 0; i < kTogether; ++i) {
+          const Vector<A> x = load(run + i * W), y = load(other_run + i * W);
+          square[i] += x * x;
+          dot[i] += x * y;
+          store(column(c) + (v + i) * W, x);
+          store(other.column(c) + (v + i) * W, y);
+        }
+      }
+      for (int i = 0; i < kTogether; ++i) store(squares + (v + i) * W, square[i]), store(dots + (v + i) * W, dot[i]);
     }
   }
 
@@ -43,21 +79,57 @@ class ColumnTile {
 
   // Writes the tile, each query times its scale.
   template <class T>
-  void write_map(const A* scale, T* to, Strides s) const {
+  void write_map(const A* scale, Target<T> given) const {
+    const Target<T> to = whole(given);
     for (int64_t c = 0; c < C_; ++c)
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) write(to, s, c, v, load(column(c) + v * W) * load(scale + v * W));
+      for (int v = 0; v < kVectors; ++v) write(to, c, v, load(column(c) + v * W) * load(scale + v * W));
+    copy_spare(given);
   }
 
   // Writes (x_t + along[t] other_t) scale[t].
   template <class T>
-  void write_sum(const A* along, const ColumnTile& other, const A* scale, T* to, Strides s) const {
+  void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T> given) const {
+    const Target<T> to = whole(given);
     for (int64_t c = 0; c < C_; ++c)
 #pragma GCC unroll 16
       for (int v = 0; v < kVectors; ++v) {
         const Vector<A> sum = load(column(c) + v * W) + load(along + v * W) * load(other.column(c) + v * W);
-        write(to, s, c, v, sum * load(scale + v * W));
+        write(to, c, v, sum * load(scale + v * W));
       }
+    copy_spare(given);
+  }
+
+  // Writes (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t].
+  template <class T>
+  void write_with_items(const LossTerms<A>& terms, const ColumnTile& other, const Items<A>& items,
+                        const Index<A>* first, const Index<A>* second, const A* scale, Target<T> given) const {
+    const Target<T> to = whole(given);
+    look_up<A>(items, [&](auto lookup) {
+      for (int v = 0; v < kVectors; v += kWritten) {
+        Integer<A> near[kWritten], far[kWritten];
+        Vector<A> on_query[kWritten], on_first[kWritten], on_second[kWritten], shift[kWritten], scales[kWritten];
+        for (int i = 0; i < kWritten; ++i) {
+          const int t = (v + i) * W;
+          std::memcpy(near + i, first + t, sizeof *near);
+          std::memcpy(far + i, second + t, sizeof *far);
+          on_query[i] = load(terms.on_query + t), on_first[i] = load(terms.on_first + t);
+          on_second[i] = load(terms.on_second + t), shift[i] = load(terms.shift + t), scales[i] = load(scale + t);
+        }
+        for (int64_t c = 0; c < C_; ++c) {
+          lookup.at(c);
+#pragma GCC unroll 4
+          for (int i = 0; i < kWritten; ++i) {
+            Vector<A> sum = load(column(c) + (v + i) * W) + shift[i];
+            sum += on_query[i] * load(other.column(c) + (v + i) * W);
+            sum += on_first[i] * lookup[near[i]];
+            sum += on_second[i] * lookup[far[i]];
+            write(to, c, v + i, sum * scales[i]);
+          }
+        }
+      }
+    });
+    copy_spare(given);
   }
 
   // to[t] = x_t . other_t
@@ -79,7 +151,7 @@ class ColumnTile {
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
     std::fill(scores, scores + items.M * kTile, A(0));
-    add_dots(items, 0, C_, scores);
+    add_dots(items, 0, 0, C_, scores);
   }
 
   // x_t += sum over m of weights[m][t] p_m
@@ -89,148 +161,113 @@ class ColumnTile {
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
-  void write_mix(const A* weights, const Items<A>& items, T* to, Strides s) const {
-    mix<false>(weights, items, [&](int64_t c, int v, Vector<A> value) { write(to, s, c, v, value); });
+  void write_mix(const A* weights, const Items<A>& items, Target<T> given) const {
+    const Target<T> to = whole(given);
+    mix<false>(weights, items, [to](int64_t c, int v, Vector<A> value) { write(to, c, v, value); });
+    copy_spare(given);
   }
 
-  // What the losses need of each query, its nearest and its second nearest item.
-  Differences<A> differences(const A* inverse, const Items<A>& items, const Index<A>* first,
-                             const Index<A>* second) const {
-    Differences<A> found;
-    for (int v = 0; v < kVectors; ++v) {
-      const Vector<A> scale = load(inverse + v * W);
-      const Lookup near(items, first + v * W), far(items, second + v * W);
-      Vector<A> near_square{}, near_total{}, far_square{}, far_total{};
-      for (int64_t c = 0; c < C_; ++c) {
-        const Vector<A> q = load(column(c) + v * W) * scale, to_near = q - near(c), to_far = q - far(c);
-        near_square += to_near * to_near;
-        near_total += to_near;
-        far_square += to_far * to_far;
-        far_total += to_far;
-      }
-      store(found.near_square + v * W, near_square);
-      store(found.near_total + v * W, near_total);
-      store(found.far_square + v * W, far_square);
-      store(found.far_total + v * W, far_total);
-    }
+  // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
+  template <class T>
+  Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
+                                   const Index<A>* second, Target<T> given) const {
+    const Target<T> to = whole(given);
+    const Differences<A> found = compare<false>(inverse, items, first, second,
+                                                [to](int64_t c, int v, Vector<A> unit) { write(to, c, v, unit); });
+    copy_spare(given);
     return found;
   }
 
-  // x_t += on_query[t] q_t + on_first[t] p_first + on_second[t] p_second + shift[t]; along[t] = q_t . x_t of the sum
-  void add_losses(const ColumnTile& queries, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-                  const LossTerms<A>& terms, A* along) {
-    for (int v = 0; v < kVectors; ++v) {
-      const Lookup near(items, first + v * W), far(items, second + v * W);
-      const Vector<A> on_query = load(terms.on_query + v * W), on_first = load(terms.on_first + v * W);
-      const Vector<A> on_second = load(terms.on_second + v * W), shift = load(terms.shift + v * W);
-      Vector<A> dots{};
-      for (int64_t c = 0; c < C_; ++c) {
-        A* to = column(c) + v * W;
-        const Vector<A> x = load(queries.column(c) + v * W);
-        const Vector<A> sum = load(to) + on_query * x + on_first * near(c) + on_second * far(c) + shift;
-        dots += x * sum;
-        store(to, sum);
-      }
-      store(along + v * W, dots);
-    }
+  // What the gradient of the losses needs.
+  Differences<A> compare_for_gradient(const A* inverse, const Items<A>& items, const Index<A>* first,
+                                      const Index<A>* second) const {
+    return compare<true>(inverse, items, first, second, [](int64_t, int, Vector<A>) {});
   }
 
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
   void add_by_index(const A* factor, const Index<A>* index, A* sums) const {
-    const Groups groups(factor, index, n_);
-    Vector<A> rows[kTile];
-    for (int64_t c = 0; c < C_; c += W) {
-      turn(c, rows);
-      for (int group = 0; group < groups.count; ++group) {
-        const int begin = groups.begin[group], end = groups.begin[group + 1];
-        A* to = sums + index[groups.order[begin]] * padded<A>(C_) + c;
-        Vector<A> total = load(to);
-        for (int i = begin; i < end; ++i) total += factor[groups.order[i]] * rows[groups.order[i]];
-        store(to, total);
-      }
-    }
+    ColumnSums<A>(data_, C_, n_).add_by_index(factor, index, sums);
   }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
-    Vector<A> rows[kTile];
-    for (int64_t c = 0; c < C_; c += W) {
-      turn(c, rows);
-      for (int64_t t = 0; t < n_; ++t) rows[t] *= scale[t];
-      for (int64_t m = 0; m < M; ++m) {
-        A* to = sums + m * padded<A>(C_) + c;
-        Vector<A> total = load(to);
-        for (int64_t t = 0; t < n_; ++t) total += weights[m * kTile + t] * rows[t];
-        store(to, total);
-      }
-    }
+    ColumnSums<A>(data_, C_, n_).add_outer(weights, scale, M, sums);
   }
 
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Items, and channels, whose sums for two vectors of positions fit into the registers.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kChannels = kVectorBytes == 64 ? 8 : 4;
+  // Vectors of positions that are compared with their items, and written with them, together.
+  template <bool Dots>
+  static constexpr int kCompared = (kVectorBytes == 64 ? 4 : 2) / (Dots ? 2 : 1);
+  static constexpr int kWritten = kVectorBytes == 64 ? 4 : 2;
   // Channels to be in the first cache together, and to be asked for ahead.
-  static constexpr int64_t kCached = 64, kAhead = 16;
+  static constexpr int64_t kCached = 64, kAhead = 32;
 
-  // The queries with a factor, those of the same item together.
-  struct Groups {
-    int order[kTile], begin[kTile + 1], count = 0;
-
-    Groups(const A* factor, const Index<A>* index, int64_t n) {
-      bool taken[kTile];
-      for (int64_t t = 0; t < n; ++t) taken[t] = factor[t] == 0;
-      int filled = 0;
-      for (int64_t first = 0; first < n; ++first) {
-        if (taken[first]) continue;
-        begin[count++] = filled;
-        for (int64_t t = first; t < n; ++t) {
-          if (taken[t] || index[t] != index[first]) continue;
-          taken[t] = true;
-          order[filled++] = int(t);
+  template <bool Dots, class F>
+  Differences<A> compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+                         F&& take) const {
+    Differences<A> found;
+    look_up<A>(items, [&](auto lookup) {
+      for (int v = 0; v < kVectors; v += kCompared<Dots>) {
+        Integer<A> near[kCompared<Dots>], far[kCompared<Dots>];
+        Vector<A> scale[kCompared<Dots>];
+        for (int i = 0; i < kCompared<Dots>; ++i) {
+          std::memcpy(near + i, first + (v + i) * W, sizeof *near);
+          std::memcpy(far + i, second + (v + i) * W, sizeof *far);
+          scale[i] = load(inverse + (v + i) * W);
+        }
+        Vector<A> near_square[kCompared<Dots>] = {}, near_total[kCompared<Dots>] = {}, far_square[kCompared<Dots>] = {},
+                  far_total[kCompared<Dots>] = {};
+        Vector<A> near_dot[kCompared<Dots>] = {}, far_dot[kCompared<Dots>] = {}, total[kCompared<Dots>] = {};
+        for (int64_t c = 0; c < C_; ++c) {
+          lookup.at(c);
+#pragma GCC unroll 4
+          for (int i = 0; i < kCompared<Dots>; ++i) {
+            const Vector<A> q = load(column(c) + (v + i) * W) * scale[i];
+            const Vector<A> p_near = lookup[near[i]], p_far = lookup[far[i]], to_near = q - p_near, to_far = q - p_far;
+            take(c, v + i, q);
+            near_square[i] += to_near * to_near;
+            near_total[i] += to_near;
+            far_square[i] += to_far * to_far;
+            far_total[i] += to_far;
+            if (!Dots) continue;
+            near_dot[i] += q * p_near;
+            far_dot[i] += q * p_far;
+            total[i] += q;
+          }
+        }
+        for (int i = 0; i < kCompared<Dots>; ++i) {
+          const int t = (v + i) * W;
+          store(found.near_square + t, near_square[i]), store(found.near_total + t, near_total[i]);
+          store(found.far_square + t, far_square[i]), store(found.far_total + t, far_total[i]);
+          store(found.near_dot + t, near_dot[i]), store(found.far_dot + t, far_dot[i]);
+          store(found.total + t, total[i]);
         }
       }
-      begin[count] = filled;
-    }
-  };
-
-  // One channel of the item that each of W queries has.
-  class Lookup {
-   public:
-    Lookup(const Items<A>& items, const Index<A>* index) : items_(items), index_(index) {
-      std::memcpy(&lanes_, index, sizeof lanes_);
-    }
-
-    Vector<A> operator()(int64_t c) const {
-      if (items_.columns) {
-        const A* column = items_.columns + c * kLookup<A>;
-        if (items_.M <= W) return __builtin_shuffle(load(column), lanes_);
-        return __builtin_shuffle(load(column), load(column + W), lanes_);
-      }
-      Vector<A> found;
-      for (int i = 0; i < W; ++i) found[i] = items_[index_[i]][c];
-      return found;
-    }
-
-   private:
-    const Items<A>& items_;
-    const Index<A>* index_;
-    Integer<A> lanes_;
-  };
+    });
+    return found;
+  }
 
   void begin(int64_t n, A* squares) {
     n_ = n;
     if (squares) std::fill(squares, squares + kTile, A(0));
   }
 
-  // Channels lie a whole map apart, so the cache is told ahead of each.
+  // Channels lie a whole map apart, so the second cache is told ahead of each. In the first one they would push each
+  // other out.
+  template <class T>
+  static void prefetch(const T* run, int64_t length) {
+    for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, 2);
+  }
+
   template <class T>
   void load_channels(const T* from, Strides s, int64_t begin, int64_t end, A* squares) {
     if (n_ == kTile && s.p == 1) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
-        if (c + kAhead < C_)
-          for (int64_t i = 0; i < kTile; i += 64 / sizeof(T)) __builtin_prefetch(run + kAhead * s.c + i);
+        prefetch(run + kAhead * s.c, kTile);
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) store(column(c) + v * W, load(run + v * W));
       }
@@ -246,26 +283,61 @@ class ColumnTile {
     }
   }
 
-  void add_dots(const Items<A>& items, int64_t begin, int64_t end, A* scores) const {
+  // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items.
+  template <class T>
+  void load_and_dot(const T* from, Strides s, const Items<A>& items, int64_t begin, int64_t end, A* squares,
+                    A* scores) {
     for (int v = 0; v < kVectors; v += 2) {
-      int64_t m = 0;
-      for (; m + kItems <= items.M; m += kItems) dot_block<kItems>(v, items, m, begin, end, scores);
-      for (; m < items.M; ++m) dot_block<1>(v, items, m, begin, end, scores);
+      Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
+      dot_block<kItems>(v, items, 0, begin, end, scores, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+        const T* run = from + c * s.c + v * W;
+        prefetch(run + kCached * s.c, 2 * W);
+        x0 = load(run), x1 = load(run + W);
+        store(column(c) + v * W, x0);
+        store(column(c) + (v + 1) * W, x1);
+        sums[0] += x0 * x0;
+        sums[1] += x1 * x1;
+      });
+      for (int i = 0; i < 2; ++i) store(squares + (v + i) * W, sums[i]);
     }
   }
 
-  template <class T>
-  void write(T* to, Strides s, int64_t c, int v, Vector<A> value) const {
-    T* run = to + c * s.c + v * W * s.p;
-    __builtin_prefetch(run + kAhead * s.c, 1);
-    if (s.p == 1 && (v + 1) * W <= n_)
-      store(run, value);
-    else
-      store_lanes<T, A>(run, s.p, n_ - v * W, value);
+  // Adds channels [begin, end) to the scores of items [first, M).
+  void add_dots(const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores) const {
+    for (int v = 0; v < kVectors; v += 2) {
+      const auto kept = [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+        x0 = load(column(c) + v * W), x1 = load(column(c) + (v + 1) * W);
+      };
+      int64_t m = first;
+      for (; m + kItems <= items.M; m += kItems) dot_block<kItems>(v, items, m, begin, end, scores, kept);
+      for (; m < items.M; ++m) dot_block<1>(v, items, m, begin, end, scores, kept);
+    }
   }
 
-  template <int Count>
-  void dot_block(int v, const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores) const {
+  // Where to write whole vectors: to the map itself if it takes them, else to the spare.
+  template <class T>
+  Target<T> whole(Target<T> to) const {
+    if (n_ == kTile && to.s.p == 1) return to;
+    return {to.spare, {0, kTile, 1}, false, to.spare};
+  }
+
+  template <class T>
+  void copy_spare(Target<T> to) const {
+    if (n_ == kTile && to.s.p == 1) return;
+    for (int64_t c = 0; c < C_; ++c)
+      for (int64_t t = 0; t < n_; ++t) to.data[c * to.s.c + t * to.s.p] = to.spare[c * kTile + t];
+  }
+
+  template <class T>
+  static void write(Target<T> to, int64_t c, int v, Vector<A> value) {
+    T* run = to.data + c * to.s.c + v * W;
+    if (to.streamed) return stream(run, value);
+    store(run, value);
+  }
+
+  template <int Count, class F>
+  void dot_block(int v, const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores,
+                 F&& queries) const {
     Vector<A> sums[Count][2];
 #pragma GCC unroll 10
     for (int m = 0; m < Count; ++m)
@@ -273,7 +345,8 @@ class ColumnTile {
       for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + (first + m) * kTile + (v + i) * W);
     const A* item = items[first];
     for (int64_t c = begin; c < end; ++c) {
-      const Vector<A> x0 = load(column(c) + v * W), x1 = load(column(c) + (v + 1) * W);
+      Vector<A> x0, x1;
+      queries(c, x0, x1);
 #pragma GCC unroll 10
       for (int m = 0; m < Count; ++m) {
         const A p = item[m * items.length + c];
@@ -316,19 +389,6 @@ class ColumnTile {
     for (int i = 0; i < Channels; ++i)
 #pragma GCC unroll 2
       for (int j = 0; j < 2; ++j) take(c + i, v + j, sums[i][j]);
-  }
-
-  // Rows of W channels from channel c on, 0 beyond the last.
-  void turn(int64_t c, Vector<A> (&rows)[kTile]) const {
-    for (int64_t t = 0; t < n_; t += W) {
-      Vector<A> block[W];
-      if (c + W <= C_)
-        for (int i = 0; i < W; ++i) block[i] = load(column(c + i) + t);
-      else
-        for (int i = 0; i < W; ++i) block[i] = c + i < C_ ? load(column(c + i) + t) : Vector<A>{};
-      transpose<A>(block);
-      for (int i = 0; i < W; ++i) rows[t + i] = block[i];
-    }
   }
 
   A* data_;

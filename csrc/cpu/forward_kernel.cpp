@@ -14,10 +14,17 @@ namespace {
 template <class T, class A, class Tile>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const Items<A>& items, void* scratch)
-      : pass_(pass), items_(items), M_(pass.shape.M), C_(pass.shape.C), P_(pass.shape.P), queries_(nullptr, 0) {
+  ForwardTile(const Forward& pass, const Plan& plan, const Items<A>& items, void* scratch)
+      : pass_(pass),
+        plan_(plan),
+        items_(items),
+        M_(pass.shape.M),
+        C_(pass.shape.C),
+        P_(pass.shape.P),
+        queries_(nullptr, 0) {
     Arena arena(scratch);
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
+    spare_ = arena.take<A>(Tile::elements(C_));
     scores_ = arena.take<A>(M_ * kTile);
     weights_ = arena.take<A>(M_ * kTile);
   }
@@ -32,10 +39,9 @@ class ForwardTile {
     normalise_scores();
     if (pass_.indices || pass_.wants_losses() || pass_.wants_statistics()) rank(scores_, M_, first_, second_);
     if (pass_.indices) write_assignment();
-    if (pass_.wants_losses()) add_losses(partial);
     if (pass_.output || pass_.weights || pass_.wants_statistics()) soften(scores_, M_, weights_, peak_, total_);
     if (pass_.weights) write_weights();
-    if (pass_.output) write_output();
+    if (pass_.output) write_output(partial);
     if (pass_.wants_statistics()) add_statistics(partial);
   }
 
@@ -63,26 +69,29 @@ class ForwardTile {
     }
   }
 
-  void add_losses(Partial<A> partial) {
-    const Differences<A> of = queries_.differences(inverse_, sample_, first_, second_);
+  void write_weights() {
+    A* weights = static_cast<A*>(pass_.weights) + b_ * M_ * P_ + position_;
+    for (int64_t m = 0; m < M_; ++m) std::memcpy(weights + m * P_, weights_ + m * kTile, n_ * sizeof(A));
+  }
+
+  void write_output(Partial<A> partial) {
+    const Strides s = pass_.output_strides;
+    T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
+    const Target<T> to{output, s, plan_.streamed, reinterpret_cast<T*>(spare_)};
+    if (pass_.wants_losses())
+      add_losses(queries_.write_and_compare(inverse_, sample_, first_, second_, to), partial);
+    else
+      queries_.write_map(inverse_, to);
+    queries_.write_mix(weights_, sample_, to.from_channel(C_));
+  }
+
+  void add_losses(const Differences<A>& of, Partial<A> partial) {
     for (int64_t t = 0; t < n_; ++t) {
       const A near = distance(of.near_square[t], of.near_total[t], C_);
       const A margin = near - distance(of.far_square[t], of.far_total[t], C_) + A(kMargin);
       partial.losses[0] += of.near_square[t];
       partial.losses[1] += margin < 0 ? A(0) : margin;
     }
-  }
-
-  void write_weights() {
-    A* weights = static_cast<A*>(pass_.weights) + b_ * M_ * P_ + position_;
-    for (int64_t m = 0; m < M_; ++m) std::memcpy(weights + m * P_, weights_ + m * kTile, n_ * sizeof(A));
-  }
-
-  void write_output() {
-    const Strides s = pass_.output_strides;
-    T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
-    queries_.write_map(inverse_, output, s);
-    queries_.write_mix(weights_, sample_, output + C_ * s.c, s);
   }
 
   void add_statistics(Partial<A> partial) {
@@ -117,11 +126,12 @@ class ForwardTile {
   }
 
   const Forward& pass_;
+  const Plan& plan_;
   const Items<A>& items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_;
-  A *scores_, *weights_;
+  A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile];
   Index<A> first_[kTile], second_[kTile];
@@ -131,7 +141,7 @@ template <class T, class A, class Tile>
 void forward_chunks(const Forward& pass, const Plan& plan, const Items<A>& items, void* partials, void* scratch,
                     int64_t begin, int64_t end) {
   const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
-  ForwardTile<T, A, Tile> tile(pass, items, scratch);
+  ForwardTile<T, A, Tile> tile(pass, plan, items, scratch);
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     Partial<A> partial(partials, chunk, M, items.length);
     partial.losses[0] = partial.losses[1] = 0;
@@ -144,6 +154,7 @@ void forward_chunks(const Forward& pass, const Plan& plan, const Items<A>& items
     for_each_tile(plan, pass.shape, chunk,
                   [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, partial); });
   }
+  end_stream();
 }
 
 }  // namespace

@@ -74,9 +74,9 @@ const void* transpose_items(const void* items, const Shape& shape, const Padding
   A* to = static_cast<A*>(column_memory.at_least(shape.memories() * shape.C * lookup * sizeof(A)));
   const A* from = static_cast<const A*>(items);
   // What lies beyond the last item is never looked up, so it is left as it is.
-  for (int64_t memory = 0; memory < shape.memories(); ++memory)
-    for (int64_t m = 0; m < shape.M; ++m, from += shape.C)
-      for (int64_t c = 0; c < shape.C; ++c) to[(memory * shape.C + c) * lookup + m] = from[c];
+  for (int64_t memory = 0; memory < shape.memories(); ++memory, from += shape.M * shape.C)
+    for (int64_t c = 0; c < shape.C; ++c)
+      for (int64_t m = 0; m < shape.M; ++m) to[(memory * shape.C + c) * lookup + m] = from[m * shape.C + c];
   return to;
 }
 
@@ -144,7 +144,8 @@ template <class A>
 void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const Shape& shape = pass.shape;
   const bool sums = pass.wants_statistics();
-  const Plan plan(shape, sums);
+  Plan plan(shape, sums);
+  plan.streamed = streams(pass);
   const Padding padding(shape, pass.dtype);
   const int64_t M = sums ? shape.M : 0;
   const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses() && !in_rows(pass));
@@ -164,7 +165,8 @@ template <class A>
 void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const Shape& shape = pass.shape;
   const bool sums = pass.grad_items != nullptr;
-  const Plan plan(shape, sums);
+  Plan plan(shape, sums);
+  plan.streamed = streams(pass);
   const Padding padding(shape, pass.dtype);
   const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.indices && !in_rows(pass));
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;

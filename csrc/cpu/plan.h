@@ -18,6 +18,7 @@ struct Plan {
   int64_t chunk;  // positions, a multiple of kTile
   int64_t chunks_per_sample;
   int64_t chunks;
+  bool streamed = false;  // maps are written past the caches
 
   Plan(const Shape& shape, bool sums_per_item) {
     const int64_t tiles = (shape.P + kTile - 1) / kTile;
@@ -40,6 +41,24 @@ inline bool in_rows(const Forward& pass) {
   return pass.features_strides.c == 1 && (!pass.output || pass.output_strides.c == 1);
 }
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
+
+// Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
+constexpr int64_t kHeldBytes = int64_t{16} << 20;
+
+// Whether a pass that reads and writes maps of as many elements as three times the features streams what it writes to
+// `to`; its vectors must all be aligned.
+inline bool streams(DType dtype, const Shape& shape, bool rows, const void* to, Strides s) {
+  const int64_t element = dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2, line = 64 / element;
+  const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0 && s.b % line == 0 &&
+                       (rows ? s.p % line == 0 && shape.C % line == 0 : s.c % line == 0);
+  return to && aligned && 3 * shape.B * shape.C * shape.P * element > kHeldBytes;
+}
+inline bool streams(const Forward& pass) {
+  return streams(pass.dtype, pass.shape, in_rows(pass), pass.output, pass.output_strides);
+}
+inline bool streams(const Backward& pass) {
+  return streams(pass.dtype, pass.shape, in_rows(pass), pass.grad_features, pass.grad_features_strides);
+}
 
 // Items as the kernels want them: rows padded with zeros to whole vectors, and transposed for looking up, see Items.
 struct PreparedItems {

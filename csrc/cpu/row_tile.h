@@ -43,6 +43,18 @@ class RowTile {
     }
   }
 
+  // Reads n positions of this map and of another, and gives |x_t|^2 and x_t . y_t.
+  template <class T>
+  void load_both(const T* from, Strides s, RowTile& other, const T* other_from, Strides other_s, int64_t n, A* squares,
+                 A* dots) {
+    n_ = other.n_ = n;
+    for (int64_t t = 0; t < n; ++t) {
+      load_row(from + t * s.p, s, t, squares);
+      other.load_row(other_from + t * other_s.p, other_s, t, nullptr);
+      dots[t] = dot(row(t), other.row(t));
+    }
+  }
+
   void fill_zero(int64_t n) {
     n_ = n;
     for (int64_t i = 0; i < n * length_; ++i) data_[i] = 0;
@@ -50,17 +62,31 @@ class RowTile {
 
   // Writes the tile, each query times its scale.
   template <class T>
-  void write_map(const A* scale, T* to, Strides s) const {
+  void write_map(const A* scale, Target<T> to) const {
     for (int64_t t = 0; t < n_; ++t)
-      for (int64_t c = 0; c < length_; c += W) write(to + t * s.p, s, c, load(row(t) + c) * scale[t]);
+      for (int64_t c = 0; c < length_; c += W) write(to, t, c, load(row(t) + c) * scale[t]);
   }
 
   // Writes (x_t + along[t] other_t) scale[t].
   template <class T>
-  void write_sum(const A* along, const RowTile& other, const A* scale, T* to, Strides s) const {
+  void write_sum(const A* along, const RowTile& other, const A* scale, Target<T> to) const {
     for (int64_t t = 0; t < n_; ++t)
       for (int64_t c = 0; c < length_; c += W)
-        write(to + t * s.p, s, c, (load(row(t) + c) + along[t] * load(other.row(t) + c)) * scale[t]);
+        write(to, t, c, (load(row(t) + c) + along[t] * load(other.row(t) + c)) * scale[t]);
+  }
+
+  // Writes (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t].
+  template <class T>
+  void write_with_items(const LossTerms<A>& terms, const RowTile& other, const Items<A>& items, const Index<A>* first,
+                        const Index<A>* second, const A* scale, Target<T> to) const {
+    for (int64_t t = 0; t < n_; ++t) {
+      const A *x = other.row(t), *near = items[first[t]], *far = items[second[t]];
+      for (int64_t c = 0; c < length_; c += W) {
+        const Vector<A> sum = load(row(t) + c) + terms.on_query[t] * load(x + c) + terms.on_first[t] * load(near + c) +
+                              terms.on_second[t] * load(far + c) + terms.shift[t];
+        write(to, t, c, sum * scale[t]);
+      }
+    }
   }
 
   // to[t] = x_t . other_t
@@ -92,46 +118,22 @@ class RowTile {
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
-  void write_mix(const A* weights, const Items<A>& items, T* to, Strides s) const {
-    mix<false>(weights, items, [&](int64_t t, int64_t c, Vector<A> value) { write(to + t * s.p, s, c, value); });
+  void write_mix(const A* weights, const Items<A>& items, Target<T> to) const {
+    mix<false>(weights, items, [this, to](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
   }
 
-  // What the losses need of each query, its nearest and its second nearest item.
-  Differences<A> differences(const A* inverse, const Items<A>& items, const Index<A>* first,
-                             const Index<A>* second) const {
-    Differences<A> found;
-    for (int64_t t = 0; t < n_; ++t) {
-      const A *x = row(t), *near = items[first[t]], *far = items[second[t]];
-      Vector<A> near_square{}, near_total{}, far_square{}, far_total{};
-      for (int64_t c = 0; c < length_; c += W) {
-        const Vector<A> q = load(x + c) * inverse[t], to_near = q - load(near + c), to_far = q - load(far + c);
-        near_square += to_near * to_near;
-        near_total += to_near;
-        far_square += to_far * to_far;
-        far_total += to_far;
-      }
-      found.near_square[t] = sum<A>(near_square), found.near_total[t] = sum<A>(near_total);
-      found.far_square[t] = sum<A>(far_square), found.far_total[t] = sum<A>(far_total);
-    }
-    return found;
+  // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
+  template <class T>
+  Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
+                                   const Index<A>* second, Target<T> to) const {
+    return compare<false>(inverse, items, first, second,
+                          [this, to](int64_t t, int64_t c, Vector<A> unit) { write(to, t, c, unit); });
   }
 
-  // x_t += on_query[t] q_t + on_first[t] p_first + on_second[t] p_second + shift[t]; along[t] = q_t . x_t of the sum
-  void add_losses(const RowTile& queries, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-                  const LossTerms<A>& terms, A* along) {
-    for (int64_t t = 0; t < n_; ++t) {
-      const A *x = queries.row(t), *near = items[first[t]], *far = items[second[t]];
-      A* to = row(t);
-      Vector<A> dots{};
-      for (int64_t c = 0; c < length_; c += W) {
-        const Vector<A> query = load(x + c);
-        const Vector<A> sum = load(to + c) + terms.on_query[t] * query + terms.on_first[t] * load(near + c) +
-                              terms.on_second[t] * load(far + c) + terms.shift[t];
-        dots += query * sum;
-        store(to + c, sum);
-      }
-      along[t] = sum<A>(dots);
-    }
+  // What the gradient of the losses needs.
+  Differences<A> compare_for_gradient(const A* inverse, const Items<A>& items, const Index<A>* first,
+                                      const Index<A>* second) const {
+    return compare<true>(inverse, items, first, second, [](int64_t, int64_t, Vector<A>) {});
   }
 
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
@@ -161,6 +163,8 @@ class RowTile {
   static constexpr int W = kWidth<A>;
   // Queries and items whose sums fit into the registers together.
   static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5, kMixed = 6;
+  // Rows that the second cache is asked for ahead.
+  static constexpr int64_t kAhead = 8;
   // Elements of items that stay in the second cache beside a tile.
   static constexpr int64_t kCachedItems = 32 << 10;
 
@@ -168,7 +172,10 @@ class RowTile {
   void load_row(const T* from, Strides s, int64_t t, A* squares) {
     A* to = row(t);
     const int64_t whole = s.c == 1 ? C_ / W * W : 0;
-    for (int64_t c = 0; c < whole; c += W) store(to + c, load(from + c));
+    for (int64_t c = 0; c < whole; c += W) {
+      if (c % (64 / int64_t{sizeof(T)}) == 0) __builtin_prefetch(from + kAhead * s.p + c, 0, 2);
+      store(to + c, load(from + c));
+    }
     for (int64_t c = whole; c < C_; ++c) to[c] = load_one(from + c * s.c);
     for (int64_t c = C_; c < length_; ++c) to[c] = 0;
     if (squares) squares[t] = dot(to, to);
@@ -185,12 +192,39 @@ class RowTile {
     return sum<A>(even + odd);
   }
 
+  template <bool Dots, class F>
+  Differences<A> compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+                         F&& take) const {
+    Differences<A> found;
+    for (int64_t t = 0; t < n_; ++t) {
+      const A *x = row(t), *near = items[first[t]], *far = items[second[t]];
+      Vector<A> near_square{}, near_total{}, far_square{}, far_total{}, near_dot{}, far_dot{}, total{};
+      for (int64_t c = 0; c < length_; c += W) {
+        const Vector<A> q = load(x + c) * inverse[t], p_near = load(near + c), p_far = load(far + c);
+        const Vector<A> to_near = q - p_near, to_far = q - p_far;
+        take(t, c, q);
+        near_square += to_near * to_near;
+        near_total += to_near;
+        far_square += to_far * to_far;
+        far_total += to_far;
+        if (!Dots) continue;
+        near_dot += q * p_near;
+        far_dot += q * p_far;
+        total += q;
+      }
+      found.near_square[t] = sum<A>(near_square), found.near_total[t] = sum<A>(near_total);
+      found.far_square[t] = sum<A>(far_square), found.far_total[t] = sum<A>(far_total);
+      if (!Dots) continue;
+      found.near_dot[t] = sum<A>(near_dot), found.far_dot[t] = sum<A>(far_dot), found.total[t] = sum<A>(total);
+    }
+    return found;
+  }
+
   template <class T>
-  void write(T* to, Strides s, int64_t c, Vector<A> value) const {
-    if (s.c == 1 && c + W <= C_)
-      store(to + c, value);
-    else
-      store_lanes<T, A>(to + c * s.c, s.c, C_ - c, value);
+  void write(Target<T> to, int64_t t, int64_t c, Vector<A> value) const {
+    T* at = to.data + t * to.s.p + c * to.s.c;
+    if (to.s.c != 1 || c + W > C_) return store_lanes<T, A>(at, to.s.c, C_ - c, value);
+    to.streamed ? stream(at, value) : store(at, value);
   }
 
   template <int Queries>

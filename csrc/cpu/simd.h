@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
-#if defined(__F16C__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -161,6 +161,34 @@ inline void store(f16* to, Vector<float> v) {
   std::memcpy(to, &half, sizeof half);
 #else
   for (int i = 0; i < kWidth<float>; ++i) to[i] = narrow_f16(v[i]);
+#endif
+}
+
+// Stores past the caches; `to` must be aligned to what is written.
+template <class T, class V>
+inline void stream(T* to, V v) {
+#if defined(__x86_64__)
+  struct alignas(8) {
+    T elements[sizeof v / sizeof v[0]];
+  } stored;
+  store(stored.elements, v);
+  constexpr size_t kBytes = sizeof stored;
+#if defined(__AVX512F__)
+  if constexpr (kBytes == 64) return _mm512_stream_si512(reinterpret_cast<__m512i*>(to), bit_cast<__m512i>(stored));
+#endif
+#if defined(__AVX2__)
+  if constexpr (kBytes == 32) return _mm256_stream_si256(reinterpret_cast<__m256i*>(to), bit_cast<__m256i>(stored));
+#endif
+  if constexpr (kBytes == 16) return _mm_stream_si128(reinterpret_cast<__m128i*>(to), bit_cast<__m128i>(stored));
+  if constexpr (kBytes == 8) return _mm_stream_si64(reinterpret_cast<long long*>(to), bit_cast<long long>(stored));
+#endif
+  store(to, v);
+}
+
+// Orders streamed stores before what follows.
+inline void end_stream() {
+#if defined(__x86_64__)
+  _mm_sfence();
 #endif
 }
 

@@ -24,16 +24,29 @@ struct Items {
   const A* operator[](int64_t m) const { return rows + m * length; }
 };
 
-// Of every query: |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
+// Of every query, for the nearest and the second nearest item: |q - p|^2 and the sum of q - p over the channels; and
+// where they are asked for, q . p and the sum of q.
 template <class A>
 struct Differences {
   A near_square[kTile], near_total[kTile], far_square[kTile], far_total[kTile];
+  A near_dot[kTile], far_dot[kTile], total[kTile];
 };
 
-// Factors of what the losses add to the gradient of every query.
+// Factors of x, of its two items and of 1 in the gradient of every query.
 template <class A>
 struct LossTerms {
   A on_query[kTile], on_first[kTile], on_second[kTile], shift[kTile];
+};
+
+// A map to write to. A streamed one is written past the caches: what does not fit there only costs time in them.
+template <class T>
+struct Target {
+  T* data;
+  Strides s;
+  bool streamed;
+  T* spare;  // of the size of a tile, for what can't be written in whole vectors
+
+  Target from_channel(int64_t c) const { return {data + c * s.c, s, streamed, spare}; }
 };
 
 // Indices of items, in integers as wide as A.

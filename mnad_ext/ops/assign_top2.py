@@ -53,4 +53,4 @@ def _fake(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
 
 _rules.register_fallback("assign_top2", reference.assign_top2)
 _rules.register_autocast("assign_top2")
-torch.library.register_autograd("mnad::assign_top2", _rules.never_called, setup_context=_rules.no_gradient)
+_rules.register_constant("assign_top2")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -86,16 +87,19 @@ def memory_gradient(
     wants_features, wants_items = ctx.needs_input_grad[:2]
     if all(grad is None for grad in grads) or not (wants_features or wants_items):
         return None, None
-    grad_features, grad_items = torch.ops.mnad.memory_backward(
-        *grads,
-        features,
-        items,
-        weights,
-        indices,
-        grad_through_weights=ctx.grad_through_weights,
-        wants_features=wants_features,
-        wants_items=wants_items,
-    )
+    # Where no second derivative is recorded, its rule need not be asked for.
+    skip_rule = nullcontext() if torch.is_grad_enabled() else torch._C._AutoDispatchBelowAutograd()
+    with skip_rule:
+        grad_features, grad_items = torch.ops.mnad.memory_backward(
+            *grads,
+            features,
+            items,
+            weights,
+            indices,
+            grad_through_weights=ctx.grad_through_weights,
+            wants_features=wants_features,
+            wants_items=wants_items,
+        )
     return (grad_features if wants_features else None), (grad_items if wants_items else None)
 
 

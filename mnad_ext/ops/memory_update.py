@@ -135,6 +135,6 @@ _rules.register_fallback("update_statistics", reference.update_statistics)
 _rules.register_fallback("update_items", _reference_items)
 _rules.register_fallback("memory_update", reference.memory_update)
 for _name in ("update_statistics", "update_items", "memory_update"):
-    torch.library.register_autograd(f"mnad::{_name}", _rules.never_called, setup_context=_rules.no_gradient)
+    _rules.register_constant(_name)
 for _name in ("update_statistics", "memory_update"):
     _rules.register_autocast(_name)
