@@ -332,6 +332,7 @@ class ColumnTile {
   static void write(Target<T> to, int64_t c, int v, Vector<A> value) {
     T* run = to.data + c * to.s.c + v * W;
     if (to.streamed) return stream(run, value);
+    if (v * W * sizeof(T) % 64 == 0) prefetch(run + kAhead / 2 * to.s.c, 1);
     store(run, value);
   }
 

@@ -224,7 +224,9 @@ class RowTile {
   void write(Target<T> to, int64_t t, int64_t c, Vector<A> value) const {
     T* at = to.data + t * to.s.p + c * to.s.c;
     if (to.s.c != 1 || c + W > C_) return store_lanes<T, A>(at, to.s.c, C_ - c, value);
-    to.streamed ? stream(at, value) : store(at, value);
+    if (to.streamed) [[unlikely]]
+      return stream(at, value);
+    store(at, value);
   }
 
   template <int Queries>

@@ -19,8 +19,8 @@ OPERATORS = ["memory_read", "assign_top2", "memory_step", "update_statistics", "
 
 @pytest.mark.parametrize("device", ["cpu", "meta", pytest.param("cuda", marks=pytest.mark.cuda)])
 def test_what_has_no_gradient_asks_for_none(device: str) -> None:
-    features = make_features(SMALL[0]).to(device).requires_grad_()
-    items = make_items(SMALL[0]).to(device).requires_grad_()
+    features = make_features(SMALL[0], device=device).requires_grad_()
+    items = make_items(SMALL[0], device=device).requires_grad_()
     statistics = mnad_ext.update_statistics(features, items)
     results = [*mnad_ext.assign_top2(features, items), mnad_ext.memory_update(features, items), *statistics]
     results += [mnad_ext.update_items(items, statistics), *mnad_ext.memory_step(features, items).statistics]
