@@ -140,26 +140,6 @@ def test_statistics_of_parts_add_up_to_the_whole() -> None:
         torch.testing.assert_close(one_by_one, mnad_ext.memory_update(features, items, rule))
 
 
-@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_samples_of_a_large_batch_equal_those_of_a_small_one(dtype: torch.dtype, layout: str) -> None:
-    # 12 MiB of features and more: written past the caches, which parts of the batch are not.
-    case = Case(12, 256, 32, 64, 3)
-    features, items = make_features(case, dtype, layout), make_items(case, dtype)
-    step, grad = _step_and_gradient(features, items)
-    for b in (0, case.B - 1):
-        part, part_grad = _step_and_gradient(features[b : b + 1], items)
-        assert torch.equal(step.output[b : b + 1], part.output)
-        assert torch.equal(grad[b : b + 1], part_grad)
-
-
-def _step_and_gradient(features: torch.Tensor, items: torch.Tensor) -> tuple[mnad_ext.MemoryStep, torch.Tensor]:
-    features = features.detach().requires_grad_()
-    step = mnad_ext.memory_step(features, items)
-    (grad,) = torch.autograd.grad(step.output.float().square().sum() + step.separateness.sum(), features)
-    return step, grad
-
-
 def test_more_than_two_billion_elements() -> None:
     if torch.cuda.is_available() or _free_memory() < 16 << 30:
         pytest.skip("needs 16 GB of free memory")

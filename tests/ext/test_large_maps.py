@@ -1,0 +1,32 @@
+"""The CPU kernels write large maps past the caches, and what they write is the same.
+
+CUDA kernels divide a large batch otherwise than a small one and may round otherwise: of them this is not asked.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import mnad_ext
+from tests.ext.cases import DTYPES, Case, make_features, make_items
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_samples_of_a_large_batch_equal_those_of_a_small_one(dtype: torch.dtype, layout: str) -> None:
+    # 12 MiB of features and more: written past the caches, which parts of the batch are not.
+    case = Case(12, 256, 32, 64, 3)
+    features, items = make_features(case, dtype, layout), make_items(case, dtype)
+    step, grad = _step_and_gradient(features, items)
+    for b in (0, case.B - 1):
+        part, part_grad = _step_and_gradient(features[b : b + 1], items)
+        assert torch.equal(step.output[b : b + 1], part.output)
+        assert torch.equal(grad[b : b + 1], part_grad)
+
+
+def _step_and_gradient(features: torch.Tensor, items: torch.Tensor) -> tuple[mnad_ext.MemoryStep, torch.Tensor]:
+    features = features.detach().requires_grad_()
+    step = mnad_ext.memory_step(features, items)
+    (grad,) = torch.autograd.grad(step.output.float().square().sum() + step.separateness.sum(), features)
+    return step, grad
