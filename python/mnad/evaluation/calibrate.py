@@ -13,6 +13,7 @@ from mnad.checkpoint import load_checkpoint, save_checkpoint
 from mnad.data import Clips, open_clips
 from mnad.data.clips import tails
 from mnad.data.layouts import LayoutName
+from mnad.devices import choose_device
 from mnad.errors import ConfigError, DataError
 from mnad.evaluation.calibration import Calibration, find_thresholds
 from mnad.evaluation.normalisation import Scaling, bounds_of
@@ -85,7 +86,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
         OutputError: If the checkpoint cannot be written.
     """
     checkpoint = load_checkpoint(config.run)
-    model = checkpoint.build_model()
+    model = checkpoint.build_model().to(choose_device(config.accelerator))
     held_out: float = checkpoint.training.get("hold_out", 0)
     if not held_out:
         warnings.warn(

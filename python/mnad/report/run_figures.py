@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from mnad.analysis import embed_pca, embed_tsne, sample_queries, usage_of
 from mnad.analysis.embedding import PERPLEXITY
 from mnad.analysis.usage import PATCHES
 from mnad.checkpoint import load_checkpoint
 from mnad.data import open_clips
 from mnad.data.layouts import LayoutName
+from mnad.devices import choose_device
 from mnad.errors import ConfigError
 from mnad.files import atomic_write
 from mnad.measurements import load_measurements
@@ -63,7 +62,7 @@ def draw_run_figures(config: FiguresConfig) -> list[Path]:
         OutputError: If a picture cannot be written.
     """
     checkpoint = load_checkpoint(config.run)
-    model = checkpoint.build_model().to("cuda" if torch.cuda.is_available() else "cpu")
+    model = checkpoint.build_model().to(choose_device("auto"))
     measurements, curves = load_measurements(config.run), read_curves(config.run)
     clips = open_clips(
         config.data,

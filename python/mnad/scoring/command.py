@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from mnad.checkpoint import load_checkpoint
 from mnad.data import open_clips
+from mnad.devices import choose_device
 from mnad.maps import maps_beside, save_maps
 from mnad.measurements import Measurements, save_measurements
 from mnad.models.presets import RECIPES
@@ -32,7 +32,7 @@ def score(config: ScoreConfig) -> Path:
     checkpoint = load_checkpoint(config.run)
     out = config.destination
     model = checkpoint.build_model()
-    model.to(_device(config.accelerator))
+    model.to(choose_device(config.accelerator))
     size = checkpoint.training["size"]
     clips = open_clips(
         config.data,
@@ -95,9 +95,3 @@ def protocol_lines(measurements: Measurements) -> list[str]:
         f"{protocol['device']}, {protocol['precision']}, batches of {protocol['batch_size']}, decoded "
         f"{protocol['decodings_per_frame']:.2f} times each",
     ]
-
-
-def _device(accelerator: str) -> torch.device:
-    if accelerator == "auto":
-        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(accelerator)
