@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.checkpoint import load_checkpoint
+from mnad.checkpoint import Checkpoint, load_checkpoint
 from mnad.data import Clips, open_clips
 from mnad.data.layouts import LayoutName
 from mnad.errors import ConfigError, DataError
@@ -233,12 +233,8 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
 
 def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
     """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
-    beside = config.folder / "checkpoint.safetensors"
-    path = Path(measurements.protocol["checkpoint"])
-    if beside.is_file() and (is_same_model(measurements, _describe(beside)) or not path.exists()):
-        path = beside  # runs are copied and moved
-    check_same_model(measurements, _describe(path), f"the checkpoint {path}")
-    checkpoint = load_checkpoint(path)
+    path, checkpoint = _measured_by(config, measurements)
+    check_same_model(measurements, _describe(checkpoint), f"the checkpoint {path}")
     if checkpoint.calibration is None:
         raise DataError(f"the checkpoint {path} holds no calibration; make one with: mnad calibrate {path} --data DATA")
     calibration = Calibration.from_dict(checkpoint.calibration)
@@ -257,8 +253,17 @@ def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibrat
     return calibration
 
 
-def _describe(path: Path) -> dict[str, Any]:
-    checkpoint = load_checkpoint(path)
+def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Path, Checkpoint]:
+    path = Path(measurements.protocol["checkpoint"])
+    beside = config.folder / "checkpoint.safetensors"
+    if beside.is_file():  # runs are copied and moved
+        checkpoint = load_checkpoint(beside)
+        if is_same_model(measurements, _describe(checkpoint)) or not path.exists():
+            return beside, checkpoint
+    return path, load_checkpoint(path)
+
+
+def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
     return {**checkpoint.training, "epoch": checkpoint.epoch, "step": checkpoint.step}
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.analysis import middle_of_anomaly, restore
-from mnad.checkpoint import load_checkpoint
 from mnad.data import Clips, kinds_of
 from mnad.evaluation import abnormality, pooled_auc
 from mnad.experiments.published import MODELS, PREDICTION, RECONSTRUCTION
@@ -32,8 +31,13 @@ def figures6_to_9(workshop: Workshop, seeds: Sequence[int], out: Path, picture: 
     kinds = kinds_of(workshop.path("synthetic"))
     looks = anomaly_looks(workshop, seeds)
     measured = {look.run.preset: workshop.measured(look) for look in looks}
+    aucs = {preset: auc_by_kind(measurements, kinds) for preset, measurements in measured.items()}
     rows: list[dict[str, Value]] = [
-        {"kind of anomaly": kind, "model": MODELS[preset], **_figures(measured[preset], kinds, kind)}
+        {
+            "kind of anomaly": kind,
+            "model": MODELS[preset],
+            **_figures(measured[preset], kinds, kind, aucs[preset][kind]),
+        }
         for kind in dict.fromkeys(kinds.values())
         for preset in PRESETS
     ]
@@ -63,7 +67,7 @@ def _kind_of_frame(measurements: Measurements, kinds: Mapping[str, str]) -> NDAr
     return np.array([kinds[measurements.videos[index]] for index in measurements.video])
 
 
-def _figures(measurements: Measurements, kinds: Mapping[str, str], kind: str) -> dict[str, Value]:
+def _figures(measurements: Measurements, kinds: Mapping[str, str], kind: str, auc: float) -> dict[str, Value]:
     assert measurements.labels is not None
     mine = _kind_of_frame(measurements, kinds) == kind
     normal, abnormal = (measurements.mse[mine & (measurements.labels == label)].mean() for label in (False, True))
@@ -71,7 +75,7 @@ def _figures(measurements: Measurements, kinds: Mapping[str, str], kind: str) ->
         "MSE, normal frames": float(normal),
         "MSE, abnormal frames": float(abnormal),
         "ratio": float(abnormal / normal),
-        "AUC": 100 * auc_by_kind(measurements, kinds)[kind],
+        "AUC": 100 * auc,
     }
 
 
@@ -82,7 +86,8 @@ def _drawn(
     kinds: Mapping[str, str],
 ) -> list[AnomalyRow]:
     clips: Clips = workshop.clips("synthetic")
-    models = {look.run.preset: load_checkpoint(workshop.folder_of(look.run)).build_model().eval() for look in looks}
+    models = {look.run.preset: workshop.model(look.run) for look in looks}
+    scores = {preset: abnormality(measurements) for preset, measurements in measured.items()}
     first_of_kind = {kind: video for video, kind in reversed(list(kinds.items()))}
     rows = []
     for kind in dict.fromkeys(kinds.values()):
@@ -90,14 +95,13 @@ def _drawn(
         frame = middle_of_anomaly(clips, video)
         for preset, measurements in measured.items():
             mine = measurements.video == measurements.videos.index(video)
-            scores = abnormality(measurements)
             assert measurements.labels is not None
             rows.append(
                 AnomalyRow(
                     f"{kind}\n{preset}",
                     restore(models[preset], clips, frame),
                     measurements.frame[mine],
-                    scores[mine],
+                    scores[preset][mine],
                     measurements.labels[mine],
                     frame - int(clips.starts[clips.names.index(video)]),
                 )

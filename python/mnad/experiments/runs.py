@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from mnad.analysis import Probe, probed
 from mnad.checkpoint import Checkpoint, load_checkpoint
 from mnad.data import Clips, open_clips, write_synthetic
 from mnad.data.synthetic import MANIFEST
+from mnad.devices import choose_device
 from mnad.errors import CheckpointError
 from mnad.experiments.scale import DATASETS, TITLES, DatasetName, Scale
 from mnad.files import atomic_write
 from mnad.measurements import Measurements, load_measurements, save_measurements
-from mnad.models import PRESETS, PresetName
+from mnad.models import PRESETS, Autoencoder, PresetName
 from mnad.progress import print_line
 from mnad.scoring import ScoreConfig, UpdateScope, measure, score
 from mnad.training import TrainConfig, train
@@ -107,6 +108,7 @@ class Workshop:
     compile: bool = False
     device_cache: bool = False
     cache: Path | None = None
+    _finished: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     def there(self) -> list[DatasetName]:
         """The published data sets that are there, in the order of the tables."""
@@ -172,6 +174,8 @@ class Workshop:
             The run's folder; None where another process is at it and this one would not ``wait``.
         """
         config = self.config(run)
+        if config.out in self._finished:  # a checkpoint is not read again for each look at its run
+            return config.out
         with _alone(config.out, wait=wait) as mine:
             if not mine:
                 return None
@@ -180,6 +184,7 @@ class Workshop:
                 with atomic_write(config.out / "run.json") as temporary:
                     temporary.write_text(json.dumps(training_options(config) | {"run": str(run)}, indent=2) + "\n")
                 train(config)
+        self._finished.add(config.out)
         return config.out
 
     def folder_of(self, run: Run) -> Path:
@@ -219,9 +224,11 @@ class Workshop:
 
     def device(self) -> torch.device:
         """The device that the runs are measured on."""
-        if self.accelerator == "auto":
-            return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        return torch.device(self.accelerator)
+        return choose_device(self.accelerator)
+
+    def model(self, run: Run) -> Autoencoder:
+        """Gives the model of a run, in evaluation mode, on the device."""
+        return load_checkpoint(self.folder_of(run)).build_model().to(self.device()).eval()
 
 
 def checkpoint_of(folder: Path, epoch: int) -> Path:

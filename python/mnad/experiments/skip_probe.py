@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mnad.analysis import FILLERS, Probe, Restored, middle_of_anomaly, probed, restore
-from mnad.checkpoint import load_checkpoint
 from mnad.evaluation import evaluate
 from mnad.experiments.published import MODELS, PREDICTION
 from mnad.experiments.results import Result, Value
@@ -79,7 +78,7 @@ def skip_probe(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result:
 
 def _draw(workshop: Workshop, run: Run, out: Path) -> str:
     clips = workshop.clips(run.dataset)
-    model = load_checkpoint(workshop.folder_of(run)).build_model().to(workshop.device())
+    model = workshop.model(run)
     frame = middle_of_anomaly(clips, clips.names[0])
     drawn: dict[tuple[str, str], Restored] = {
         (str(probe), probe.filler): restore(probed(model, probe), clips, frame) for probe in PROBES

@@ -8,12 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from mnad.analysis import embed_pca, embed_tsne, sample_queries, shares, usage_of
-from mnad.checkpoint import load_checkpoint
 from mnad.experiments.published import ITEMS_IN_USE, MODELS, PREDICTION, RECONSTRUCTION
 from mnad.experiments.results import Result, Value
 from mnad.experiments.runs import Look, Run, Workshop
 from mnad.experiments.scale import TITLES
-from mnad.models import Autoencoder
 from mnad.report.embedding_figure import draw_embeddings
 from mnad.report.run_figures import embedding_caption, usage_caption
 from mnad.report.usage_figure import draw_usage
@@ -57,7 +55,7 @@ def figures2_to_4(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result
             }
         )
         clips = workshop.clips(run.dataset)
-        queries = sample_queries(_model(workshop, run), clips, FRAMES, workshop.scale.size**2, run.seed)
+        queries = sample_queries(workshop.model(run), clips, FRAMES, workshop.scale.size**2, run.seed)
         usages[name] = usage_of(measured, curves, queries, clips)
     if usages:
         draw_usage(out / "usage.png", usages)
@@ -84,7 +82,7 @@ def figures1_and_5(workshop: Workshop, seeds: Sequence[int], out: Path) -> Resul
         for run in runs:
             if run.dataset != dataset:
                 continue
-            queries = sample_queries(_model(workshop, run), workshop.clips(dataset), FRAMES, QUERIES_A_FRAME, run.seed)
+            queries = sample_queries(workshop.model(run), workshop.clips(dataset), FRAMES, QUERIES_A_FRAME, run.seed)
             name = "with supervision" if run.supervised else "as published"
             embeddings[name] = [embed_tsne(queries, seed=run.seed), embed_pca(queries)]
             cosine = queries.similarity
@@ -122,8 +120,3 @@ def _embedding_runs(workshop: Workshop, seeds: Sequence[int]) -> list[Run]:
         for dataset in workshop.there()
         for supervised in (False, True)
     ]
-
-
-def _model(workshop: Workshop, run: Run) -> Autoencoder:
-    model = load_checkpoint(workshop.folder_of(run)).build_model().to(workshop.device())
-    return model.eval()

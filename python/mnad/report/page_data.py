@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.analysis import shares
 from mnad.measurements import Measurements
 from mnad.report.judgement import Judgement
 from mnad.report.layers import canvas_size, palette_text
@@ -63,8 +64,7 @@ def item_usage(measurements: Measurements) -> dict[str, Any]:
         sets = {"normal frames": ~labels, "abnormal frames": labels}
     series = []
     for label, chosen in sets.items():
-        counts = measurements.nearest[chosen].sum(0)
-        series.append({"label": label, "values": (counts / max(counts.sum(), 1)).round(5).tolist()})
+        series.append({"label": label, "values": shares(measurements.nearest[chosen]).round(5).tolist()})
     return {"series": series}
 
 
