@@ -38,12 +38,16 @@ def memory_backward(
     items: Tensor,
     weights: Tensor,
     indices: Tensor | None,
+    scores: Tensor | None,
+    distances: Tensor | None,
     *,
     grad_through_weights: bool,
     wants_features: bool,
     wants_items: bool,
 ) -> tuple[Tensor, Tensor]:
     """Gives the gradients of a read and of the losses by differentiating them again.
+
+    ``scores`` and ``distances``, which spare a kernel work, are not looked at.
 
     Returns:
         The gradients of ``features`` and of ``items``, an empty tensor where not wanted.
@@ -137,10 +141,26 @@ def separateness(features: Tensor, items: Tensor, indices: Tensor) -> Tensor:
         (B,), the mean over H*W queries of max(0, d(q_k, p_first) - d(q_k, p_second) + 1), where d is the L2 norm
         of (a - b + 1e-6). The gradient reaches the features only.
     """
-    query, items = _query(features), items.detach()
-    near, far = ((query - _gather(items, indices[:, rank]) + DISTANCE_EPS).norm(dim=1) for rank in (0, 1))
+    near, far = distances(features, items, indices).unbind(dim=1)
     margins: Tensor = (near - far + MARGIN).clamp_min(0)
     return margins.mean(dim=(1, 2))
+
+
+def distances(features: Tensor, items: Tensor, indices: Tensor) -> Tensor:
+    """Gives the distances of every query to its nearest and its second nearest item.
+
+    Args:
+        features: (B, C, H, W), the encoder's raw output.
+        items: (M, C) or (B, M, C), M >= 2.
+        indices: (B, 2, H, W) int64 as :func:`assign_top2` gives them.
+
+    Returns:
+        (B, 2, H, W), the L2 norms of (q_k - p + 1e-6). The gradient reaches the features only.
+    """
+    query, items = _query(features), items.detach()
+    return torch.stack(
+        [(query - _gather(items, indices[:, rank]) + DISTANCE_EPS).norm(dim=1) for rank in (0, 1)], dim=1
+    )
 
 
 def _query(features: Tensor) -> Tensor:

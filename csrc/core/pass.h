@@ -54,6 +54,7 @@ struct Forward {
   void* weights;       // A (B, M, P)
   int64_t* indices;    // (B, 2, P), nearest and second nearest; ties go to the lower item
   void* scores;        // A (B, 2, P), their scores
+  void* distances;     // A (B, 2, P), d(q, p) = |q - p + eps|, asked for with the losses
   void* compactness;   // A (B), mean over P*C of (q - p_first)^2
   void* separateness;  // A (B), mean over P of max(0, d(q, p_first) - d(q, p_second) + 1)
   Statistics statistics;
@@ -71,6 +72,8 @@ struct Backward {
   const void* items;       // A ([B,] M, C), contiguous
   const void* weights;     // A (B, M, P), from the forward; null when neither read nor weights have a gradient
   const int64_t* indices;  // (B, 2, P), from the forward; null when the losses have no gradient
+  const void* scores;      // A (B, 2, P), likewise
+  const void* distances;   // A (B, 2, P), likewise
   bool grad_through_weights;
 
   const void* grad_output;  // (B, 2C, P)

@@ -40,12 +40,12 @@ class BackwardTile {
     sample_ = items_of_sample(items_, pass_.shape, b);
     const Strides s = pass_.features_strides;
     read_maps(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s);
-    inverse_norms(squares_, inverse_);
+    inverse_norms(of_.square, inverse_);
     if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_weights();
     if (pass_.wants_score_gradient()) {
       differentiate_softmax();
       grad_query_.add_mix(grad_scores_, sample_);
-      queries_.dots_with(grad_query_, along_);
+      queries_.dots_with(grad_query_, of_.dot);
     }
     if (grad_items) add_to_items(grad_items);
     if (pass_.grad_features) write_features();
@@ -56,14 +56,14 @@ class BackwardTile {
 
   void read_maps(const T* features, Strides s) {
     if (!pass_.grad_output) {
-      queries_.load_map(features, s, n_, squares_);
-      std::fill(along_, along_ + kTile, A(0));
-      return grad_query_.fill_zero(n_);
+      queries_.load_map(features, s, n_);
+      grad_query_.fill_zero(n_);
+      return queries_.multiply_with(grad_query_, of_);
     }
     const Strides grad_s = pass_.grad_output_strides;
     const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * grad_s.b + position_ * grad_s.p;
-    queries_.load_both(features, s, grad_query_, grad, grad_s, n_, squares_, along_);
-    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_, nullptr);
+    queries_.load_both(features, s, grad_query_, grad, grad_s, n_, of_);
+    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
   }
 
   // The tile's part of the weights, 0 beyond its end.
@@ -103,25 +103,25 @@ class BackwardTile {
     const auto* separateness = static_cast<const A*>(pass_.grad_separateness);
     const A pull = compactness ? compactness[b_] * 2 / (A(C_) * A(P_)) : A(0);
     const A push = separateness ? separateness[b_] / A(P_) : A(0);
-    const int64_t* indices = pass_.indices + b_ * 2 * P_ + position_;
+    const int64_t at = b_ * 2 * P_ + position_, *indices = pass_.indices + at;
+    const A* scores = static_cast<const A*>(pass_.scores) + at;
+    const A* distances = static_cast<const A*>(pass_.distances) + at;
     for (int64_t t = 0; t < kTile; ++t) {
       first_[t] = t < n_ ? Index<A>(indices[t]) : 0;
       second_[t] = t < n_ ? Index<A>(indices[P_ + t]) : 0;
     }
-    const Differences<A> of = queries_.compare_for_gradient(inverse_, sample_, first_, second_);
     LossTerms<A> terms{};
     for (int64_t t = 0; t < n_; ++t) {
-      const A d_first = distance(of.near_square[t], of.near_total[t], C_);
-      const A d_second = distance(of.far_square[t], of.far_total[t], C_);
+      const A d_first = distances[t], d_second = distances[P_ + t];
       const bool met = d_first - d_second + A(kMargin) < 0;
       const A near = met || d_first == 0 ? A(0) : push / d_first, far = met || d_second == 0 ? A(0) : -push / d_second;
       terms.on_query[t] = (pull + near + far) * inverse_[t];
       terms.on_first[t] = -pull - near;
       terms.on_second[t] = -far;
       terms.shift[t] = (near + far) * A(kDistanceEps);
-      // The part along x, from x . p = (q . p) / inverse.
-      const A with_items = terms.on_first[t] * of.near_dot[t] + terms.on_second[t] * of.far_dot[t];
-      along_[t] += terms.on_query[t] * squares_[t] + (with_items + terms.shift[t] * of.total[t]) / inverse_[t];
+      // Their part along x, from x . p = (q . p) / inverse.
+      const A with_items = terms.on_first[t] * scores[t] + terms.on_second[t] * scores[P_ + t];
+      of_.dot[t] += terms.on_query[t] * of_.square[t] + with_items / inverse_[t] + terms.shift[t] * of_.total[t];
     }
     return terms;
   }
@@ -136,9 +136,9 @@ class BackwardTile {
     LossTerms<A> terms{};
     if (pass_.indices) terms = loss_terms();
     for (int64_t t = 0; t < kTile; ++t) {
-      const bool at_floor = std::sqrt(squares_[t]) < A(kNormEps);
+      const bool at_floor = std::sqrt(of_.square[t]) < A(kNormEps);
       // Below eps, or overflown: no part along q.
-      terms.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -along_[t] * inverse_[t] * inverse_[t];
+      terms.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -of_.dot[t] * inverse_[t] * inverse_[t];
     }
     const Strides s = pass_.grad_features_strides;
     const Target<T> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, plan_.streamed,
@@ -158,7 +158,8 @@ class BackwardTile {
   A* spare_;  // free once the gradient of the readout, which lies there, has been used
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  A squares_[kTile] = {}, inverse_[kTile], along_[kTile] = {}, ones_[kTile];
+  Products<A> of_{};  // the queries and the gradient of the unit queries
+  A inverse_[kTile], ones_[kTile];
   Index<A> first_[kTile], second_[kTile];
 };
 

@@ -18,43 +18,46 @@ class ColumnTile {
 
   A* column(int64_t c) const { return data_ + c * kTile; }
 
-  // Reads n positions, and gives |x_t|^2 of each if `squares` is not null.
+  // Reads n positions.
   template <class T>
-  void load_map(const T* from, Strides s, int64_t n, A* squares) {
-    begin(n, squares);
-    load_channels(from, s, 0, C_, squares);
+  void load_map(const T* from, Strides s, int64_t n) {
+    n_ = n;
+    load_channels(from, s, 0, C_);
   }
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the channels are in the cache. Every sum
   // runs in the same order, so equal items give equal scores.
   template <class T>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
-    begin(n, squares);
+    n_ = n;
+    std::fill(squares, squares + kTile, A(0));
     std::fill(scores, scores + items.M * kTile, A(0));
     const int64_t on_the_way = n_ == kTile && s.p == 1 && items.M >= kItems ? kItems : 0;
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
-      if (on_the_way)
+      if (on_the_way) {
         load_and_dot(from, s, items, c, end, squares, scores);
-      else
-        load_channels(from, s, c, end, squares);
+      } else {
+        load_channels(from, s, c, end);
+        add_squares(c, end, squares);
+      }
       add_dots(items, on_the_way, c, end, scores);
     }
   }
 
-  // Reads n positions of this map and of another, and gives |x_t|^2 and x_t . y_t.
+  // Reads n positions of this map and of another.
   template <class T>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
-                 A* squares, A* dots) {
+                 Products<A>& products) {
     if (n < kTile || s.p != 1 || other_s.p != 1) {
-      load_map(from, s, n, squares);
-      other.load_map(other_from, other_s, n, nullptr);
-      return dots_with(other, dots);
+      load_map(from, s, n);
+      other.load_map(other_from, other_s, n);
+      return multiply_with(other, products);
     }
     n_ = other.n_ = n;
     constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
     for (int v = 0; v < kVectors; v += kTogether) {
-      Vector<A> square[kTogether] = {}, dot[kTogether] = {};
+      Vector<A> square[kTogether] = {}, total[kTogether] = {}, dot[kTogether] = {};
       for (int64_t c = 0; c < C_; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
         prefetch(run + kAhead * s.c, kTogether * W);
@@ -63,12 +66,16 @@ class ColumnTile {
         for (int i = 0; i < kTogether; ++i) {
           const Vector<A> x = load(run + i * W), y = load(other_run + i * W);
           square[i] += x * x;
+          total[i] += x;
           dot[i] += x * y;
           store(column(c) + (v + i) * W, x);
           store(other.column(c) + (v + i) * W, y);
         }
       }
-      for (int i = 0; i < kTogether; ++i) store(squares + (v + i) * W, square[i]), store(dots + (v + i) * W, dot[i]);
+      for (int i = 0; i < kTogether; ++i) {
+        const int t = (v + i) * W;
+        store(products.square + t, square[i]), store(products.total + t, total[i]), store(products.dot + t, dot[i]);
+      }
     }
   }
 
@@ -132,6 +139,19 @@ class ColumnTile {
     copy_spare(given);
   }
 
+  void multiply_with(const ColumnTile& other, Products<A>& products) const {
+    for (int t = 0; t < kTile; t += W) {
+      Vector<A> square{}, total{}, dot{};
+      for (int64_t c = 0; c < C_; ++c) {
+        const Vector<A> x = load(column(c) + t);
+        square += x * x;
+        total += x;
+        dot += x * load(other.column(c) + t);
+      }
+      store(products.square + t, square), store(products.total + t, total), store(products.dot + t, dot);
+    }
+  }
+
   // to[t] = x_t . other_t
   void dots_with(const ColumnTile& other, A* to) const {
     for (int v = 0; v < kVectors; v += 2) {
@@ -172,16 +192,12 @@ class ColumnTile {
   Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
                                    const Index<A>* second, Target<T> given) const {
     const Target<T> to = whole(given);
-    const Differences<A> found = compare<false>(inverse, items, first, second,
-                                                [to](int64_t c, int v, Vector<A> unit) { write(to, c, v, unit); });
+    Differences<A> found;
+    look_up<A>(items, [&](auto lookup) {
+      for (int v = 0; v < kVectors; v += kCompared) compare(v, inverse, lookup, first, second, to, found);
+    });
     copy_spare(given);
     return found;
-  }
-
-  // What the gradient of the losses needs.
-  Differences<A> compare_for_gradient(const A* inverse, const Items<A>& items, const Index<A>* first,
-                                      const Index<A>* second) const {
-    return compare<true>(inverse, items, first, second, [](int64_t, int, Vector<A>) {});
   }
 
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
@@ -199,60 +215,41 @@ class ColumnTile {
   // Items, and channels, whose sums for two vectors of positions fit into the registers.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kChannels = kVectorBytes == 64 ? 8 : 4;
   // Vectors of positions that are compared with their items, and written with them, together.
-  template <bool Dots>
-  static constexpr int kCompared = (kVectorBytes == 64 ? 4 : 2) / (Dots ? 2 : 1);
-  static constexpr int kWritten = kVectorBytes == 64 ? 4 : 2;
+  static constexpr int kCompared = kVectorBytes == 64 ? 4 : 2, kWritten = kCompared;
   // Channels to be in the first cache together, and to be asked for ahead.
   static constexpr int64_t kCached = 64, kAhead = 32;
 
-  template <bool Dots, class F>
-  Differences<A> compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-                         F&& take) const {
-    Differences<A> found;
-    look_up<A>(items, [&](auto lookup) {
-      for (int v = 0; v < kVectors; v += kCompared<Dots>) {
-        Integer<A> near[kCompared<Dots>], far[kCompared<Dots>];
-        Vector<A> scale[kCompared<Dots>];
-        for (int i = 0; i < kCompared<Dots>; ++i) {
-          std::memcpy(near + i, first + (v + i) * W, sizeof *near);
-          std::memcpy(far + i, second + (v + i) * W, sizeof *far);
-          scale[i] = load(inverse + (v + i) * W);
-        }
-        Vector<A> near_square[kCompared<Dots>] = {}, near_total[kCompared<Dots>] = {}, far_square[kCompared<Dots>] = {},
-                  far_total[kCompared<Dots>] = {};
-        Vector<A> near_dot[kCompared<Dots>] = {}, far_dot[kCompared<Dots>] = {}, total[kCompared<Dots>] = {};
-        for (int64_t c = 0; c < C_; ++c) {
-          lookup.at(c);
+  // Compares and writes kCompared vectors of queries from the v-th on.
+  template <class T, class L>
+  void compare(int v, const A* inverse, L& lookup, const Index<A>* first, const Index<A>* second, Target<T> to,
+               Differences<A>& found) const {
+    Integer<A> near[kCompared], far[kCompared];
+    Vector<A> scale[kCompared];
+    for (int i = 0; i < kCompared; ++i) {
+      std::memcpy(near + i, first + (v + i) * W, sizeof *near);
+      std::memcpy(far + i, second + (v + i) * W, sizeof *far);
+      scale[i] = load(inverse + (v + i) * W);
+    }
+    Vector<A> near_square[kCompared] = {}, near_total[kCompared] = {};
+    Vector<A> far_square[kCompared] = {}, far_total[kCompared] = {};
+    for (int64_t c = 0; c < C_; ++c) {
+      lookup.at(c);
 #pragma GCC unroll 4
-          for (int i = 0; i < kCompared<Dots>; ++i) {
-            const Vector<A> q = load(column(c) + (v + i) * W) * scale[i];
-            const Vector<A> p_near = lookup[near[i]], p_far = lookup[far[i]], to_near = q - p_near, to_far = q - p_far;
-            take(c, v + i, q);
-            near_square[i] += to_near * to_near;
-            near_total[i] += to_near;
-            far_square[i] += to_far * to_far;
-            far_total[i] += to_far;
-            if (!Dots) continue;
-            near_dot[i] += q * p_near;
-            far_dot[i] += q * p_far;
-            total[i] += q;
-          }
-        }
-        for (int i = 0; i < kCompared<Dots>; ++i) {
-          const int t = (v + i) * W;
-          store(found.near_square + t, near_square[i]), store(found.near_total + t, near_total[i]);
-          store(found.far_square + t, far_square[i]), store(found.far_total + t, far_total[i]);
-          store(found.near_dot + t, near_dot[i]), store(found.far_dot + t, far_dot[i]);
-          store(found.total + t, total[i]);
-        }
+      for (int i = 0; i < kCompared; ++i) {
+        const Vector<A> q = load(column(c) + (v + i) * W) * scale[i];
+        const Vector<A> to_near = q - lookup[near[i]], to_far = q - lookup[far[i]];
+        write(to, c, v + i, q);
+        near_square[i] += to_near * to_near;
+        near_total[i] += to_near;
+        far_square[i] += to_far * to_far;
+        far_total[i] += to_far;
       }
-    });
-    return found;
-  }
-
-  void begin(int64_t n, A* squares) {
-    n_ = n;
-    if (squares) std::fill(squares, squares + kTile, A(0));
+    }
+    for (int i = 0; i < kCompared; ++i) {
+      const int t = (v + i) * W;
+      store(found.near_square + t, near_square[i]), store(found.near_total + t, near_total[i]);
+      store(found.far_square + t, far_square[i]), store(found.far_total + t, far_total[i]);
+    }
   }
 
   // Channels lie a whole map apart, so the second cache is told ahead of each. In the first one they would push each
@@ -263,7 +260,7 @@ class ColumnTile {
   }
 
   template <class T>
-  void load_channels(const T* from, Strides s, int64_t begin, int64_t end, A* squares) {
+  void load_channels(const T* from, Strides s, int64_t begin, int64_t end) {
     if (n_ == kTile && s.p == 1) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
@@ -275,7 +272,10 @@ class ColumnTile {
       std::fill(column(begin), column(end), A(0));
       load_element_wise(from + begin * s.c, s, end - begin, n_, column(begin), {0, kTile, 1});
     }
-    for (int v = 0; squares && v < kVectors; v += 2) {
+  }
+
+  void add_squares(int64_t begin, int64_t end, A* squares) const {
+    for (int v = 0; v < kVectors; v += 2) {
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
       for (int64_t c = begin; c < end; ++c)
         for (int i = 0; i < 2; ++i) sums[i] += load(column(c) + (v + i) * W) * load(column(c) + (v + i) * W);

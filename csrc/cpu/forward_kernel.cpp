@@ -86,9 +86,11 @@ class ForwardTile {
   }
 
   void add_losses(const Differences<A>& of, Partial<A> partial) {
+    A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_;
     for (int64_t t = 0; t < n_; ++t) {
-      const A near = distance(of.near_square[t], of.near_total[t], C_);
-      const A margin = near - distance(of.far_square[t], of.far_total[t], C_) + A(kMargin);
+      distances[t] = distance(of.near_square[t], of.near_total[t], C_);
+      distances[P_ + t] = distance(of.far_square[t], of.far_total[t], C_);
+      const A margin = distances[t] - distances[P_ + t] + A(kMargin);
       partial.losses[0] += of.near_square[t];
       partial.losses[1] += margin < 0 ? A(0) : margin;
     }

@@ -16,42 +16,46 @@ class RowTile {
 
   A* row(int64_t t) const { return data_ + t * length_; }
 
-  // Reads n positions, and gives |x_t|^2 of each if `squares` is not null.
+  // Reads n positions.
   template <class T>
-  void load_map(const T* from, Strides s, int64_t n, A* squares) {
+  void load_map(const T* from, Strides s, int64_t n) {
     n_ = n;
-    for (int64_t t = 0; t < n; ++t) load_row(from + t * s.p, s, t, squares);
+    for (int64_t t = 0; t < n; ++t) load_row(from + t * s.p, s, t);
   }
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the rows are in the cache. Every sum runs
   // in the same order, so equal items give equal scores.
   template <class T>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
+    n_ = n;
+    const auto read = [&](int64_t t) {
+      load_row(from + t * s.p, s, t);
+      squares[t] = dot(row(t), row(t));
+    };
     if (items.M * length_ > kCachedItems) {
-      load_map(from, s, n, squares);
+      for (int64_t t = 0; t < n; ++t) read(t);
       return dots(items, scores);
     }
-    n_ = n;
     int64_t t = 0;
     for (; t + kQueries <= n; t += kQueries) {
-      for (int i = 0; i < kQueries; ++i) load_row(from + (t + i) * s.p, s, t + i, squares);
+      for (int i = 0; i < kQueries; ++i) read(t + i);
       dots_of<kQueries>(t, 0, items.M, items, scores);
     }
     for (; t < n; ++t) {
-      load_row(from + t * s.p, s, t, squares);
+      read(t);
       dots_of<1>(t, 0, items.M, items, scores);
     }
   }
 
-  // Reads n positions of this map and of another, and gives |x_t|^2 and x_t . y_t.
+  // Reads n positions of this map and of another.
   template <class T>
-  void load_both(const T* from, Strides s, RowTile& other, const T* other_from, Strides other_s, int64_t n, A* squares,
-                 A* dots) {
+  void load_both(const T* from, Strides s, RowTile& other, const T* other_from, Strides other_s, int64_t n,
+                 Products<A>& products) {
     n_ = other.n_ = n;
     for (int64_t t = 0; t < n; ++t) {
-      load_row(from + t * s.p, s, t, squares);
-      other.load_row(other_from + t * other_s.p, other_s, t, nullptr);
-      dots[t] = dot(row(t), other.row(t));
+      load_row(from + t * s.p, s, t);
+      other.load_row(other_from + t * other_s.p, other_s, t);
+      multiply(t, other, products);
     }
   }
 
@@ -87,6 +91,10 @@ class RowTile {
         write(to, t, c, sum * scale[t]);
       }
     }
+  }
+
+  void multiply_with(const RowTile& other, Products<A>& products) const {
+    for (int64_t t = 0; t < n_; ++t) multiply(t, other, products);
   }
 
   // to[t] = x_t . other_t
@@ -126,14 +134,22 @@ class RowTile {
   template <class T>
   Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
                                    const Index<A>* second, Target<T> to) const {
-    return compare<false>(inverse, items, first, second,
-                          [this, to](int64_t t, int64_t c, Vector<A> unit) { write(to, t, c, unit); });
-  }
-
-  // What the gradient of the losses needs.
-  Differences<A> compare_for_gradient(const A* inverse, const Items<A>& items, const Index<A>* first,
-                                      const Index<A>* second) const {
-    return compare<true>(inverse, items, first, second, [](int64_t, int64_t, Vector<A>) {});
+    Differences<A> found;
+    for (int64_t t = 0; t < n_; ++t) {
+      const A *x = row(t), *near = items[first[t]], *far = items[second[t]];
+      Vector<A> near_square{}, near_total{}, far_square{}, far_total{};
+      for (int64_t c = 0; c < length_; c += W) {
+        const Vector<A> q = load(x + c) * inverse[t], to_near = q - load(near + c), to_far = q - load(far + c);
+        write(to, t, c, q);
+        near_square += to_near * to_near;
+        near_total += to_near;
+        far_square += to_far * to_far;
+        far_total += to_far;
+      }
+      found.near_square[t] = sum<A>(near_square), found.near_total[t] = sum<A>(near_total);
+      found.far_square[t] = sum<A>(far_square), found.far_total[t] = sum<A>(far_total);
+    }
+    return found;
   }
 
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
@@ -169,7 +185,7 @@ class RowTile {
   static constexpr int64_t kCachedItems = 32 << 10;
 
   template <class T>
-  void load_row(const T* from, Strides s, int64_t t, A* squares) {
+  void load_row(const T* from, Strides s, int64_t t) {
     A* to = row(t);
     const int64_t whole = s.c == 1 ? C_ / W * W : 0;
     for (int64_t c = 0; c < whole; c += W) {
@@ -178,7 +194,18 @@ class RowTile {
     }
     for (int64_t c = whole; c < C_; ++c) to[c] = load_one(from + c * s.c);
     for (int64_t c = C_; c < length_; ++c) to[c] = 0;
-    if (squares) squares[t] = dot(to, to);
+  }
+
+  void multiply(int64_t t, const RowTile& other, Products<A>& products) const {
+    const A *x = row(t), *y = other.row(t);
+    Vector<A> square{}, total{}, dot{};
+    for (int64_t c = 0; c < length_; c += W) {
+      const Vector<A> element = load(x + c);
+      square += element * element;
+      total += element;
+      dot += element * load(y + c);
+    }
+    products.square[t] = sum<A>(square), products.total[t] = sum<A>(total), products.dot[t] = sum<A>(dot);
   }
 
   A dot(const A* a, const A* b) const {
@@ -190,34 +217,6 @@ class RowTile {
     }
     if (c < length_) even += load(a + c) * load(b + c);
     return sum<A>(even + odd);
-  }
-
-  template <bool Dots, class F>
-  Differences<A> compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-                         F&& take) const {
-    Differences<A> found;
-    for (int64_t t = 0; t < n_; ++t) {
-      const A *x = row(t), *near = items[first[t]], *far = items[second[t]];
-      Vector<A> near_square{}, near_total{}, far_square{}, far_total{}, near_dot{}, far_dot{}, total{};
-      for (int64_t c = 0; c < length_; c += W) {
-        const Vector<A> q = load(x + c) * inverse[t], p_near = load(near + c), p_far = load(far + c);
-        const Vector<A> to_near = q - p_near, to_far = q - p_far;
-        take(t, c, q);
-        near_square += to_near * to_near;
-        near_total += to_near;
-        far_square += to_far * to_far;
-        far_total += to_far;
-        if (!Dots) continue;
-        near_dot += q * p_near;
-        far_dot += q * p_far;
-        total += q;
-      }
-      found.near_square[t] = sum<A>(near_square), found.near_total[t] = sum<A>(near_total);
-      found.far_square[t] = sum<A>(far_square), found.far_total[t] = sum<A>(far_total);
-      if (!Dots) continue;
-      found.near_dot[t] = sum<A>(near_dot), found.far_dot[t] = sum<A>(far_dot), found.total[t] = sum<A>(total);
-    }
-    return found;
   }
 
   template <class T>

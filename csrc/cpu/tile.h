@@ -24,12 +24,16 @@ struct Items {
   const A* operator[](int64_t m) const { return rows + m * length; }
 };
 
-// Of every query, for the nearest and the second nearest item: |q - p|^2 and the sum of q - p over the channels; and
-// where they are asked for, q . p and the sum of q.
+// Of every query, for the nearest and the second nearest item: |q - p|^2 and the sum of q - p over the channels.
 template <class A>
 struct Differences {
   A near_square[kTile], near_total[kTile], far_square[kTile], far_total[kTile];
-  A near_dot[kTile], far_dot[kTile], total[kTile];
+};
+
+// Of every query of a tile x and of another one y: |x|^2, the sum of x over the channels, and x . y.
+template <class A>
+struct Products {
+  A square[kTile], total[kTile], dot[kTile];
 };
 
 // Factors of x, of its two items and of 1 in the gradient of every query.

@@ -102,9 +102,9 @@ class BackwardChunk : Chunk<T, kAllShared> {
     const Seat seat(shape_);
     const int t = seat.position;
     A near = 0, far = 0;
-    if (separateness) {
-      measure_differences(queries_, shape_, items_, items_pitch_, buffer_, at_);
-      const A d_first = distance(at_, 0, t, C_), d_second = distance(at_, 1, t, C_);
+    if (separateness && t < n_) {
+      const A* distances = static_cast<const A*>(pass_.distances) + b_ * 2 * P_ + position_ + t;
+      const A d_first = distances[0], d_second = distances[P_];
       if (!(d_first - d_second + A(kMargin) < 0)) {
         near = d_first == 0 ? A(0) : push / d_first;
         far = d_second == 0 ? A(0) : -push / d_second;

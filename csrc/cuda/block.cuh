@@ -263,38 +263,6 @@ __device__ inline void measure(const S* tile, const TileShape& shape, A* buffer,
   });
 }
 
-// Fills in sums: |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
-template <class S, class A>
-__device__ inline void measure_differences(const S* tile, const TileShape& shape, const A* items, int items_pitch,
-                                           A* buffer, Positions<A>& at) {
-  const Seat seat(shape);
-  const int t = seat.position;
-  const A* first = items + int64_t{at.first[t]} * items_pitch;
-  const A* second = items + int64_t{at.second[t]} * items_pitch;
-  A sums[4] = {};
-  for_each_quad(shape, seat, [&](int c) {
-    A x[4];
-    load_quad(tile, shape, c, t, x);
-#pragma unroll
-    for (int v = 0; v < 4; ++v) {
-      const A q = x[v] * at.inverse[t], near = q - first[c + v], far = q - second[c + v];
-      sums[0] += near * near;
-      sums[1] += near;
-      sums[2] += far * far;
-      sums[3] += far;
-    }
-  });
-  reduce_groups(sums, shape, buffer, [&](int i, int position, A total) { at.sums[i][position] = total; });
-}
-
-// |q - p + eps| of the nearest (0) or the second nearest item (1). Written out, as eps must not count for padding.
-template <class A>
-__device__ inline A distance(const Positions<A>& at, int rank, int position, int64_t channels) {
-  const A eps = A(kDistanceEps), square = at.sums[2 * rank][position], sum = at.sums[2 * rank + 1][position];
-  const A shifted = square + eps * (2 * sum + eps * A(channels));
-  return sqrt(shifted > 0 || shifted != shifted ? shifted : A(0));
-}
-
 // Copies M items to where they lie `pitch` elements apart, padded with zeros.
 template <class A>
 __device__ inline void load_items(const A* from, int64_t M, int64_t C, int pitch, A* items) {

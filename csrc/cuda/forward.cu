@@ -11,6 +11,38 @@
 namespace mnad::cuda {
 namespace {
 
+// Fills in sums: |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
+template <class S, class A>
+__device__ inline void measure_differences(const S* tile, const TileShape& shape, const A* items, int items_pitch,
+                                           A* buffer, Positions<A>& at) {
+  const Seat seat(shape);
+  const int t = seat.position;
+  const A* first = items + int64_t{at.first[t]} * items_pitch;
+  const A* second = items + int64_t{at.second[t]} * items_pitch;
+  A sums[4] = {};
+  for_each_quad(shape, seat, [&](int c) {
+    A x[4];
+    load_quad(tile, shape, c, t, x);
+#pragma unroll
+    for (int v = 0; v < 4; ++v) {
+      const A q = x[v] * at.inverse[t], near = q - first[c + v], far = q - second[c + v];
+      sums[0] += near * near;
+      sums[1] += near;
+      sums[2] += far * far;
+      sums[3] += far;
+    }
+  });
+  reduce_groups(sums, shape, buffer, [&](int i, int position, A total) { at.sums[i][position] = total; });
+}
+
+// |q - p + eps| of the nearest (0) or the second nearest item (1). Written out, as eps must not count for padding.
+template <class A>
+__device__ inline A distance(const Positions<A>& at, int rank, int position, int64_t channels) {
+  const A eps = A(kDistanceEps), square = at.sums[2 * rank][position], sum = at.sums[2 * rank + 1][position];
+  const A shifted = square + eps * (2 * sum + eps * A(channels));
+  return sqrt(shifted > 0 || shifted != shifted ? shifted : A(0));
+}
+
 template <class T, bool kAllShared>
 class ForwardChunk : Chunk<T, kAllShared> {
   using Base = Chunk<T, kAllShared>;
@@ -114,6 +146,10 @@ class ForwardChunk : Chunk<T, kAllShared> {
 
   __device__ void add_losses() {
     measure_differences(queries_, shape_, items_, items_pitch_, buffer_, at_);
+    if (int(threadIdx.x) < n_) {
+      A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_ + threadIdx.x;
+      distances[0] = distance(at_, 0, threadIdx.x, C_), distances[P_] = distance(at_, 1, threadIdx.x, C_);
+    }
     if (threadIdx.x != 0) return;
     for (int t = 0; t < n_; ++t) {
       const A margin = distance(at_, 0, t, C_) - distance(at_, 1, t, C_) + A(kMargin);

@@ -26,12 +26,14 @@ const void* per_sample(const OptionalTensor& grad, const char* name, const Argum
 
 // memory_backward: the gradient of memory_read and of memory_step
 //   grad_output (B, 2C, H, W), grad_weights (B, M, H, W), grad_compactness (B), grad_separateness (B), each
-//   optional features, items, grad_through_weights as in the forward; weights and indices as it gave them
+//   optional features, items, grad_through_weights as in the forward; weights, and for the gradient of the losses
+//   indices, scores and distances, as it gave them
 //   -> grad_features (B, C, H, W), grad_items ([B,] M, C); an empty tensor where not asked for
 std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, const OptionalTensor& grad_weights,
                                            const OptionalTensor& grad_compactness,
                                            const OptionalTensor& grad_separateness, const Tensor& features,
                                            const Tensor& items, const Tensor& weights, const OptionalTensor& indices,
+                                           const OptionalTensor& scores, const OptionalTensor& distances,
                                            bool grad_through_weights, bool wants_features, bool wants_items) {
   const Arguments arguments(features, items);
   const Shape& shape = arguments.shape;
@@ -43,7 +45,8 @@ std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, co
   const Tensor dense_weights = dense(weights);
   pass.weights = dense_weights.const_data_ptr();
 
-  OptionalTensor output_map, dense_grad_weights, dense_indices, keep_compactness, keep_separateness;
+  OptionalTensor output_map, dense_grad_weights, keep_compactness, keep_separateness;
+  OptionalTensor dense_indices, dense_scores, dense_distances;
   if (grad_output) {
     require_map(*grad_output, "grad_output", arguments, 2 * shape.C, features.scalar_type());
     output_map = with_one_position_stride(*grad_output);
@@ -58,10 +61,14 @@ std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, co
   pass.grad_compactness = per_sample(grad_compactness, "grad_compactness", arguments, keep_compactness);
   pass.grad_separateness = per_sample(grad_separateness, "grad_separateness", arguments, keep_separateness);
   if (pass.grad_compactness || pass.grad_separateness) {
-    require(indices.has_value(), "indices are needed for the gradient of the losses");
+    require(indices && scores && distances, "indices, scores and distances are needed for the gradient of the losses");
     require_map(*indices, "indices", arguments, 2, ScalarType::Long);
-    dense_indices = dense(*indices);
+    require_map(*scores, "scores", arguments, 2, computing);
+    require_map(*distances, "distances", arguments, 2, computing);
+    dense_indices = dense(*indices), dense_scores = dense(*scores), dense_distances = dense(*distances);
     pass.indices = static_cast<const int64_t*>(dense_indices->const_data_ptr());
+    pass.scores = dense_scores->const_data_ptr();
+    pass.distances = dense_distances->const_data_ptr();
   }
 
   Tensor grad_features =
@@ -82,9 +89,9 @@ std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, co
 STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
   library.def(
       "memory_backward(Tensor? grad_output, Tensor? grad_weights, Tensor? grad_compactness, Tensor? "
-      "grad_separateness, Tensor features, Tensor items, Tensor weights, Tensor? indices, *, bool "
-      "grad_through_weights, bool wants_features, bool wants_items) -> (Tensor grad_features, Tensor "
-      "grad_items)");
+      "grad_separateness, Tensor features, Tensor items, Tensor weights, Tensor? indices, Tensor? scores, Tensor? "
+      "distances, *, bool grad_through_weights, bool wants_features, bool wants_items) -> (Tensor grad_features, "
+      "Tensor grad_items)");
 }
 
 MNAD_REGISTER("memory_backward", mnad::ops::memory_backward)

@@ -8,11 +8,12 @@ namespace {
 //   features  (B, C, H, W) as for memory_read
 //   items     (M, C) or (B, M, C), M >= 2
 //   -> output, weights        as memory_read gives them
-//   -> indices (B, 2, H, W)   as assign_top2 gives them
+//   -> indices, scores        as assign_top2 gives them
+//   -> distances (B, 2, H, W) d(q, p) = |q - p + 1e-6| of these items, which the gradient needs
 //   -> compactness (B)        mean over C*H*W of (q - p_first)^2
-//   -> separateness (B)       mean over H*W of max(0, d(q, p_first) - d(q, p_second) + 1), d = |. + 1e-6|
+//   -> separateness (B)       mean over H*W of max(0, d(q, p_first) - d(q, p_second) + 1)
 //   -> weighted_sum, total, counts, peak_all, peak_assigned   as update_statistics gives them
-std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_step(
+std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_step(
     const Tensor& features, const Tensor& items, bool /*grad_through_weights*/) {
   const Arguments arguments(features, items);
   require(arguments.shape.M >= 2, "memory_step needs at least 2 items, got items " + sizes_of(items));
@@ -22,6 +23,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
   Tensor output = arguments.empty_like_features(2 * C);
   Tensor weights = arguments.empty({B, M, H, W}, computing);
   Tensor indices = arguments.empty({B, 2, H, W}, ScalarType::Long);
+  Tensor scores = arguments.empty({B, 2, H, W}, computing);
+  Tensor distances = arguments.empty({B, 2, H, W}, computing);
   Tensor compactness = arguments.empty({B}, computing);
   Tensor separateness = arguments.empty({B}, computing);
   const StatisticsTensors statistics(arguments);
@@ -31,6 +34,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
   pass.output_strides = strides_of(output);
   pass.weights = weights.mutable_data_ptr();
   pass.indices = static_cast<int64_t*>(indices.mutable_data_ptr());
+  pass.scores = scores.mutable_data_ptr();
+  pass.distances = distances.mutable_data_ptr();
   pass.compactness = compactness.mutable_data_ptr();
   pass.separateness = separateness.mutable_data_ptr();
   pass.statistics = statistics.pointers();
@@ -38,6 +43,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
   return {output,
           weights,
           indices,
+          scores,
+          distances,
           compactness,
           separateness,
           statistics.weighted_sum,
@@ -53,10 +60,8 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
 STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
   library.def(
       "memory_step(Tensor features, Tensor items, *, bool grad_through_weights=False) -> (Tensor output, "
-      "Tensor "
-      "weights, Tensor indices, Tensor compactness, Tensor separateness, Tensor weighted_sum, Tensor total, "
-      "Tensor "
-      "counts, Tensor peak_all, Tensor peak_assigned)");
+      "Tensor weights, Tensor indices, Tensor scores, Tensor distances, Tensor compactness, Tensor separateness, "
+      "Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all, Tensor peak_assigned)");
 }
 
 MNAD_REGISTER("memory_step", mnad::ops::memory_step)

@@ -69,7 +69,7 @@ def _setup(
 
 def _backward(ctx: Any, grad_output: Tensor | None, grad_weights: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     features, items, weights = ctx.saved_tensors
-    return memory_gradient(ctx, (grad_output, grad_weights, None, None), features, items, weights, indices=None)
+    return memory_gradient(ctx, (grad_output, grad_weights, None, None), features, items, weights)
 
 
 def memory_gradient(
@@ -78,11 +78,13 @@ def memory_gradient(
     features: Tensor,
     items: Tensor,
     weights: Tensor,
-    indices: Tensor | None,
+    indices: Tensor | None = None,
+    scores: Tensor | None = None,
+    distances: Tensor | None = None,
 ) -> tuple[Tensor | None, Tensor | None]:
     """Calls the backward operator for what autograd needs.
 
-    ``grads`` are those of output, weights, compactness and separateness.
+    ``grads`` are those of output, weights, compactness and separateness; the losses' need the last three arguments.
     """
     wants_features, wants_items = ctx.needs_input_grad[:2]
     if all(grad is None for grad in grads) or not (wants_features or wants_items):
@@ -96,6 +98,8 @@ def memory_gradient(
             items,
             weights,
             indices,
+            scores,
+            distances,
             grad_through_weights=ctx.grad_through_weights,
             wants_features=wants_features,
             wants_items=wants_items,
@@ -113,6 +117,8 @@ def _fake_backward(
     items: Tensor,
     weights: Tensor,
     indices: Tensor | None,
+    scores: Tensor | None,
+    distances: Tensor | None,
     *,
     grad_through_weights: bool,
     wants_features: bool,

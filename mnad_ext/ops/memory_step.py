@@ -66,15 +66,17 @@ def memory_step(features: Tensor, items: Tensor, *, grad_through_weights: bool =
     check_features_and_items(features, items)
     check_two_items(items)
     results = torch.ops.mnad.memory_step(features, items, grad_through_weights=grad_through_weights)
-    output, weights, indices, compactness, separateness, *statistics = results
+    output, weights, indices, _scores, _distances, compactness, separateness, *statistics = results
     return MemoryStep(output, weights, indices, compactness, separateness, UpdateStatistics(*statistics))
 
 
 def _reference(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, ...]:
-    indices, _ = reference.assign_top2(features, items)
+    indices, scores = reference.assign_top2(features, items)
     return (
         *reference.memory_read(features, items, grad_through_weights=grad_through_weights),
         indices,
+        scores,
+        reference.distances(features, items, indices),
         reference.compactness(features, items, indices[:, 0]),
         reference.separateness(features, items, indices),
         *reference.update_statistics(features, items),
@@ -89,6 +91,8 @@ def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False
         _rules.empty_map(features, 2 * features.shape[1]),
         _rules.empty_per_query(features, items.shape[-2], dtype),
         _rules.empty_per_query(features, 2, torch.int64),
+        _rules.empty_per_query(features, 2, dtype),
+        _rules.empty_per_query(features, 2, dtype),
         features.new_empty(per_sample, dtype=dtype),
         features.new_empty(per_sample, dtype=dtype),
         *_rules.empty_statistics(items),
@@ -97,18 +101,17 @@ def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, ...]) -> None:
     features, items = inputs
-    _, weights, indices = output[:3]
-    ctx.save_for_backward(features, items, weights, indices)
+    _, *per_query = output[:5]
+    ctx.save_for_backward(features, items, *per_query)
     ctx.grad_through_weights = keyword_only_inputs["grad_through_weights"]
     ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(indices, *output[5:])
+    ctx.mark_non_differentiable(*output[2:5], *output[7:])
 
 
 def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    features, items, weights, indices = ctx.saved_tensors
-    grad_output, grad_weights, _, grad_compactness, grad_separateness = grads[:5]
+    grad_output, grad_weights, _, _, _, grad_compactness, grad_separateness = grads[:7]
     wanted = (grad_output, grad_weights, grad_compactness, grad_separateness)
-    return memory_gradient(ctx, wanted, features, items, weights, indices)
+    return memory_gradient(ctx, wanted, *ctx.saved_tensors)
 
 
 _rules.register_fallback("memory_step", _reference)

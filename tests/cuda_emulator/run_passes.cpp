@@ -52,13 +52,14 @@ Strides strides(const Case& c, int64_t channels) {
 
 // The results of both passes, each array in memory of its own so that an overrun is seen.
 struct Results {
-  std::vector<float> output, weights, scores, compactness, separateness;
+  std::vector<float> output, weights, scores, distances, compactness, separateness;
   std::vector<float> weighted_sum, total, peak_all, peak_assigned, grad_features, grad_items;
   std::vector<int64_t> indices, counts;
 
   explicit Results(const Case& c) {
     const int64_t items = (c.items_per_sample ? c.B : 1) * c.M;
     output.resize(c.B * 2 * c.C * c.P), weights.resize(c.B * c.M * c.P), scores.resize(c.B * 2 * c.P);
+    distances.resize(c.B * 2 * c.P);
     compactness.resize(c.B), separateness.resize(c.B), indices.resize(c.B * 2 * c.P), counts.resize(items);
     weighted_sum.resize(items * c.C), grad_items.resize(items * c.C), grad_features.resize(c.B * c.C * c.P);
     total.resize(items), peak_all.resize(items), peak_assigned.resize(items);
@@ -73,6 +74,7 @@ Forward forward_pass(const Case& c, const std::vector<float>& features, const st
   pass.items = items.data();
   pass.output = to.output.data(), pass.output_strides = strides(c, 2 * c.C);
   pass.weights = to.weights.data(), pass.indices = to.indices.data(), pass.scores = to.scores.data();
+  pass.distances = to.distances.data();
   pass.compactness = to.compactness.data(), pass.separateness = to.separateness.data();
   pass.statistics = {to.weighted_sum.data(), to.total.data(), to.counts.data(), to.peak_all.data(),
                      to.peak_assigned.data()};
@@ -85,6 +87,7 @@ Backward backward_pass(const Forward& forward, const std::vector<float>& grad_ou
   pass.dtype = forward.dtype, pass.shape = forward.shape;
   pass.features = forward.features, pass.features_strides = forward.features_strides;
   pass.items = forward.items, pass.weights = forward.weights, pass.indices = forward.indices;
+  pass.scores = forward.scores, pass.distances = forward.distances;
   pass.grad_through_weights = true;
   pass.grad_output = grad_output.data(), pass.grad_output_strides = forward.output_strides;
   pass.grad_weights = grad_weights.data();
@@ -129,8 +132,8 @@ bool run(const Case& c) {
 
   const Results &a = cuda_results, &b = cpu_results;
   return check("output", a.output, b.output) && check("weights", a.weights, b.weights) &&
-         check("scores", a.scores, b.scores) && check("compactness", a.compactness, b.compactness) &&
-         check("separateness", a.separateness, b.separateness) &&
+         check("scores", a.scores, b.scores) && check("distances", a.distances, b.distances) &&
+         check("compactness", a.compactness, b.compactness) && check("separateness", a.separateness, b.separateness) &&
          check("weighted_sum", a.weighted_sum, b.weighted_sum) && check("total", a.total, b.total) &&
          check("peak_all", a.peak_all, b.peak_all) && check("peak_assigned", a.peak_assigned, b.peak_assigned) &&
          a.counts == b.counts && a.indices == b.indices && check("grad_features", a.grad_features, b.grad_features) &&

@@ -95,11 +95,15 @@ def test_backward_protects_memory() -> None:
     flags = {"grad_through_weights": False, "wants_features": True, "wants_items": False}
     backward = torch.ops.mnad.memory_backward
     with pytest.raises(ValueError, match="grad_output .* doesn't fit"):
-        backward(output[:1], None, None, None, FEATURES, ITEMS, weights, None, **flags)
+        backward(output[:1], None, None, None, FEATURES, ITEMS, weights, None, None, None, **flags)
     with pytest.raises(ValueError, match="weights .* doesn't fit"):
-        backward(output, None, None, None, FEATURES, ITEMS, weights[:, :1], None, **flags)
-    with pytest.raises(ValueError, match="indices are needed"):
-        backward(None, None, torch.ones(2), None, FEATURES, ITEMS, weights, None, **flags)
+        backward(output, None, None, None, FEATURES, ITEMS, weights[:, :1], None, None, None, **flags)
+    indices, scores = mnad_ext.assign_top2(FEATURES, ITEMS)
+    losses = (None, None, torch.ones(2), None, FEATURES, ITEMS, weights)
+    with pytest.raises(ValueError, match="indices, scores and distances are needed"):
+        backward(*losses, indices, scores, None, **flags)
+    with pytest.raises(ValueError, match="distances .* doesn't fit"):
+        backward(*losses, indices, scores, scores[:, :1], **flags)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,8 @@ def test_opcheck_of_the_parts(case: Case, device: str) -> None:
     torch.library.opcheck(torch.ops.mnad.update_items.default, (items, *step.statistics))
     grads = [torch.randn_like(value) for value in (step.output, step.weights, step.compactness, step.separateness)]
     wanted = {"grad_through_weights": True, "wants_features": True, "wants_items": True}
-    arguments = (*grads, features, items, step.weights, step.indices)
+    weights, *of_losses = torch.ops.mnad.memory_step(features, items)[1:5]
+    arguments = (*grads, features, items, weights, *of_losses)
     torch.library.opcheck(torch.ops.mnad.memory_backward.default, arguments, wanted)
 
 
@@ -187,7 +188,7 @@ def test_fallback_for_devices_without_a_kernel(name: str, dtype: torch.dtype) ->
         "update_items": (items, *step.statistics, "plain"),
         "memory_backward": (
             torch.ones_like(step.output), None, torch.ones(2, dtype=wide), torch.ones(2, dtype=wide),
-            features, items, step.weights, step.indices,
+            features, items, *torch.ops.mnad.memory_step(features, items)[1:5],
         ),
     }  # fmt: skip
     options = {"grad_through_weights": True, "wants_features": True, "wants_items": True}
