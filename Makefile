@@ -8,13 +8,15 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/*/*.cuh)
-TEST_SOURCES := $(wildcard tests/*/*.cpp tests/*/*.h tests/*/*.cu)
+TEST_SOURCES := $(wildcard tests/*/*.cpp tests/*/*.h tests/*/*.cu bench/*/*.cpp)
 NVCC ?= nvcc
 NVCC_FLAGS := -std=c++17 -O3 --expt-relaxed-constexpr -Icsrc -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror -Xptxas=-v \
 	-gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
 
-# Has malloc keep what is freed: what is to be measured, for all alike, is not the system's giving of fresh pages.
-KEEP_MEMORY := MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=4294967296
+# Has malloc keep and join what is freed: what is to be measured, for all alike, is not the system's giving of fresh
+# pages. Small pieces in its caches would keep large ones apart, and every output would be taken from fresh pages.
+KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296:$\
+glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0
 
 .PHONY: demo test bench lint cuda clean
 

@@ -1,0 +1,117 @@
+// Prints the roofs of this machine: floating-point operations a second in multiply-adds, and bytes a second of copies,
+// by as many threads as there are processors.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <numeric>
+#include <thread>
+#include <utility>
+#include <vector>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace {
+
+constexpr int kRepeats = 9;
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+typedef float Vector __attribute__((vector_size(kVectorBytes)));
+
+double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// The median over repeats of what all threads together get done, each telling its own rate.
+template <class F>
+double rate(F&& of_thread) {
+  std::vector<double> rates;
+  for (int repeat = 0; repeat < kRepeats; ++repeat) {
+    std::vector<double> each(std::max(1u, std::thread::hardware_concurrency()));
+    std::vector<std::thread> threads;
+    for (double& one : each) threads.emplace_back([&one, &of_thread] { one = of_thread(); });
+    for (std::thread& thread : threads) thread.join();
+    rates.push_back(std::accumulate(each.begin(), each.end(), 0.0));
+  }
+  std::nth_element(rates.begin(), rates.begin() + kRepeats / 2, rates.end());
+  return rates[kRepeats / 2];
+}
+
+double multiply_add() {
+  constexpr int kChains = 12;
+  constexpr int64_t kRounds = 4'000'000;
+  const Vector factor = Vector{} + 0.999f, term = Vector{} + 0.001f;
+  Vector sums[kChains] = {};
+  const double begin = seconds();
+  for (int64_t i = 0; i < kRounds; ++i) {
+#pragma GCC unroll 12
+    for (int chain = 0; chain < kChains; ++chain) sums[chain] = sums[chain] * factor + term;
+  }
+  const double took = seconds() - begin;
+  asm volatile("" ::"m"(sums));
+  return 2.0 * kChains * kRounds * (kVectorBytes / sizeof(float)) / took;
+}
+
+void copy_past_the_caches(float* to, const float* from, size_t count) {
+  for (size_t i = 0; i < count; i += kVectorBytes / sizeof(float)) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(to + i, _mm512_load_ps(from + i));
+#elif defined(__AVX2__)
+    _mm256_stream_ps(to + i, _mm256_load_ps(from + i));
+#elif defined(__x86_64__)
+    _mm_stream_ps(to + i, _mm_load_ps(from + i));
+#else
+    std::memcpy(to + i, from + i, kVectorBytes);
+#endif
+  }
+}
+
+// Copies so much that all threads together read and write `bytes`.
+double copy(size_t bytes, bool past_the_caches) {
+  const size_t count = bytes / 2 / sizeof(float) / std::max(1u, std::thread::hardware_concurrency()) / 16 * 16;
+  struct Free {
+    void operator()(float* memory) const { std::free(memory); }
+  };
+  const auto make = [&] {
+    return std::unique_ptr<float, Free>(static_cast<float*>(std::aligned_alloc(64, 4 * count)));
+  };
+  const auto from = make(), to = make();
+  std::fill(from.get(), from.get() + count, 1.0f);
+  std::fill(to.get(), to.get() + count, 0.0f);
+  const int64_t rounds = std::max<int64_t>(400'000'000 / int64_t(bytes), 4);
+  const double begin = seconds();
+  for (int64_t i = 0; i < rounds; ++i) {
+    if (past_the_caches)
+      copy_past_the_caches(to.get(), from.get(), count);
+    else
+      std::memcpy(to.get(), from.get(), 4 * count);
+    asm volatile("" ::"r"(to.get()) : "memory");
+  }
+  return 8.0 * double(count) * double(rounds) / (seconds() - begin);
+}
+
+void print_roofs() {
+  std::printf("{\"multiply_add\": %.4g", rate(multiply_add));
+  for (const auto& [name, past] : {std::pair{"copied", false}, {"streamed", true}}) {
+    std::printf(", \"%s\": {", name);
+    const char* separator = "";
+    for (const size_t megabytes : {6, 13, 25, 50}) {
+      std::printf("%s\"%zu\": %.4g", separator, megabytes,
+                  rate([&, past = past] { return copy(megabytes << 20, past); }));
+      separator = ", ";
+    }
+    std::printf("}");
+  }
+  std::printf("}\n");
+}
+
+}  // namespace
+
+int main() { print_roofs(); }
