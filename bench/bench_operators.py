@@ -23,7 +23,8 @@ PUBLISHED_ITEMS, MANY_ITEMS = 10, [64, 256, 1024]
 BATCHES = [1, 4, 16] if DEVICE == "cpu" else [1, 4, 16, 64, 256]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-SECONDS = 1.0  # of measuring, for each contender
+# Of measuring, for each contender: a disturbance of the machine lasts for a tenth of that.
+SECONDS, MOST_ROUNDS = 0.8, 4000
 
 
 def operands(B: int, layout: str, dtype: str, M: int) -> tuple[Tensor, Tensor]:
@@ -188,4 +189,4 @@ def rounds_of(run: Callable[[], object]) -> int:
     began = time.perf_counter()
     for _ in range(2):
         synchronised(run)()
-    return max(9, min(500, int(SECONDS * 2 / (time.perf_counter() - began))))
+    return max(9, min(MOST_ROUNDS, int(SECONDS * 2 / (time.perf_counter() - began))))

@@ -15,12 +15,10 @@ import torch
 from mnad.data import Clips, Windows, to_frames
 from mnad.models import Autoencoder
 from mnad.scoring import UpdateScope, measure, update_errors
-from networks import DEVICE, build, memory_of
+from networks import DEVICE, NETWORKS, build, memory_of
 from pytest_benchmark.fixture import BenchmarkFixture
 
-# Size in pixels, width, scored frames of each of the four videos; the first is the published network.
-NETWORKS = {"256 x 256, width 64": (256, 64, 4), "128 x 128, width 16": (128, 16, 16)}
-VIDEOS, BATCH = 4, 8
+VIDEOS, SCORED, BATCH = 4, 16, 8  # scored frames of each video
 WAYS: dict[str, tuple[int, UpdateScope]] = {
     "mnad_ext, batches": (BATCH, "carried-over"),
     "mnad_ext, batches, per video": (BATCH, "per-video"),
@@ -31,10 +29,10 @@ CASES = [(update, way) for update in ("none", "each frame", "often") for way in 
 CASES.remove(("none", "mnad_ext, batches, per video"))
 
 
-def make_clips(size: int, scored: int) -> Clips:
+def make_clips(size: int) -> Clips:
     """Noise that is stronger in some frames, so that E_t differs."""
     random = np.random.default_rng(0)
-    length = scored + 4
+    length = SCORED + 4
     loudness = random.uniform(5, 60, VIDEOS * length)[:, None, None, None]
     frames = np.clip(128 + loudness * random.normal(size=(VIDEOS * length, size, size, 1)), 0, 255).astype(np.uint8)
     return Clips(
@@ -64,8 +62,8 @@ def published_loop(model: Autoencoder, windows: Windows, threshold: float) -> No
 @pytest.mark.parametrize(("update", "way"), CASES)
 @pytest.mark.parametrize("network", NETWORKS)
 def bench_scoring(benchmark: BenchmarkFixture, network: str, update: str, way: str) -> None:
-    size, width, scored = NETWORKS[network]
-    clips = make_clips(size, scored)
+    size, width = NETWORKS[network]
+    clips = make_clips(size)
     threshold = {"none": 0.0, "each frame": 1.0, "often": median_update_error(width, clips)}[update]
     model = build(width, plain=way == PUBLISHED).eval()
     if way == PUBLISHED:
@@ -75,8 +73,8 @@ def bench_scoring(benchmark: BenchmarkFixture, network: str, update: str, way: s
         scope = "none" if update == "none" else scope
         work = partial(measure, model, clips, update=scope, threshold=threshold, batch_size=batch_size, progress=False)
     benchmark.group = f"scoring, {network}, update {update}"
-    benchmark.extra_info.update(part="scoring", work=benchmark.group, way=way, count=VIDEOS * scored, unit="frames")
-    benchmark.pedantic(work, rounds=2 if size == 256 else 5, warmup_rounds=1)
+    benchmark.extra_info.update(part="scoring", work=benchmark.group, way=way, count=VIDEOS * SCORED, unit="frames")
+    benchmark.pedantic(work, rounds=5, warmup_rounds=1)
 
 
 def median_update_error(width: int, clips: Clips) -> float:

@@ -13,15 +13,13 @@ import pytest
 import torch
 from mnad.scoring import update_errors
 from mnad.training.losses import LossWeights, losses_of
-from networks import DEVICE, build, memory_of
+from networks import DEVICE, NETWORKS, build, memory_of
 from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 WEIGHTS = LossWeights(compactness=0.1, separateness=0.1, supervision=0)
 OURS, COMPILED, PLAIN = "mnad_ext", "mnad_ext, compiled", "reference, plain eager"
-# Size in pixels, width, measured rounds; the first is the published network.
-NETWORKS = {"256 x 256, width 64": (256, 64, 3), "128 x 128, width 16": (128, 16, 9)}
-TRAINING_BATCH = 4
+TRAINING_BATCH, ROUNDS = 4, 9
 
 
 def windows(way: str, batch: int, size: int) -> Tensor:
@@ -101,7 +99,7 @@ def median_ms(work: Callable[[], None], rounds: int = 15) -> float:
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("work", ["training", "scoring"])
 def bench_network(benchmark: BenchmarkFixture, work: str, network: str, way: str) -> None:
-    size, width, rounds = NETWORKS[network]
+    size, width = NETWORKS[network]
     torch.compiler.reset()
     step, memory_ms = (training_step if work == "training" else scoring_step)(way, size, width)
     count = TRAINING_BATCH if work == "training" else 1
@@ -109,4 +107,4 @@ def bench_network(benchmark: BenchmarkFixture, work: str, network: str, way: str
     benchmark.extra_info.update(
         part="networks", work=benchmark.group, way=way, count=count, unit="frames", memory_ms=round(memory_ms, 4)
     )
-    benchmark.pedantic(step, rounds=rounds if work == "training" else 3 * rounds, warmup_rounds=1)
+    benchmark.pedantic(step, rounds=ROUNDS if work == "training" else 3 * ROUNDS, warmup_rounds=1)

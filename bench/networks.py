@@ -9,6 +9,9 @@ from torch import Tensor
 from mnad_ext import MemoryModule, MemoryOutput, reference
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+# By name, size in pixels and width. The published network takes seconds for a step on a CPU: it is left to GPUs.
+SMALL = {"128 x 128, width 16": (128, 16)}
+NETWORKS = SMALL if DEVICE.type == "cpu" else {"256 x 256, width 64": (256, 64), **SMALL}
 
 
 class ReferenceMemory(MemoryModule):
