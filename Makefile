@@ -13,11 +13,10 @@ NVCC ?= nvcc
 NVCC_FLAGS := -std=c++17 -O3 --expt-relaxed-constexpr -Icsrc -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror -Xptxas=-v \
 	-gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
 
-# What is to be measured, for all alike, is not the system. malloc keeps and joins what is freed: small pieces in its
-# caches would keep large ones apart, and every output would be taken from fresh pages. Threads stay on a processor of
-# their own: left free, two of them were seen to share one for seconds.
-STEADY := GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296:$\
-glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0 OMP_PROC_BIND=true
+# What is to be measured, for all alike, is not the system's giving of fresh pages: malloc keeps and joins what is freed.
+# Small pieces in its caches would keep large ones apart, and every output would lie in fresh pages.
+KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296:$\
+glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0
 
 .PHONY: demo test bench lint cuda clean
 
@@ -29,7 +28,7 @@ test: .venv/installed
 
 bench: .venv/installed
 	@mkdir -p build
-	$(STEADY) $(BIN)/python -m pytest bench -c bench/pytest.ini --benchmark-json=build/bench.json
+	$(KEEP_MEMORY) $(BIN)/python -m pytest bench -c bench/pytest.ini --benchmark-json=build/bench.json
 	BENCH_COMMAND="make bench" $(BIN)/python bench/report.py build/bench.json build/bench
 
 lint: .venv/installed .venv/lint-tools
