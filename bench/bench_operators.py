@@ -23,8 +23,9 @@ PUBLISHED_ITEMS, MANY_ITEMS = 10, [64, 256, 1024]
 BATCHES = [1, 4, 16] if DEVICE == "cpu" else [1, 4, 16, 64, 256]
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-# Of measuring, for each contender: a disturbance of the machine lasts for a tenth of that.
-SECONDS, MOST_ROUNDS = 0.8, 4000
+# Each contender is measured for so long in each of the sittings, which are a minute or two apart: a shared machine may
+# be slow for seconds. What counts is the median of the sittings' medians.
+SECONDS, SITTINGS = 0.25, 3
 
 
 def operands(B: int, layout: str, dtype: str, M: int) -> tuple[Tensor, Tensor]:
@@ -98,7 +99,11 @@ def cases() -> list[Any]:
         for work, layout, M in itertools.product(["read", "step + backward"], LAYOUTS, MANY_ITEMS)
         for name in ("ours", "reference")
     ]
-    return [pytest.param(*case, id="-".join(map(str, case))) for case in found]
+    return [
+        pytest.param(*case, sitting, id="-".join(map(str, [*case, sitting])))
+        for sitting in range(SITTINGS)
+        for case in found
+    ]
 
 
 def contender_of(work: str, name: str) -> Contender:
@@ -150,15 +155,17 @@ def largest_error(contender: Contender, work: str, features: Tensor, items: Tens
     return max(float((a.double() - e.double()).abs().max()) for a, e in pairs)
 
 
-@pytest.mark.parametrize(("work", "B", "layout", "dtype", "M", "name"), cases())
-def bench_operator(benchmark: BenchmarkFixture, work: str, B: int, layout: str, dtype: str, M: int, name: str) -> None:
+@pytest.mark.parametrize(("work", "B", "layout", "dtype", "M", "name", "sitting"), cases())
+def bench_operator(
+    benchmark: BenchmarkFixture, work: str, B: int, layout: str, dtype: str, M: int, name: str, sitting: int
+) -> None:
     features, items = operands(B, layout, dtype, M)
     error = None
     if name == "copy":
         run = limit_of(work, features)
     else:
         contender = contender_of(work, name)
-        if B <= 4:
+        if B <= 4 and sitting == 0:
             error = largest_error(contender, work, features, items)
         run = functools.partial(contender, features, items)
     benchmark.extra_info |= {
@@ -189,4 +196,4 @@ def rounds_of(run: Callable[[], object]) -> int:
     began = time.perf_counter()
     for _ in range(2):
         synchronised(run)()
-    return max(9, min(MOST_ROUNDS, int(SECONDS * 2 / (time.perf_counter() - began))))
+    return max(5, int(SECONDS * 2 / (time.perf_counter() - began)))

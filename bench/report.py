@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import statistics
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,11 @@ OTHERS = ("reference", "compiled", "published", "attention", "copy")
 
 def compact(raw: dict[str, Any], command: str) -> dict[str, dict[str, Any]]:
     """Keeps what a reader wants to know of pytest-benchmark's file, by part of the project."""
-    rows = [
-        entry["extra_info"]
-        | {"median_ms": round(1e3 * entry["stats"]["median"], 4), "rounds": entry["stats"]["rounds"]}
-        for entry in raw["benchmarks"]
-    ]
+    sittings: dict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for entry in raw["benchmarks"]:
+        row = entry["extra_info"] | {"median_ms": 1e3 * entry["stats"]["median"], "rounds": entry["stats"]["rounds"]}
+        sittings[tuple(row.get(key) for key in ("part", *CASE, "contender", "way"))].append(row)
+    rows = [merged(rows) for rows in sittings.values()]
     common = {
         "command": command,
         "commit": raw["commit_info"]["id"] + ("-dirty" if raw["commit_info"]["dirty"] else ""),
@@ -42,6 +43,15 @@ def compact(raw: dict[str, Any], command: str) -> dict[str, dict[str, Any]]:
     for row in rows:
         parts[row.pop("part", "operators")].append(row)
     return {part: common | {"rows": rows} for part, rows in parts.items()}
+
+
+def merged(sittings: list[Row]) -> Row:
+    """Makes one row of a contender's sittings: the median of their medians."""
+    medians = [row["median_ms"] for row in sittings]
+    return sittings[0] | {
+        "median_ms": round(statistics.median(medians), 4),
+        "rounds": sum(row["rounds"] for row in sittings),
+    }
 
 
 def device_name() -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -154,6 +155,19 @@ def test_what_is_restored_is_what_was_measured(model: Autoencoder, clips: Clips,
     np.testing.assert_allclose(restored.target, np.broadcast_to(clips.frames[frame] / 255, (32, 32, 3)), atol=1e-6)
     with pytest.raises(DataError, match="has not the 4 frames before it"):
         restore(model, clips, 2)
+
+
+def test_the_first_anomaly_may_come_late(clips: Clips) -> None:
+    assert clips.labels is not None
+    labels = clips.labels.copy()
+    labels[: clips.starts[1]] = 0
+    late = replace(clips, labels=labels)
+    assert middle_of_anomaly(late) == middle_of_anomaly(clips, clips.names[1]) >= clips.starts[1]
+    assert middle_of_anomaly(clips) == middle_of_anomaly(clips, clips.names[0])
+    with pytest.raises(DataError, match=f"no frame in video {clips.names[0]}"):
+        middle_of_anomaly(late, clips.names[0])
+    with pytest.raises(DataError, match="no frame in any video"):
+        middle_of_anomaly(replace(clips, labels=None))
 
 
 def test_usage_is_what_was_measured_and_logged(model: Autoencoder, clips: Clips, trained: Path) -> None:

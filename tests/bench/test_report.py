@@ -67,6 +67,22 @@ def test_a_run_of_the_benchmarks_becomes_a_file_for_each_part(report: ModuleType
     assert "| w | a | 160 frames |  | 1.0x |" in report.speed_table(parts["data"])
 
 
+def test_what_counts_is_the_median_of_the_sittings(report: ModuleType) -> None:
+    raw = {
+        "commit_info": {"id": "abc", "dirty": False},
+        "datetime": "today",
+        "benchmarks": [
+            {
+                "extra_info": {"contender": "ours", "work": "read", "error": error},
+                "stats": {"median": took, "rounds": 5},
+            }
+            for took, error in [(0.003, 1e-7), (0.001, None), (0.002, None)]
+        ],
+    }
+    (row,) = report.compact(raw, "make bench")["operators"]["rows"]
+    assert row == {"contender": "ours", "work": "read", "error": 1e-7, "median_ms": 2.0, "rounds": 15}
+
+
 def test_the_readme_tells_how_fast_the_data_come(report: ModuleType) -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     found = re.search(r"put together ([\d.]+) times .*?\((bench/results/data-[^)]*)\) at (\w+)\)", text)

@@ -62,15 +62,20 @@ def restore(model: Autoencoder, clips: Clips, frame: int) -> Restored:
     return Restored(shown, target, restored)
 
 
-def middle_of_anomaly(clips: Clips, video: str) -> int:
+def middle_of_anomaly(clips: Clips, video: str | None = None) -> int:
     """Gives the middle one of a video's abnormal frames, by its number among the frames of the clips.
 
+    Args:
+        clips: What the frames and their labels are taken from.
+        video: Its name; None for the first video that has abnormal frames.
+
     Raises:
-        DataError: If the video has no abnormal frame.
+        DataError: If there is no abnormal frame.
     """
-    index = clips.names.index(video)
-    labels = None if clips.labels is None else clips.labels[clips.starts[index] : clips.starts[index + 1]]
-    abnormal = np.flatnonzero([] if labels is None else labels)
-    if len(abnormal) == 0:
-        raise DataError(f"video {video} has no frame that is labelled abnormal")
-    return int(clips.starts[index] + abnormal[len(abnormal) // 2])
+    abnormal = np.flatnonzero([] if clips.labels is None else clips.labels)
+    names = np.asarray(clips.names)[np.searchsorted(clips.starts, abnormal, side="right") - 1]
+    found = abnormal[names == (names[:1] if video is None else video)]
+    if len(found) == 0:
+        where = "in any video" if video is None else f"in video {video}"
+        raise DataError(f"there is no frame {where} that is labelled abnormal")
+    return int(found[len(found) // 2])

@@ -79,7 +79,7 @@ def skip_probe(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result:
 def _draw(workshop: Workshop, run: Run, out: Path) -> str:
     clips = workshop.clips(run.dataset)
     model = workshop.model(run)
-    frame = middle_of_anomaly(clips, clips.names[0])
+    frame = middle_of_anomaly(clips)
     drawn: dict[tuple[str, str], Restored] = {
         (str(probe), probe.filler): restore(probed(model, probe), clips, frame) for probe in PROBES
     }
