@@ -53,7 +53,9 @@ def build() -> None:
             writer.build(target, "compile", str(source), variables={"extra": extra})
             return target
 
-        writer.build(str(ROOFS), "link", [compiled(HERE / "roofs.cpp", "roofs", "-march=native")])
+        writer.build(
+            str(ROOFS), "link", [compiled(HERE / "roofs.cpp", "roofs", "-march=native -DMNAD_ISA=native -Wno-psabi")]
+        )
         kernels = [compiled(ROOT / source, f"{source.stem}.{name}", flags) for source, name, flags in tile_kernels()]
         launchers = compiled(ROOT / "csrc" / "cpu" / "launchers.cpp", "launchers")
         writer.build(str(PASSES), "link", [compiled(HERE / "passes.cpp", "passes"), launchers, *kernels])

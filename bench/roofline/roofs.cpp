@@ -10,22 +10,14 @@
 #include <thread>
 #include <utility>
 #include <vector>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+
+#include "cpu/simd.h"
+
+using namespace mnad::cpu::MNAD_ISA;
 
 namespace {
 
 constexpr int kRepeats = 9;
-
-#if defined(__AVX512F__)
-constexpr int kVectorBytes = 64;
-#elif defined(__AVX2__)
-constexpr int kVectorBytes = 32;
-#else
-constexpr int kVectorBytes = 16;
-#endif
-typedef float Vector __attribute__((vector_size(kVectorBytes)));
 
 double seconds() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -47,8 +39,8 @@ double rate(F&& of_thread) {
 double multiply_add() {
   constexpr int kChains = 12;
   constexpr int64_t kRounds = 4'000'000;
-  const Vector factor = Vector{} + 0.999f, term = Vector{} + 0.001f;
-  Vector sums[kChains] = {};
+  const Vector<float> factor = broadcast(0.999f), term = broadcast(0.001f);
+  Vector<float> sums[kChains] = {};
   const double begin = seconds();
   for (int64_t i = 0; i < kRounds; ++i) {
 #pragma GCC unroll 12
@@ -56,21 +48,7 @@ double multiply_add() {
   }
   const double took = seconds() - begin;
   asm volatile("" ::"m"(sums));
-  return 2.0 * kChains * kRounds * (kVectorBytes / sizeof(float)) / took;
-}
-
-void copy_past_the_caches(float* to, const float* from, size_t count) {
-  for (size_t i = 0; i < count; i += kVectorBytes / sizeof(float)) {
-#if defined(__AVX512F__)
-    _mm512_stream_ps(to + i, _mm512_load_ps(from + i));
-#elif defined(__AVX2__)
-    _mm256_stream_ps(to + i, _mm256_load_ps(from + i));
-#elif defined(__x86_64__)
-    _mm_stream_ps(to + i, _mm_load_ps(from + i));
-#else
-    std::memcpy(to + i, from + i, kVectorBytes);
-#endif
-  }
+  return 2.0 * kChains * kRounds * kWidth<float> / took;
 }
 
 // Copies so much that all threads together read and write `bytes`.
@@ -89,7 +67,7 @@ double copy(size_t bytes, bool past_the_caches) {
   const double begin = seconds();
   for (int64_t i = 0; i < rounds; ++i) {
     if (past_the_caches)
-      copy_past_the_caches(to.get(), from.get(), count);
+      for (size_t k = 0; k < count; k += kWidth<float>) stream(to.get() + k, load(from.get() + k));
     else
       std::memcpy(to.get(), from.get(), 4 * count);
     asm volatile("" ::"r"(to.get()) : "memory");

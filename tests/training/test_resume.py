@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.fabric.loggers.csv_logs import CSVLogger
 from mnad.checkpoint import load_checkpoint, save_checkpoint
 from mnad.errors import ConfigError, Interrupted
 from mnad.training import TrainConfig, train
 from mnad.training import loop as loop_module
+from mnad.training.state import TrainingState
 
 from tests.training.test_training import TINY, curves
 
@@ -88,6 +90,40 @@ def test_killed_ten_times(synthetic: Path, tmp_path: Path) -> None:
     result = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert same_weights(tmp_path / "unbroken", out)
+    assert [int(row["step"]) for row in curves(out)] == [*range(1, 41)]
+
+
+def stop_in_the_third_epoch(synthetic: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step == 40)
+        with pytest.raises(Interrupted, match="in epoch 3"):
+            train(config(synthetic, out))
+
+
+@pytest.mark.parametrize("method", [(TrainingState, "save"), (CSVLogger, "log_metrics"), (CSVLogger, "__init__")])
+def test_a_kill_at_a_bad_moment_loses_no_row_of_the_curves(
+    method: tuple[type, str], synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*args: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    stop_in_the_third_epoch(synthetic, tmp_path, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(*method, killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(config(synthetic, tmp_path, resume=True))
+    assert load_checkpoint(tmp_path).epoch == 2
+    train(config(synthetic, tmp_path, resume=True))
+    assert [int(row["step"]) for row in curves(tmp_path)] == [1, 2, 3]
+    assert [path.name for path in (tmp_path / "curves").iterdir() if path.suffix == ".kept"] == []
+
+
+def test_a_run_goes_on_without_its_curves(synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stop_in_the_third_epoch(synthetic, tmp_path, monkeypatch)
+    (tmp_path / "curves" / "metrics.csv").unlink()
+    with pytest.warns(UserWarning, match=r"metrics.csv is gone: the curves begin with epoch 3"):
+        train(config(synthetic, tmp_path, resume=True))
+    assert [int(row["step"]) for row in curves(tmp_path)] == [3]
 
 
 def test_resuming_a_finished_run_changes_nothing(synthetic: Path, tmp_path: Path) -> None:

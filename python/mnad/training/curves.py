@@ -14,7 +14,16 @@ def read_curves(run: Path) -> list[dict[str, float]]:
     Raises:
         DataError: If it is not there or cannot be read.
     """
-    path = run / "curves" / "metrics.csv"
+    return read_rows(curves_file(run), run)
+
+
+def curves_file(run: Path) -> Path:
+    """Names the file of a run's curves."""
+    return run / "curves" / "metrics.csv"
+
+
+def read_rows(path: Path, run: Path) -> list[dict[str, float]]:
+    """Reads curves from any file, in the name of a run."""
     try:
         with path.open(newline="") as file:
             return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

@@ -12,7 +12,7 @@ from lightning.fabric.loggers.logger import Logger
 from mnad.errors import ConfigError
 from mnad.health import MemoryHealth
 from mnad.training.config import LoggerName, TrainConfig
-from mnad.training.curves import read_curves
+from mnad.training.curves import curves_file, read_rows
 from mnad.training.state import TrainingState
 
 
@@ -21,12 +21,17 @@ def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
     fabric._loggers = []
     if not fabric.is_global_zero:
         return
-    earlier = [row for row in read_curves(config.out) if row["step"] <= epoch] if epoch > 0 else []
+    file = curves_file(config.out)
+    kept = file.with_name(f"{file.name}.kept")  # as the logger removes the file, and may be killed before it is back
+    if epoch > 0 and file.exists() and not kept.exists():
+        file.replace(kept)
+    earlier = _rows_until(epoch, kept, config.out) if epoch > 0 else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that the file is written anew is what is wanted
         curves = CSVLogger(config.out, name="", version="curves", flush_logs_every_n_steps=1)
         for row in earlier:
             curves.log_metrics({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
+    kept.unlink(missing_ok=True)
     fabric._loggers = [curves, *(_logger(name, config.out) for name in config.loggers)]
 
 
@@ -47,6 +52,13 @@ def log_epoch(
             **{f"usage_{index:02d}": share for index, share in enumerate(health.histogram)},
         }
     fabric.log_dict(values, step=state.epoch)
+
+
+def _rows_until(epoch: int, file: Path, run: Path) -> list[dict[str, float]]:
+    if not file.exists():
+        warnings.warn(f"{curves_file(run)} is gone: the curves begin with epoch {epoch + 1}", stacklevel=2)
+        return []
+    return [row for row in read_rows(file, run) if row.get("step", epoch + 1) <= epoch]
 
 
 def _logger(name: LoggerName, out: Path) -> Logger:

@@ -86,6 +86,7 @@ def train(config: TrainConfig) -> Path:
             samples = (len(sampler) - first) * config.batch_size * fabric.world_size / (time.perf_counter() - began)
             means, health = _finish_epoch(fabric, config, state)
             log_epoch(fabric, state, means, health, samples)
+            _save_epoch(fabric, config, state)
             progress.finish_epoch(epoch + 1, means, samples, health)
     return state.path
 
@@ -166,7 +167,7 @@ def _recorder(fabric: Fabric) -> Recorder[Learned]:
 def _finish_epoch(
     fabric: Fabric, config: TrainConfig, state: TrainingState
 ) -> tuple[dict[str, float], MemoryHealth | None]:
-    """Sums up over all devices, makes sure that the loss is finite, and saves."""
+    """Sums up over all devices and makes sure that the loss is finite."""
     state.totals = _over_ranks(fabric, state.totals, "mean")
     state.usage = _over_ranks(fabric, state.usage, "sum")
     _check_finite(config, state)
@@ -174,10 +175,14 @@ def _finish_epoch(
     memory = state.model.memory
     health = None if memory is None else memory_health(state.usage, memory.items)
     state.begin_epoch()
+    return means, health
+
+
+def _save_epoch(fabric: Fabric, config: TrainConfig, state: TrainingState) -> None:
+    """Saves an epoch that is logged, so that no checkpoint is without its row of the curves."""
     if fabric.is_global_zero:
         state.save(config, keep=config.keep_every > 0 and state.epoch % config.keep_every == 0)
     fabric.barrier()
-    return means, health
 
 
 def _check_finite(config: TrainConfig, state: TrainingState) -> None:
