@@ -113,10 +113,11 @@ class ColumnTile {
                         const Index<A>* first, const Index<A>* second, const A* scale, Target<T> given) const {
     const Target<T> to = whole(given);
     look_up<A>(items, [&](auto lookup) {
-      for (int v = 0; v < kVectors; v += kWritten) {
-        Integer<A> near[kWritten], far[kWritten];
-        Vector<A> on_query[kWritten], on_first[kWritten], on_second[kWritten], shift[kWritten], scales[kWritten];
-        for (int i = 0; i < kWritten; ++i) {
+      for (int v = 0; v < kVectors; v += kWithItems) {
+        Integer<A> near[kWithItems], far[kWithItems];
+        Vector<A> on_query[kWithItems], on_first[kWithItems], on_second[kWithItems], shift[kWithItems],
+            scales[kWithItems];
+        for (int i = 0; i < kWithItems; ++i) {
           const int t = (v + i) * W;
           std::memcpy(near + i, first + t, sizeof *near);
           std::memcpy(far + i, second + t, sizeof *far);
@@ -126,7 +127,7 @@ class ColumnTile {
         for (int64_t c = 0; c < C_; ++c) {
           lookup.at(c);
 #pragma GCC unroll 4
-          for (int i = 0; i < kWritten; ++i) {
+          for (int i = 0; i < kWithItems; ++i) {
             Vector<A> sum = load(column(c) + (v + i) * W) + shift[i];
             sum += on_query[i] * load(other.column(c) + (v + i) * W);
             sum += on_first[i] * lookup[near[i]];
@@ -194,7 +195,7 @@ class ColumnTile {
     const Target<T> to = whole(given);
     Differences<A> found;
     look_up<A>(items, [&](auto lookup) {
-      for (int v = 0; v < kVectors; v += kCompared) compare(v, inverse, lookup, first, second, to, found);
+      for (int v = 0; v < kVectors; v += kWithItems) compare(v, inverse, lookup, first, second, to, found);
     });
     copy_spare(given);
     return found;
@@ -215,27 +216,27 @@ class ColumnTile {
   // Items, and channels, whose sums for two vectors of positions fit into the registers.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kChannels = kVectorBytes == 64 ? 8 : 4;
   // Vectors of positions that are compared with their items, and written with them, together.
-  static constexpr int kCompared = kVectorBytes == 64 ? 4 : 2, kWritten = kCompared;
+  static constexpr int kWithItems = kVectorBytes == 64 ? 4 : 2;
   // Channels to be in the first cache together, and to be asked for ahead.
   static constexpr int64_t kCached = 64, kAhead = 32;
 
-  // Compares and writes kCompared vectors of queries from the v-th on.
+  // Compares and writes kWithItems vectors of queries from the v-th on.
   template <class T, class L>
   void compare(int v, const A* inverse, L& lookup, const Index<A>* first, const Index<A>* second, Target<T> to,
                Differences<A>& found) const {
-    Integer<A> near[kCompared], far[kCompared];
-    Vector<A> scale[kCompared];
-    for (int i = 0; i < kCompared; ++i) {
+    Integer<A> near[kWithItems], far[kWithItems];
+    Vector<A> scale[kWithItems];
+    for (int i = 0; i < kWithItems; ++i) {
       std::memcpy(near + i, first + (v + i) * W, sizeof *near);
       std::memcpy(far + i, second + (v + i) * W, sizeof *far);
       scale[i] = load(inverse + (v + i) * W);
     }
-    Vector<A> near_square[kCompared] = {}, near_total[kCompared] = {};
-    Vector<A> far_square[kCompared] = {}, far_total[kCompared] = {};
+    Vector<A> near_square[kWithItems] = {}, near_total[kWithItems] = {};
+    Vector<A> far_square[kWithItems] = {}, far_total[kWithItems] = {};
     for (int64_t c = 0; c < C_; ++c) {
       lookup.at(c);
 #pragma GCC unroll 4
-      for (int i = 0; i < kCompared; ++i) {
+      for (int i = 0; i < kWithItems; ++i) {
         const Vector<A> q = load(column(c) + (v + i) * W) * scale[i];
         const Vector<A> to_near = q - lookup[near[i]], to_far = q - lookup[far[i]];
         write(to, c, v + i, q);
@@ -245,7 +246,7 @@ class ColumnTile {
         far_total[i] += to_far;
       }
     }
-    for (int i = 0; i < kCompared; ++i) {
+    for (int i = 0; i < kWithItems; ++i) {
       const int t = (v + i) * W;
       store(found.near_square + t, near_square[i]), store(found.near_total + t, near_total[i]);
       store(found.far_square + t, far_square[i]), store(found.far_total + t, far_total[i]);

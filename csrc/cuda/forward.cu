@@ -146,15 +146,18 @@ class ForwardChunk : Chunk<T, kAllShared> {
 
   __device__ void add_losses() {
     measure_differences(queries_, shape_, items_, items_pitch_, buffer_, at_);
-    if (int(threadIdx.x) < n_) {
-      A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_ + threadIdx.x;
-      distances[0] = distance(at_, 0, threadIdx.x, C_), distances[P_] = distance(at_, 1, threadIdx.x, C_);
+    const int t = threadIdx.x;
+    if (t < n_) {
+      const A near = distance(at_, 0, t, C_), far = distance(at_, 1, t, C_), margin = near - far + A(kMargin);
+      A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_ + t;
+      distances[0] = near, distances[P_] = far;
+      at_.total[t] = margin < 0 ? A(0) : margin;  // until the softmax has a total
     }
-    if (threadIdx.x != 0) return;
-    for (int t = 0; t < n_; ++t) {
-      const A margin = distance(at_, 0, t, C_) - distance(at_, 1, t, C_) + A(kMargin);
-      compactness_ += at_.sums[0][t];
-      separateness_ += margin < 0 ? A(0) : margin;
+    __syncthreads();
+    if (t != 0) return;
+    for (int i = 0; i < n_; ++i) {
+      compactness_ += at_.sums[0][i];
+      separateness_ += at_.total[i];
     }
   }
 
