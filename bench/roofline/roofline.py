@@ -20,10 +20,9 @@ from typing import Any
 
 import ninja
 import torch
-import torch.nn.functional as F
+from mnad.provenance import source_commit
 from ninja.ninja_syntax import Writer
-
-import mnad_ext  # noqa: F401  (defines the operators)
+from torch import Tensor
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -31,12 +30,11 @@ FOLDER = ROOT / "build" / "roofline"
 ROOFS, PASSES = FOLDER / "roofs", FOLDER / "passes"
 sys.path[:0] = [str(ROOT / "build_tools"), str(HERE.parent)]
 
+from bench_operators import PUBLISHED_ITEMS, C, H, W, least_bytes, operands  # noqa: E402
 from ninja_build import tile_kernels  # noqa: E402
 from report import device_name, name_of_file  # noqa: E402
 
-C, H, W, M = 512, 32, 32, 10
-BATCHES = (1, 4)
-MAPS = {"read": 3, "step + backward": 6}  # that must at least be read or written, of C channels each
+WORKS, BATCHES = ("read", "step + backward"), (1, 4)
 SECONDS = 2.0
 
 
@@ -85,14 +83,12 @@ def instructions(work: str, B: int) -> int | None:
     return count(2) - count(1)
 
 
-def operation(work: str, B: int) -> Callable[[], object]:
+def operation(work: str, features: Tensor, items: Tensor) -> Callable[[], object]:
     """Gives the call of the operators that does the work."""
-    generator = torch.Generator().manual_seed(B)
-    features = torch.randn(B, C, H, W, generator=generator)
-    items = F.normalize(torch.rand(M, C, generator=generator), dim=1)
     if work == "read":
         return lambda: torch.ops.mnad.memory_read(features, items)
-    grad_output = torch.randn(B, 2 * C, H, W, generator=generator)
+    B = features.shape[0]
+    grad_output = torch.randn(B, 2 * C, H, W)
     grad_loss = torch.full((B,), 0.1 / B)
     wanted = {"grad_through_weights": False, "wants_features": True, "wants_items": False}
 
@@ -120,15 +116,16 @@ def measure() -> dict[str, Any]:
     build()
     found = roofs()
     rows = []
-    for work, maps in MAPS.items():
+    for work in WORKS:
         for B in BATCHES:
-            flops, size = 4 * C * M * B * H * W, 4 * maps * B * C * H * W
+            features, items = operands(B, "contiguous", "float32", PUBLISHED_ITEMS)
+            flops, size = 4 * features.numel() * PUBLISHED_ITEMS, least_bytes(work, features)
             nearest = min(found["copied"], key=lambda megabytes: abs(int(megabytes) * 2**20 - size))
             rows.append(
                 {
                     "work": work,
                     "B": B,
-                    "median_ms": median_ms(operation(work, B)),
+                    "median_ms": median_ms(operation(work, features, items)),
                     "multiply_add_ms": 1e3 * flops / found["multiply_add"],
                     "copied_ms": 1e3 * size / found["copied"][nearest],
                     "streamed_ms": 1e3 * size / found["streamed"][nearest],
@@ -138,19 +135,13 @@ def measure() -> dict[str, Any]:
             )
     return {
         "command": "python bench/roofline/roofline.py",
-        "commit": commit(),
+        "commit": source_commit(),
         "device": device_name(),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "roofs": found,
         "rows": rows,
     }
-
-
-def commit() -> str:
-    """Names what is measured, with -dirty for what is not committed."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=40"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def table(results: dict[str, Any]) -> str:
