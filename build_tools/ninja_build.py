@@ -22,7 +22,15 @@ AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 INSTRUCTION_SETS = {"baseline": []} | (
     {
         "avx2": AVX2,
-        "avx512": [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-Wno-maybe-uninitialized"],
+        "avx512": [
+            *AVX2,
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512dq",
+            "-mavx512vl",
+            "-Wno-maybe-uninitialized",
+            "-Wno-uninitialized",
+        ],
     }
     if platform.machine() == "x86_64"
     else {}

@@ -141,8 +141,7 @@ class BackwardTile {
       terms.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -of_.dot[t] * inverse_[t] * inverse_[t];
     }
     const Strides s = pass_.grad_features_strides;
-    const Target<T> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, plan_.streamed,
-                       reinterpret_cast<T*>(spare_)};
+    const Target<T, A> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, plan_.streamed, spare_};
     if (pass_.indices)
       grad_query_.write_with_items(terms, queries_, sample_, first_, second_, inverse_, to);
     else

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "cpu/column_map.h"
+#include "cpu/column_mix.h"
 #include "cpu/column_sums.h"
 #include "cpu/lookup.h"
 #include "cpu/tile.h"
@@ -32,7 +34,8 @@ class ColumnTile {
     n_ = n;
     std::fill(squares, squares + kTile, A(0));
     std::fill(scores, scores + items.M * kTile, A(0));
-    const int64_t on_the_way = n_ == kTile && s.p == 1 && items.M >= kItems ? kItems : 0;
+    const bool many = items.M > kMixed;
+    const int64_t on_the_way = n_ == kTile && s.p == 1 && items.M >= kItems && !many ? kItems : 0;
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
       if (on_the_way) {
@@ -41,8 +44,9 @@ class ColumnTile {
         load_channels(from, s, c, end);
         add_squares(c, end, squares);
       }
-      add_dots(items, on_the_way, c, end, scores);
+      if (!many) add_dots(items, on_the_way, c, end, scores);
     }
+    if (many) dots(items, scores);
   }
 
   // Reads n positions of this map and of another.
@@ -55,28 +59,9 @@ class ColumnTile {
       return multiply_with(other, products);
     }
     n_ = other.n_ = n;
-    constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
-    for (int v = 0; v < kVectors; v += kTogether) {
-      Vector<A> square[kTogether] = {}, total[kTogether] = {}, dot[kTogether] = {};
-      for (int64_t c = 0; c < C_; ++c) {
-        const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
-        prefetch(run + kAhead * s.c, kTogether * W);
-        prefetch(other_run + kAhead * other_s.c, kTogether * W);
-#pragma GCC unroll 8
-        for (int i = 0; i < kTogether; ++i) {
-          const Vector<A> x = load(run + i * W), y = load(other_run + i * W);
-          square[i] += x * x;
-          total[i] += x;
-          dot[i] += x * y;
-          store(column(c) + (v + i) * W, x);
-          store(other.column(c) + (v + i) * W, y);
-        }
-      }
-      for (int i = 0; i < kTogether; ++i) {
-        const int t = (v + i) * W;
-        store(products.square + t, square[i]), store(products.total + t, total[i]), store(products.dot + t, dot[i]);
-      }
-    }
+    products = {};
+    for (int64_t c = 0; c < C_; c += kCached)
+      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kCached, C_), products);
   }
 
   void fill_zero(int64_t n) {
@@ -86,58 +71,37 @@ class ColumnTile {
 
   // Writes the tile, each query times its scale.
   template <class T>
-  void write_map(const A* scale, Target<T> given) const {
-    const Target<T> to = whole(given);
-    for (int64_t c = 0; c < C_; ++c)
+  void write_map(const A* scale, Target<T, A> given) const {
+    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c)
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) write(to, c, v, load(column(c) + v * W) * load(scale + v * W));
-    copy_spare(given);
+        for (int v = 0; v < kVectors; ++v) write(to, c - begin, v, load(column(c) + v * W) * load(scale + v * W));
+    });
   }
 
   // Writes (x_t + along[t] other_t) scale[t].
   template <class T>
-  void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T> given) const {
-    const Target<T> to = whole(given);
-    for (int64_t c = 0; c < C_; ++c)
+  void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T, A> given) const {
+    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+      for (int64_t c = begin; c < end; ++c)
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        const Vector<A> sum = load(column(c) + v * W) + load(along + v * W) * load(other.column(c) + v * W);
-        write(to, c, v, sum * load(scale + v * W));
-      }
-    copy_spare(given);
+        for (int v = 0; v < kVectors; ++v) {
+          const Vector<A> sum = load(column(c) + v * W) + load(along + v * W) * load(other.column(c) + v * W);
+          write(to, c - begin, v, sum * load(scale + v * W));
+        }
+    });
   }
 
   // Writes (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t].
   template <class T>
   void write_with_items(const LossTerms<A>& terms, const ColumnTile& other, const Items<A>& items,
-                        const Index<A>* first, const Index<A>* second, const A* scale, Target<T> given) const {
-    const Target<T> to = whole(given);
+                        const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> given) const {
     look_up<A>(items, [&](auto lookup) {
-      for (int v = 0; v < kVectors; v += kWithItems) {
-        Integer<A> near[kWithItems], far[kWithItems];
-        Vector<A> on_query[kWithItems], on_first[kWithItems], on_second[kWithItems], shift[kWithItems],
-            scales[kWithItems];
-        for (int i = 0; i < kWithItems; ++i) {
-          const int t = (v + i) * W;
-          std::memcpy(near + i, first + t, sizeof *near);
-          std::memcpy(far + i, second + t, sizeof *far);
-          on_query[i] = load(terms.on_query + t), on_first[i] = load(terms.on_first + t);
-          on_second[i] = load(terms.on_second + t), shift[i] = load(terms.shift + t), scales[i] = load(scale + t);
-        }
-        for (int64_t c = 0; c < C_; ++c) {
-          lookup.at(c);
-#pragma GCC unroll 4
-          for (int i = 0; i < kWithItems; ++i) {
-            Vector<A> sum = load(column(c) + (v + i) * W) + shift[i];
-            sum += on_query[i] * load(other.column(c) + (v + i) * W);
-            sum += on_first[i] * lookup[near[i]];
-            sum += on_second[i] * lookup[far[i]];
-            write(to, c, v + i, sum * scales[i]);
-          }
-        }
-      }
+      staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+        for (int v = 0; v < kVectors; v += kWithItems)
+          add_items(v, begin, end, terms, other, lookup, Pairs(v, first, second), scale, to);
+      });
     });
-    copy_spare(given);
   }
 
   void multiply_with(const ColumnTile& other, Products<A>& products) const {
@@ -172,32 +136,43 @@ class ColumnTile {
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
     std::fill(scores, scores + items.M * kTile, A(0));
-    add_dots(items, 0, 0, C_, scores);
+    for (int64_t c = 0; c < C_; c += kScored) add_dots(items, 0, c, std::min(c + kScored, C_), scores);
   }
 
   // x_t += sum over m of weights[m][t] p_m
   void add_mix(const A* weights, const Items<A>& items) {
-    mix<true>(weights, items, [&](int64_t c, int v, Vector<A> value) { store(column(c) + v * W, value); });
+    const auto start = [this](int64_t c, int v) { return load(column(c) + v * W); };
+    const auto take = [this](int64_t c, int v, Vector<A> sum) { store(column(c) + v * W, sum); };
+    for (int64_t m = 0; m < items.M; m += kMixed) ColumnMix<A>(weights, items, m).run(0, C_, start, take);
   }
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
-  void write_mix(const A* weights, const Items<A>& items, Target<T> given) const {
-    const Target<T> to = whole(given);
-    mix<false>(weights, items, [to](int64_t c, int v, Vector<A> value) { write(to, c, v, value); });
-    copy_spare(given);
+  void write_mix(const A* weights, const Items<A>& items, Target<T, A> given) const {
+    if (items.M > kMixed) {
+      ColumnTile sum(given.spare, C_);
+      sum.fill_zero(n_);
+      sum.add_mix(weights, items);
+      return send_spare(given, n_, 0, C_);
+    }
+    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+      const auto start = [](int64_t, int) { return Vector<A>{}; };
+      const auto take = [to, begin](int64_t c, int v, Vector<A> sum) { write(to, c - begin, v, sum); };
+      ColumnMix<A>(weights, items, 0).run(begin, end, start, take);
+    });
   }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
   template <class T>
   Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
-                                   const Index<A>* second, Target<T> given) const {
-    const Target<T> to = whole(given);
-    Differences<A> found;
+                                   const Index<A>* second, Target<T, A> given) const {
+    Differences<A> found{};
     look_up<A>(items, [&](auto lookup) {
-      for (int v = 0; v < kVectors; v += kWithItems) compare(v, inverse, lookup, first, second, to, found);
+      staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+        for (int v = 0; v < kVectors; v += kWithItems)
+          compare(v, begin, end, inverse, lookup, Pairs(v, first, second), to, found);
+      });
     });
-    copy_spare(given);
     return found;
   }
 
@@ -213,33 +188,43 @@ class ColumnTile {
 
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
-  // Items, and channels, whose sums for two vectors of positions fit into the registers.
-  static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kChannels = kVectorBytes == 64 ? 8 : 4;
+  // Items whose sums for two vectors of positions fit into the registers.
+  static constexpr int kItems = kVectorBytes == 64 ? 10 : 5;
   // Vectors of positions that are compared with their items, and written with them, together.
   static constexpr int kWithItems = kVectorBytes == 64 ? 4 : 2;
-  // Channels to be in the first cache together, and to be asked for ahead.
-  static constexpr int64_t kCached = 64, kAhead = 32;
+  // Channels to be in the first cache together, and in the second one while many items are scored.
+  static constexpr int64_t kCached = 32, kScored = 128;
+  static constexpr int64_t kMixed = ColumnMix<A>::kItems;
 
-  // Compares and writes kWithItems vectors of queries from the v-th on.
-  template <class T, class L>
-  void compare(int v, const A* inverse, L& lookup, const Index<A>* first, const Index<A>* second, Target<T> to,
-               Differences<A>& found) const {
+  // The two items of the queries in kWithItems vectors.
+  struct Pairs {
     Integer<A> near[kWithItems], far[kWithItems];
-    Vector<A> scale[kWithItems];
-    for (int i = 0; i < kWithItems; ++i) {
-      std::memcpy(near + i, first + (v + i) * W, sizeof *near);
-      std::memcpy(far + i, second + (v + i) * W, sizeof *far);
-      scale[i] = load(inverse + (v + i) * W);
+
+    Pairs(int v, const Index<A>* first, const Index<A>* second) {
+      std::memcpy(near, first + v * W, sizeof near);
+      std::memcpy(far, second + v * W, sizeof far);
     }
-    Vector<A> near_square[kWithItems] = {}, near_total[kWithItems] = {};
-    Vector<A> far_square[kWithItems] = {}, far_total[kWithItems] = {};
-    for (int64_t c = 0; c < C_; ++c) {
+  };
+
+  // Compares and writes channels [begin, end) of kWithItems vectors of queries from the v-th on.
+  template <class To, class L>
+  void compare(int v, int64_t begin, int64_t end, const A* inverse, L& lookup, const Pairs& pairs, To to,
+               Differences<A>& found) const {
+    Vector<A> scale[kWithItems], near_square[kWithItems], near_total[kWithItems], far_square[kWithItems],
+        far_total[kWithItems];
+    for (int i = 0; i < kWithItems; ++i) {
+      const int t = (v + i) * W;
+      scale[i] = load(inverse + t);
+      near_square[i] = load(found.near_square + t), near_total[i] = load(found.near_total + t);
+      far_square[i] = load(found.far_square + t), far_total[i] = load(found.far_total + t);
+    }
+    for (int64_t c = begin; c < end; ++c) {
       lookup.at(c);
 #pragma GCC unroll 4
       for (int i = 0; i < kWithItems; ++i) {
         const Vector<A> q = load(column(c) + (v + i) * W) * scale[i];
-        const Vector<A> to_near = q - lookup[near[i]], to_far = q - lookup[far[i]];
-        write(to, c, v + i, q);
+        const Vector<A> to_near = q - lookup[pairs.near[i]], to_far = q - lookup[pairs.far[i]];
+        write(to, c - begin, v + i, q);
         near_square[i] += to_near * to_near;
         near_total[i] += to_near;
         far_square[i] += to_far * to_far;
@@ -253,11 +238,27 @@ class ColumnTile {
     }
   }
 
-  // Channels lie a whole map apart, so the second cache is told ahead of each. In the first one they would push each
-  // other out.
-  template <class T>
-  static void prefetch(const T* run, int64_t length) {
-    for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, 2);
+  // What write_with_items does, for channels [begin, end) of kWithItems vectors of queries from the v-th on.
+  template <class To, class L>
+  void add_items(int v, int64_t begin, int64_t end, const LossTerms<A>& terms, const ColumnTile& other, L& lookup,
+                 const Pairs& pairs, const A* scale, To to) const {
+    Vector<A> on_query[kWithItems], on_first[kWithItems], on_second[kWithItems], shift[kWithItems], scales[kWithItems];
+    for (int i = 0; i < kWithItems; ++i) {
+      const int t = (v + i) * W;
+      on_query[i] = load(terms.on_query + t), on_first[i] = load(terms.on_first + t);
+      on_second[i] = load(terms.on_second + t), shift[i] = load(terms.shift + t), scales[i] = load(scale + t);
+    }
+    for (int64_t c = begin; c < end; ++c) {
+      lookup.at(c);
+#pragma GCC unroll 4
+      for (int i = 0; i < kWithItems; ++i) {
+        Vector<A> sum = load(column(c) + (v + i) * W) + shift[i];
+        sum += on_query[i] * load(other.column(c) + (v + i) * W);
+        sum += on_first[i] * lookup[pairs.near[i]];
+        sum += on_second[i] * lookup[pairs.far[i]];
+        write(to, c - begin, v + i, sum * scales[i]);
+      }
+    }
   }
 
   template <class T>
@@ -265,13 +266,47 @@ class ColumnTile {
     if (n_ == kTile && s.p == 1) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
-        prefetch(run + kAhead * s.c, kTile);
+        prefetch(run + kCached * s.c, kTile);
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) store(column(c) + v * W, load(run + v * W));
       }
     } else {
       std::fill(column(begin), column(end), A(0));
       load_element_wise(from + begin * s.c, s, end - begin, n_, column(begin), {0, kTile, 1});
+    }
+  }
+
+  template <class T>
+  void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s,
+                         int64_t begin, int64_t end, Products<A>& products) {
+    constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
+    A *const data = data_, *const other_data = other.data_;
+    const T *next = from + (begin + kCached) * s.c, *other_next = other_from + (begin + kCached) * other_s.c;
+    for (int v = 0; v < kVectors; v += kTogether) {
+      Vector<A> square[kTogether], total[kTogether], dot[kTogether];
+      for (int i = 0; i < kTogether; ++i) {
+        const int t = (v + i) * W;
+        square[i] = load(products.square + t), total[i] = load(products.total + t), dot[i] = load(products.dot + t);
+      }
+      for (int64_t c = begin; c < end; ++c) {
+        const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
+        const int64_t done = (v / kTogether * kCached + c - begin) * (kTogether * W);
+        prefetch_part(next, s, done, kTogether * W);
+        prefetch_part(other_next, other_s, done, kTogether * W);
+#pragma GCC unroll 8
+        for (int i = 0; i < kTogether; ++i) {
+          const Vector<A> x = load(run + i * W), y = load(other_run + i * W);
+          square[i] += x * x;
+          total[i] += x;
+          dot[i] += x * y;
+          store(data + c * kTile + (v + i) * W, x);
+          store(other_data + c * kTile + (v + i) * W, y);
+        }
+      }
+      for (int i = 0; i < kTogether; ++i) {
+        const int t = (v + i) * W;
+        store(products.square + t, square[i]), store(products.total + t, total[i]), store(products.dot + t, dot[i]);
+      }
     }
   }
 
@@ -288,14 +323,16 @@ class ColumnTile {
   template <class T>
   void load_and_dot(const T* from, Strides s, const Items<A>& items, int64_t begin, int64_t end, A* squares,
                     A* scores) {
+    const T* next = from + (begin + kCached) * s.c;
+    A* const data = data_;
     for (int v = 0; v < kVectors; v += 2) {
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
       dot_block<kItems>(v, items, 0, begin, end, scores, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
-        prefetch(run + kCached * s.c, 2 * W);
+        prefetch_part(next, s, (v / 2 * kCached + c - begin) * (2 * W), 2 * W);
         x0 = load(run), x1 = load(run + W);
-        store(column(c) + v * W, x0);
-        store(column(c) + (v + 1) * W, x1);
+        store(data + c * kTile + v * W, x0);
+        store(data + c * kTile + (v + 1) * W, x1);
         sums[0] += x0 * x0;
         sums[1] += x1 * x1;
       });
@@ -305,36 +342,20 @@ class ColumnTile {
 
   // Adds channels [begin, end) to the scores of items [first, M).
   void add_dots(const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores) const {
+    int64_t m = first;
+    for (; m + kItems <= items.M; m += kItems) add_dots_of<kItems>(items, m, begin, end, scores);
+    for (; m < items.M; ++m) add_dots_of<1>(items, m, begin, end, scores);
+  }
+
+  // Not inlined: in a longer function the compiler keeps the sums in memory.
+  template <int Count>
+  [[gnu::noinline]] void add_dots_of(const Items<A>& items, int64_t m, int64_t begin, int64_t end, A* scores) const {
     for (int v = 0; v < kVectors; v += 2) {
-      const auto kept = [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
-        x0 = load(column(c) + v * W), x1 = load(column(c) + (v + 1) * W);
-      };
-      int64_t m = first;
-      for (; m + kItems <= items.M; m += kItems) dot_block<kItems>(v, items, m, begin, end, scores, kept);
-      for (; m < items.M; ++m) dot_block<1>(v, items, m, begin, end, scores, kept);
+      const A* x = data_ + v * W;
+      dot_block<Count>(v, items, m, begin, end, scores, [x](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+        x0 = load(x + c * kTile), x1 = load(x + c * kTile + W);
+      });
     }
-  }
-
-  // Where to write whole vectors: to the map itself if it takes them, else to the spare.
-  template <class T>
-  Target<T> whole(Target<T> to) const {
-    if (n_ == kTile && to.s.p == 1) return to;
-    return {to.spare, {0, kTile, 1}, false, to.spare};
-  }
-
-  template <class T>
-  void copy_spare(Target<T> to) const {
-    if (n_ == kTile && to.s.p == 1) return;
-    for (int64_t c = 0; c < C_; ++c)
-      for (int64_t t = 0; t < n_; ++t) to.data[c * to.s.c + t * to.s.p] = to.spare[c * kTile + t];
-  }
-
-  template <class T>
-  static void write(Target<T> to, int64_t c, int v, Vector<A> value) {
-    T* run = to.data + c * to.s.c + v * W;
-    if (to.streamed) return stream(run, value);
-    if (v * W * sizeof(T) % 64 == 0) prefetch(run + kAhead / 2 * to.s.c, 1);
-    store(run, value);
   }
 
   template <int Count, class F>
@@ -346,12 +367,13 @@ class ColumnTile {
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + (first + m) * kTile + (v + i) * W);
     const A* item = items[first];
+    const int64_t length = items.length;
     for (int64_t c = begin; c < end; ++c) {
       Vector<A> x0, x1;
       queries(c, x0, x1);
 #pragma GCC unroll 10
       for (int m = 0; m < Count; ++m) {
-        const A p = item[m * items.length + c];
+        const A p = item[m * length + c];
         sums[m][0] += x0 * p;
         sums[m][1] += x1 * p;
       }
@@ -360,37 +382,6 @@ class ColumnTile {
     for (int m = 0; m < Count; ++m)
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) store(scores + (first + m) * kTile + (v + i) * W, sums[m][i]);
-  }
-
-  template <bool Add, class F>
-  void mix(const A* weights, const Items<A>& items, F&& take) const {
-    int64_t c = 0;
-    for (; c + kChannels <= C_; c += kChannels)
-      for (int v = 0; v < kVectors; v += 2) mix_block<Add, kChannels>(c, v, weights, items, take);
-    for (; c < C_; ++c)
-      for (int v = 0; v < kVectors; v += 2) mix_block<Add, 1>(c, v, weights, items, take);
-  }
-
-  template <bool Add, int Channels, class F>
-  void mix_block(int64_t c, int v, const A* weights, const Items<A>& items, F& take) const {
-    Vector<A> sums[Channels][2];
-#pragma GCC unroll 8
-    for (int i = 0; i < Channels; ++i)
-#pragma GCC unroll 2
-      for (int j = 0; j < 2; ++j) sums[i][j] = Add ? load(column(c + i) + (v + j) * W) : Vector<A>{};
-    for (int64_t m = 0; m < items.M; ++m) {
-      const Vector<A> w0 = load(weights + m * kTile + v * W), w1 = load(weights + m * kTile + (v + 1) * W);
-      const A* item = items[m] + c;
-#pragma GCC unroll 8
-      for (int i = 0; i < Channels; ++i) {
-        sums[i][0] += w0 * item[i];
-        sums[i][1] += w1 * item[i];
-      }
-    }
-#pragma GCC unroll 8
-    for (int i = 0; i < Channels; ++i)
-#pragma GCC unroll 2
-      for (int j = 0; j < 2; ++j) take(c + i, v + j, sums[i][j]);
   }
 
   A* data_;

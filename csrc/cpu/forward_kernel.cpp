@@ -77,7 +77,7 @@ class ForwardTile {
   void write_output(Partial<A> partial) {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
-    const Target<T> to{output, s, plan_.streamed, reinterpret_cast<T*>(spare_)};
+    const Target<T, A> to{output, s, plan_.streamed, spare_};
     if (pass_.wants_losses())
       add_losses(queries_.write_and_compare(inverse_, sample_, first_, second_, to), partial);
     else

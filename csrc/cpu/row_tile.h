@@ -66,14 +66,14 @@ class RowTile {
 
   // Writes the tile, each query times its scale.
   template <class T>
-  void write_map(const A* scale, Target<T> to) const {
+  void write_map(const A* scale, Target<T, A> to) const {
     for (int64_t t = 0; t < n_; ++t)
       for (int64_t c = 0; c < length_; c += W) write(to, t, c, load(row(t) + c) * scale[t]);
   }
 
   // Writes (x_t + along[t] other_t) scale[t].
   template <class T>
-  void write_sum(const A* along, const RowTile& other, const A* scale, Target<T> to) const {
+  void write_sum(const A* along, const RowTile& other, const A* scale, Target<T, A> to) const {
     for (int64_t t = 0; t < n_; ++t)
       for (int64_t c = 0; c < length_; c += W)
         write(to, t, c, (load(row(t) + c) + along[t] * load(other.row(t) + c)) * scale[t]);
@@ -82,7 +82,7 @@ class RowTile {
   // Writes (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t].
   template <class T>
   void write_with_items(const LossTerms<A>& terms, const RowTile& other, const Items<A>& items, const Index<A>* first,
-                        const Index<A>* second, const A* scale, Target<T> to) const {
+                        const Index<A>* second, const A* scale, Target<T, A> to) const {
     for (int64_t t = 0; t < n_; ++t) {
       const A *x = other.row(t), *near = items[first[t]], *far = items[second[t]];
       for (int64_t c = 0; c < length_; c += W) {
@@ -110,30 +110,45 @@ class RowTile {
 
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
-    const int64_t together = std::max<int64_t>(kCachedItems / length_ / kItems * kItems, kItems);
-    for (int64_t begin = 0; begin < items.M; begin += together) {
-      const int64_t end = std::min(begin + together, items.M);
+    for (int64_t m = 0; m < items.M; m += kItems) {  // these stay in the first cache
+      const int64_t end = std::min<int64_t>(m + kItems, items.M);
       int64_t t = 0;
-      for (; t + kQueries <= n_; t += kQueries) dots_of<kQueries>(t, begin, end, items, scores);
-      for (; t < n_; ++t) dots_of<1>(t, begin, end, items, scores);
+      for (; t + kQueries <= n_; t += kQueries) dots_of<kQueries>(t, m, end, items, scores);
+      for (; t < n_; ++t) dots_of<1>(t, m, end, items, scores);
     }
   }
 
   // x_t += sum over m of weights[m][t] p_m
   void add_mix(const A* weights, const Items<A>& items) {
-    mix<true>(weights, items, [&](int64_t t, int64_t c, Vector<A> value) { store(row(t) + c, value); });
+    for (int64_t m = 0; m < items.M; m += kMixedItems)
+      mix<true>(0, n_, m, weights, items, [&](int64_t t, int64_t c, Vector<A> sum) { store(row(t) + c, sum); });
   }
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
-  void write_mix(const A* weights, const Items<A>& items, Target<T> to) const {
-    mix<false>(weights, items, [this, to](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
+  void write_mix(const A* weights, const Items<A>& items, Target<T, A> to) const {
+    RowTile sum(to.spare, C_);
+    if (items.M > kMixedItems) {
+      sum.fill_zero(n_);
+      sum.add_mix(weights, items);
+      return send_rows(sum, 0, n_, to);
+    }
+    if (!to.streamed)
+      return mix<false>(0, n_, 0, weights, items,
+                        [this, to](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
+    // Memory takes rows one after the other several times as fast as pieces of many.
+    for (int64_t t = 0; t < n_; t += kMixed) {
+      const int64_t end = std::min<int64_t>(t + kMixed, n_);
+      mix<false>(t, end, 0, weights, items,
+                 [sum](int64_t t, int64_t c, Vector<A> value) { store(sum.row(t) + c, value); });
+      send_rows(sum, t, end, to);
+    }
   }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
   template <class T>
   Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
-                                   const Index<A>* second, Target<T> to) const {
+                                   const Index<A>* second, Target<T, A> to) const {
     Differences<A> found;
     for (int64_t t = 0; t < n_; ++t) {
       const A *x = row(t), *near = items[first[t]], *far = items[second[t]];
@@ -181,8 +196,8 @@ class RowTile {
   static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5, kMixed = 6;
   // Rows that the second cache is asked for ahead.
   static constexpr int64_t kAhead = 8;
-  // Elements of items that stay in the second cache beside a tile.
-  static constexpr int64_t kCachedItems = 32 << 10;
+  // Elements of items that stay in the second cache beside a tile, and in the first one; items mixed together.
+  static constexpr int64_t kCachedItems = 32 << 10, kFewItems = 8 << 10, kMixedItems = 64;
 
   template <class T>
   void load_row(const T* from, Strides s, int64_t t) {
@@ -220,12 +235,18 @@ class RowTile {
   }
 
   template <class T>
-  void write(Target<T> to, int64_t t, int64_t c, Vector<A> value) const {
+  void write(Target<T, A> to, int64_t t, int64_t c, Vector<A> value) const {
     T* at = to.data + t * to.s.p + c * to.s.c;
     if (to.s.c != 1 || c + W > C_) return store_lanes<T, A>(at, to.s.c, C_ - c, value);
     if (to.streamed) [[unlikely]]
       return stream(at, value);
     store(at, value);
+  }
+
+  template <class T>
+  void send_rows(const RowTile& from, int64_t begin, int64_t end, Target<T, A> to) const {
+    for (int64_t t = begin; t < end; ++t)
+      for (int64_t c = 0; c < length_; c += W) write(to, t, c, load(from.row(t) + c));
   }
 
   template <int Queries>
@@ -259,39 +280,50 @@ class RowTile {
       for (int q = 0; q < Queries; ++q) scores[m * kTile + q] = sum<A>(sums[q][m]);
   }
 
-  // Few items stay in the cache, and each query is done in one go; of many, some channels stay for all queries.
+  // For queries [begin, end): take(t, c, the mix of up to kMixedItems items from `first` on), added to x_t or not.
   template <bool Add, class F>
-  void mix(const A* weights, const Items<A>& items, F&& take) const {
-    const int64_t channels = items.M * length_ <= kCachedItems ? length_ : 2 * W;
-    for (int64_t begin = 0; begin < length_; begin += channels) {
-      const int64_t end = begin + channels < length_ ? begin + channels : length_;
-      int64_t t = 0;
-      for (; t + kMixed <= n_; t += kMixed) mix_queries<Add, kMixed>(t, begin, end, weights, items, take);
-      for (; t < n_; ++t) mix_queries<Add, 1>(t, begin, end, weights, items, take);
+  void mix(int64_t begin, int64_t end, int64_t first, const A* weights, const Items<A>& items, F&& take) const {
+    const int64_t count = std::min(kMixedItems, items.M - first);
+    // Few items stay in the first cache, and each query is done in one go; of many, some channels stay for all queries.
+    const int64_t channels = count * length_ <= kFewItems ? length_ : 2 * W;
+    const Part part{weights + first * kTile, items[first], count};
+    for (int64_t c = 0; c < length_; c += channels) {
+      const int64_t last = std::min(c + channels, length_);
+      int64_t t = begin;
+      for (; t + kMixed <= end; t += kMixed) mix_queries<Add, kMixed>(t, c, last, part, take);
+      for (; t < end; ++t) mix_queries<Add, 1>(t, c, last, part, take);
     }
   }
 
+  // Some items and their weights.
+  struct Part {
+    const A *weights, *items;
+    int64_t count;
+  };
+
+  // Not inlined: in a longer function the compiler keeps the sums in memory.
   template <bool Add, int Queries, class F>
-  void mix_queries(int64_t t, int64_t begin, int64_t end, const A* weights, const Items<A>& items, F& take) const {
+  [[gnu::noinline]] void mix_queries(int64_t t, int64_t begin, int64_t end, const Part& part, F take) const {
     int64_t c = begin;
-    for (; c + 2 * W <= end; c += 2 * W) mix_block<Add, Queries, 2>(t, c, weights, items, take);
-    if (c < end) mix_block<Add, Queries, 1>(t, c, weights, items, take);
+    for (; c + 2 * W <= end; c += 2 * W) mix_block<Add, Queries, 2>(t, c, part, take);
+    if (c < end) mix_block<Add, Queries, 1>(t, c, part, take);
   }
 
   template <bool Add, int Queries, int Vectors, class F>
-  void mix_block(int64_t t, int64_t c, const A* weights, const Items<A>& items, F& take) const {
+  void mix_block(int64_t t, int64_t c, const Part& part, F& take) const {
     Vector<A> sums[Queries][Vectors];
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q)
 #pragma GCC unroll 8
       for (int v = 0; v < Vectors; ++v) sums[q][v] = Add ? load(row(t + q) + c + v * W) : Vector<A>{};
-    for (int64_t m = 0; m < items.M; ++m) {
+    const A *items = part.items + c, *weights = part.weights + t;
+    for (int64_t m = 0; m < part.count; ++m, items += length_, weights += kTile) {
       Vector<A> item[Vectors];
-      for (int v = 0; v < Vectors; ++v) item[v] = load(items[m] + c + v * W);
+      for (int v = 0; v < Vectors; ++v) item[v] = load(items + v * W);
 #pragma GCC unroll 8
       for (int q = 0; q < Queries; ++q)
 #pragma GCC unroll 8
-        for (int v = 0; v < Vectors; ++v) sums[q][v] += weights[m * kTile + t + q] * item[v];
+        for (int v = 0; v < Vectors; ++v) sums[q][v] += weights[q] * item[v];
     }
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q)

@@ -43,12 +43,12 @@ struct LossTerms {
 };
 
 // A map to write to. A streamed one is written past the caches: what does not fit there only costs time in them.
-template <class T>
+template <class T, class A>
 struct Target {
   T* data;
   Strides s;
   bool streamed;
-  T* spare;  // of the size of a tile, for what can't be written in whole vectors
+  A* spare;  // of the size of a tile, for what isn't written to its place at once
 
   Target from_channel(int64_t c) const { return {data + c * s.c, s, streamed, spare}; }
 };

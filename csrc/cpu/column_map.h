@@ -1,0 +1,62 @@
+// How the columns of a ColumnTile get to their map. The caches take vectors in any order; memory takes runs of
+// positions one after the other several times as fast as lines from here and there.
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/tile.h"
+
+namespace mnad::cpu::MNAD_ISA {
+
+// Has elements brought to the second cache; in the first one, channels would push each other out.
+template <class T>
+inline void prefetch(const T* run, int64_t length) {
+  for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, 2);
+}
+
+// The same, in the order of memory, for a part of a block of channels of which `done` elements have been asked for.
+template <class T>
+inline void prefetch_part(const T* block, Strides s, int64_t done, int64_t length) {
+  const auto runs = uint64_t(done) / kTile, rest = uint64_t(done) % kTile;
+  prefetch(block + int64_t(runs) * s.c + rest, length);
+}
+
+// Writes the v-th vector of positions of a channel, in a target that takes vectors.
+template <class T, class A>
+inline void write(Target<T, A> to, int64_t c, int v, Vector<A> value) {
+  constexpr int64_t kAhead = 16;  // channels
+  T* run = to.data + c * to.s.c + v * kWidth<A>;
+  if (v * kWidth<A> * sizeof(T) % 64 == 0) prefetch(run + kAhead * to.s.c, 1);
+  store(run, value);
+}
+
+// Writes channels [begin, end) of n positions, which stand in the spare, run by run.
+template <class T, class A>
+void send_spare(Target<T, A> to, int64_t n, int64_t begin, int64_t end) {
+  constexpr int W = kWidth<A>;
+  const A* from = to.spare;
+  for (int64_t c = begin; c < end; ++c, from += kTile) {
+    T* run = to.data + c * to.s.c;
+    if (n < kTile || to.s.p != 1) {
+      for (int64_t t = 0; t < n; ++t) store_one(run + t * to.s.p, from[t]);
+    } else {
+#pragma GCC unroll 16
+      for (int t = 0; t < kTile; t += W) to.streamed ? stream(run + t, load(from + t)) : store(run + t, load(from + t));
+    }
+  }
+}
+
+// Calls f(target, begin, end) for blocks of the C channels; the target's first channel is `begin`. It is the map itself
+// or, if that takes no vectors or is streamed, the spare, from which the block is sent on while it is in the cache.
+template <class T, class A, class F>
+void staged(Target<T, A> to, int64_t n, int64_t C, F&& f) {
+  constexpr int64_t kStaged = 16;
+  if (n == kTile && to.s.p == 1 && !to.streamed) return f(to, int64_t{0}, C);
+  for (int64_t begin = 0; begin < C; begin += kStaged) {
+    const int64_t end = std::min(begin + kStaged, C);
+    f(Target<A, A>{to.spare, {0, kTile, 1}, false, to.spare}, begin, end);
+    send_spare(to, n, begin, end);
+  }
+}
+
+}  // namespace mnad::cpu::MNAD_ISA
