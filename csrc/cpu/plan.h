@@ -43,21 +43,24 @@ inline bool in_rows(const Forward& pass) {
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
 // Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
-constexpr int64_t kHeldBytes = int64_t{16} << 20;
+constexpr int64_t kHeldBytes = int64_t{8} << 20;
 
-// Whether a pass that reads and writes maps of as many elements as three times the features streams what it writes to
-// `to`; its vectors must all be aligned.
-inline bool streams(DType dtype, const Shape& shape, bool rows, const void* to, Strides s) {
+// Whether the writes to `to` are streamed, in work that reads and writes as much as `maps` times the features; the
+// vectors must all be aligned.
+inline bool streams(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s) {
   const int64_t element = dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2, line = 64 / element;
   const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0 && s.b % line == 0 &&
                        (rows ? s.p % line == 0 && shape.C % line == 0 : s.c % line == 0);
-  return to && aligned && 3 * shape.B * shape.C * shape.P * element > kHeldBytes;
+  return to && aligned && maps * shape.B * shape.C * shape.P * element > kHeldBytes;
 }
+
+// A read has three maps, a step and its backward pass have six.
 inline bool streams(const Forward& pass) {
-  return streams(pass.dtype, pass.shape, in_rows(pass), pass.output, pass.output_strides);
+  const int maps = pass.wants_losses() ? 6 : 3;
+  return streams(pass.dtype, pass.shape, maps, in_rows(pass), pass.output, pass.output_strides);
 }
 inline bool streams(const Backward& pass) {
-  return streams(pass.dtype, pass.shape, in_rows(pass), pass.grad_features, pass.grad_features_strides);
+  return streams(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides);
 }
 
 // Items as the kernels want them: rows padded with zeros to whole vectors, and transposed for looking up, see Items.

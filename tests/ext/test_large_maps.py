@@ -16,8 +16,8 @@ from tests.ext.cases import DTYPES, Case, make_features, make_items
 @pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_samples_of_a_large_batch_equal_those_of_a_small_one(dtype: torch.dtype, layout: str, M: int) -> None:
-    # 12 MiB of features and more: written past the caches, which parts of the batch are not.
-    case = Case(12, 256, 32, 64, M)
+    # A step of the batch moves 36 MiB and more, which are written past the caches; one of a sample 6 MiB at the most.
+    case = Case(24, 64, 32, 64, M)
     features, items = make_features(case, dtype, layout), make_items(case, dtype)
     step, grad = _step_and_gradient(features, items)
     for b in (0, case.B - 1):
