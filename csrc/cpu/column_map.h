@@ -1,5 +1,5 @@
-// How the columns of a ColumnTile get to their map. The caches take vectors in any order; memory takes runs of
-// positions one after the other several times as fast as lines from here and there.
+// How the columns of a ColumnTile come from their map and get to it. The caches give and take vectors in any order;
+// memory gives and takes runs of positions one after the other several times as fast as lines from here and there.
 #pragma once
 
 #include <algorithm>
