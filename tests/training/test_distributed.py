@@ -48,8 +48,8 @@ def program(tmp_path: Path) -> Path:
 
 
 def test_two_ranks_equal_one_large_batch(program: Path, synthetic: Path, tmp_path: Path) -> None:
-    run(sys.executable, program, synthetic, tmp_path / "one", 1, 6, 2e-3)
-    run(sys.executable, program, synthetic, tmp_path / "two", 2, 3, 2e-3)
+    run(sys.executable, program, synthetic, tmp_path / "one", 1, 6, 5e-4)
+    run(sys.executable, program, synthetic, tmp_path / "two", 2, 3, 5e-4)
     one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
     assert (one.epoch, one.step) == (two.epoch, two.step) == (2, 24)
     # After 24 steps of Adam the weights differ, too, and rounding has grown.
