@@ -19,7 +19,7 @@ class ColumnMix {
         length_(items.length),
         M_(std::min(kItems, items.M - first)) {}
 
-  // For channels [begin, end) and every v-th vector of positions: take(c, v, start(c, v) + the mix).
+  // Calls take(c, v, start(c, v) + the mix) for channels [begin, end) and all vectors of positions.
   template <class Start, class Take>
   void run(int64_t begin, int64_t end, Start&& start, Take&& take) const {
     int64_t c = begin;

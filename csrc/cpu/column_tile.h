@@ -31,11 +31,15 @@ class ColumnTile {
   // runs in the same order, so equal items give equal scores.
   template <class T>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
-    n_ = n;
     std::fill(squares, squares + kTile, A(0));
+    if (items.M > kMixed) {
+      load_map(from, s, n);
+      add_squares(0, C_, squares);
+      return dots(items, scores);
+    }
+    n_ = n;
     std::fill(scores, scores + items.M * kTile, A(0));
-    const bool many = items.M > kMixed;
-    const int64_t on_the_way = n_ == kTile && s.p == 1 && items.M >= kItems && !many ? kItems : 0;
+    const int64_t on_the_way = n_ == kTile && s.p == 1 && items.M >= kItems ? kItems : 0;
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
       if (on_the_way) {
@@ -44,9 +48,8 @@ class ColumnTile {
         load_channels(from, s, c, end);
         add_squares(c, end, squares);
       }
-      if (!many) add_dots(items, on_the_way, c, end, scores);
+      add_dots(items, on_the_way, c, end, scores);
     }
-    if (many) dots(items, scores);
   }
 
   // Reads n positions of this map and of another.
@@ -280,7 +283,6 @@ class ColumnTile {
   void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s,
                          int64_t begin, int64_t end, Products<A>& products) {
     constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
-    A *const data = data_, *const other_data = other.data_;
     const T *next = from + (begin + kCached) * s.c, *other_next = other_from + (begin + kCached) * other_s.c;
     for (int v = 0; v < kVectors; v += kTogether) {
       Vector<A> square[kTogether], total[kTogether], dot[kTogether];
@@ -299,8 +301,8 @@ class ColumnTile {
           square[i] += x * x;
           total[i] += x;
           dot[i] += x * y;
-          store(data + c * kTile + (v + i) * W, x);
-          store(other_data + c * kTile + (v + i) * W, y);
+          store(column(c) + (v + i) * W, x);
+          store(other.column(c) + (v + i) * W, y);
         }
       }
       for (int i = 0; i < kTogether; ++i) {
@@ -324,15 +326,14 @@ class ColumnTile {
   void load_and_dot(const T* from, Strides s, const Items<A>& items, int64_t begin, int64_t end, A* squares,
                     A* scores) {
     const T* next = from + (begin + kCached) * s.c;
-    A* const data = data_;
     for (int v = 0; v < kVectors; v += 2) {
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
       dot_block<kItems>(v, items, 0, begin, end, scores, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         prefetch_part(next, s, (v / 2 * kCached + c - begin) * (2 * W), 2 * W);
         x0 = load(run), x1 = load(run + W);
-        store(data + c * kTile + v * W, x0);
-        store(data + c * kTile + (v + 1) * W, x1);
+        store(column(c) + v * W, x0);
+        store(column(c) + (v + 1) * W, x1);
         sums[0] += x0 * x0;
         sums[1] += x1 * x1;
       });
