@@ -46,17 +46,26 @@ void send_spare(Target<T, A> to, int64_t n, int64_t begin, int64_t end) {
   }
 }
 
-// Calls f(target, begin, end) for blocks of the C channels; the target's first channel is `begin`. It is the map itself
-// or, if that takes no vectors or is streamed, the spare, from which the block is sent on while it is in the cache.
+// Channels that are in the spare together, a multiple of every vector.
+constexpr int64_t kStaged = 16;
+
+// Calls f(begin, end) for blocks of the C channels and sends on what it leaves in the spare, in the cache.
 template <class T, class A, class F>
-void staged(Target<T, A> to, int64_t n, int64_t C, F&& f) {
-  constexpr int64_t kStaged = 16;
-  if (n == kTile && to.s.p == 1 && !to.streamed) return f(to, int64_t{0}, C);
+void through_spare(Target<T, A> to, int64_t n, int64_t C, F&& f) {
   for (int64_t begin = 0; begin < C; begin += kStaged) {
     const int64_t end = std::min(begin + kStaged, C);
-    f(Target<A, A>{to.spare, {0, kTile, 1}, false, to.spare}, begin, end);
+    f(begin, end);
     send_spare(to, n, begin, end);
   }
+}
+
+// Calls f(target, begin, end) for blocks of the C channels; the target's first channel is `begin`. It is the map itself
+// or, if that takes no vectors or is streamed, the spare.
+template <class T, class A, class F>
+void staged(Target<T, A> to, int64_t n, int64_t C, F&& f) {
+  if (n == kTile && to.s.p == 1 && !to.streamed) return f(to, int64_t{0}, C);
+  const Target<A, A> spare{to.spare, {0, kTile, 1}, false, to.spare};
+  through_spare(to, n, C, [&](int64_t begin, int64_t end) { f(spare, begin, end); });
 }
 
 }  // namespace mnad::cpu::MNAD_ISA

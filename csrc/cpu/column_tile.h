@@ -5,8 +5,8 @@
 
 #include "cpu/column_map.h"
 #include "cpu/column_mix.h"
-#include "cpu/column_sums.h"
-#include "cpu/lookup.h"
+#include "cpu/column_picks.h"
+#include "cpu/column_rows.h"
 #include "cpu/tile.h"
 
 namespace mnad::cpu::MNAD_ISA {
@@ -76,9 +76,11 @@ class ColumnTile {
   template <class T>
   void write_map(const A* scale, Target<T, A> given) const {
     staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c)
+      for (int64_t c = begin; c < end; ++c) {
+        const A* x = column(c);
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) write(to, c - begin, v, load(column(c) + v * W) * load(scale + v * W));
+        for (int v = 0; v < kVectors; ++v) write(to, c - begin, v, load(x + v * W) * load(scale + v * W));
+      }
     });
   }
 
@@ -99,11 +101,12 @@ class ColumnTile {
   template <class T>
   void write_with_items(const LossTerms<A>& terms, const ColumnTile& other, const Items<A>& items,
                         const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> given) const {
-    look_up<A>(items, [&](auto lookup) {
-      staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-        for (int v = 0; v < kVectors; v += kWithItems)
-          add_items(v, begin, end, terms, other, lookup, Pairs(v, first, second), scale, to);
+    if (items.columns)
+      return staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+        ColumnPicks<A>(data_, items, first, second).write_sum(begin, end, terms, other.data_, scale, to);
       });
+    through_spare(given, n_, C_, [&](int64_t begin, int64_t end) {
+      rows().add_items(begin, end, terms, other.data_, items, first, second, scale, given.spare);
     });
   }
 
@@ -165,113 +168,49 @@ class ColumnTile {
     });
   }
 
+  // Whether losses are best worked out while the unit queries are written: if there are few items to pick from.
+  static bool compares_while_writing(const Items<A>& items) { return items.columns; }
+
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
   template <class T>
-  Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
-                                   const Index<A>* second, Target<T, A> given) const {
-    Differences<A> found{};
-    look_up<A>(items, [&](auto lookup) {
-      staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-        for (int v = 0; v < kVectors; v += kWithItems)
-          compare(v, begin, end, inverse, lookup, Pairs(v, first, second), to, found);
-      });
+  void write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+                         Target<T, A> given, Differences<A>& found) const {
+    found = {};
+    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+      ColumnPicks<A>(data_, items, first, second).write_and_compare(begin, end, inverse, to, found);
     });
-    return found;
   }
 
-  // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
-  void add_by_index(const A* factor, const Index<A>* index, A* sums) const {
-    ColumnSums<A>(data_, C_, n_).add_by_index(factor, index, sums);
+  // Calls f(rows, t) for some queries after the other: `rows` are those from the t-th on, in memory of a tile's size.
+  template <class F>
+  void by_rows(A* memory, F&& f) const {
+    rows().each(memory, f);
   }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
-    ColumnSums<A>(data_, C_, n_).add_outer(weights, scale, M, sums);
+    rows().add_outer(weights, scale, M, sums);
   }
 
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Items whose sums for two vectors of positions fit into the registers.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5;
-  // Vectors of positions that are compared with their items, and written with them, together.
-  static constexpr int kWithItems = kVectorBytes == 64 ? 4 : 2;
   // Channels to be in the first cache together, and in the second one while many items are scored.
   static constexpr int64_t kCached = 32, kScored = 128;
   static constexpr int64_t kMixed = ColumnMix<A>::kItems;
 
-  // The two items of the queries in kWithItems vectors.
-  struct Pairs {
-    Integer<A> near[kWithItems], far[kWithItems];
-
-    Pairs(int v, const Index<A>* first, const Index<A>* second) {
-      std::memcpy(near, first + v * W, sizeof near);
-      std::memcpy(far, second + v * W, sizeof far);
-    }
-  };
-
-  // Compares and writes channels [begin, end) of kWithItems vectors of queries from the v-th on.
-  template <class To, class L>
-  void compare(int v, int64_t begin, int64_t end, const A* inverse, L& lookup, const Pairs& pairs, To to,
-               Differences<A>& found) const {
-    Vector<A> scale[kWithItems], near_square[kWithItems], near_total[kWithItems], far_square[kWithItems],
-        far_total[kWithItems];
-    for (int i = 0; i < kWithItems; ++i) {
-      const int t = (v + i) * W;
-      scale[i] = load(inverse + t);
-      near_square[i] = load(found.near_square + t), near_total[i] = load(found.near_total + t);
-      far_square[i] = load(found.far_square + t), far_total[i] = load(found.far_total + t);
-    }
-    for (int64_t c = begin; c < end; ++c) {
-      lookup.at(c);
-#pragma GCC unroll 4
-      for (int i = 0; i < kWithItems; ++i) {
-        const Vector<A> q = load(column(c) + (v + i) * W) * scale[i];
-        const Vector<A> to_near = q - lookup[pairs.near[i]], to_far = q - lookup[pairs.far[i]];
-        write(to, c - begin, v + i, q);
-        near_square[i] += to_near * to_near;
-        near_total[i] += to_near;
-        far_square[i] += to_far * to_far;
-        far_total[i] += to_far;
-      }
-    }
-    for (int i = 0; i < kWithItems; ++i) {
-      const int t = (v + i) * W;
-      store(found.near_square + t, near_square[i]), store(found.near_total + t, near_total[i]);
-      store(found.far_square + t, far_square[i]), store(found.far_total + t, far_total[i]);
-    }
-  }
-
-  // What write_with_items does, for channels [begin, end) of kWithItems vectors of queries from the v-th on.
-  template <class To, class L>
-  void add_items(int v, int64_t begin, int64_t end, const LossTerms<A>& terms, const ColumnTile& other, L& lookup,
-                 const Pairs& pairs, const A* scale, To to) const {
-    Vector<A> on_query[kWithItems], on_first[kWithItems], on_second[kWithItems], shift[kWithItems], scales[kWithItems];
-    for (int i = 0; i < kWithItems; ++i) {
-      const int t = (v + i) * W;
-      on_query[i] = load(terms.on_query + t), on_first[i] = load(terms.on_first + t);
-      on_second[i] = load(terms.on_second + t), shift[i] = load(terms.shift + t), scales[i] = load(scale + t);
-    }
-    for (int64_t c = begin; c < end; ++c) {
-      lookup.at(c);
-#pragma GCC unroll 4
-      for (int i = 0; i < kWithItems; ++i) {
-        Vector<A> sum = load(column(c) + (v + i) * W) + shift[i];
-        sum += on_query[i] * load(other.column(c) + (v + i) * W);
-        sum += on_first[i] * lookup[pairs.near[i]];
-        sum += on_second[i] * lookup[pairs.far[i]];
-        write(to, c - begin, v + i, sum * scales[i]);
-      }
-    }
-  }
+  ColumnRows<A> rows() const { return {data_, C_, n_}; }
 
   template <class T>
   void load_channels(const T* from, Strides s, int64_t begin, int64_t end) {
     if (n_ == kTile && s.p == 1) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
+        A* x = column(c);
         prefetch(run + kCached * s.c, kTile);
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) store(column(c) + v * W, load(run + v * W));
+        for (int v = 0; v < kVectors; ++v) store(x + v * W, load(run + v * W));
       }
     } else {
       std::fill(column(begin), column(end), A(0));
@@ -292,6 +231,7 @@ class ColumnTile {
       }
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
+        A *to = column(c) + v * W, *other_to = other.column(c) + v * W;
         const int64_t done = (v / kTogether * kCached + c - begin) * (kTogether * W);
         prefetch_part(next, s, done, kTogether * W);
         prefetch_part(other_next, other_s, done, kTogether * W);
@@ -301,8 +241,8 @@ class ColumnTile {
           square[i] += x * x;
           total[i] += x;
           dot[i] += x * y;
-          store(column(c) + (v + i) * W, x);
-          store(other.column(c) + (v + i) * W, y);
+          store(to + i * W, x);
+          store(other_to + i * W, y);
         }
       }
       for (int i = 0; i < kTogether; ++i) {
@@ -332,8 +272,9 @@ class ColumnTile {
         const T* run = from + c * s.c + v * W;
         prefetch_part(next, s, (v / 2 * kCached + c - begin) * (2 * W), 2 * W);
         x0 = load(run), x1 = load(run + W);
-        store(column(c) + v * W, x0);
-        store(column(c) + (v + 1) * W, x1);
+        A* to = column(c) + v * W;
+        store(to, x0);
+        store(to + W, x1);
         sums[0] += x0 * x0;
         sums[1] += x1 * x1;
       });

@@ -24,7 +24,7 @@ class ForwardTile {
         queries_(nullptr, 0) {
     Arena arena(scratch);
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    spare_ = arena.take<A>(Tile::elements(C_));
+    spare_ = arena.take<A>(kTile * padded<A>(C_));
     scores_ = arena.take<A>(M_ * kTile);
     weights_ = arena.take<A>(M_ * kTile);
   }
@@ -41,8 +41,10 @@ class ForwardTile {
     if (pass_.indices) write_assignment();
     if (pass_.output || pass_.weights || pass_.wants_statistics()) soften(scores_, M_, weights_, peak_, total_);
     if (pass_.weights) write_weights();
-    if (pass_.output) write_output(partial);
+    if (pass_.output) write_output();
     if (pass_.wants_statistics()) add_statistics(partial);
+    if (pass_.wants_losses() || pass_.wants_statistics()) look_at_rows(partial);
+    if (pass_.wants_losses()) add_losses(partial);
   }
 
  private:
@@ -74,18 +76,30 @@ class ForwardTile {
     for (int64_t m = 0; m < M_; ++m) std::memcpy(weights + m * P_, weights_ + m * kTile, n_ * sizeof(A));
   }
 
-  void write_output(Partial<A> partial) {
+  void write_output() {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
     const Target<T, A> to{output, s, plan_.streamed, spare_};
-    if (pass_.wants_losses())
-      add_losses(queries_.write_and_compare(inverse_, sample_, first_, second_, to), partial);
+    if (compares_while_writing())
+      queries_.write_and_compare(inverse_, sample_, first_, second_, to, differences_);
     else
       queries_.write_map(inverse_, to);
     queries_.write_mix(weights_, sample_, to.from_channel(C_));
   }
 
-  void add_losses(const Differences<A>& of, Partial<A> partial) {
+  bool compares_while_writing() const { return pass_.wants_losses() && Tile::compares_while_writing(sample_); }
+
+  // What queries have to do with their own items, and is not done yet.
+  void look_at_rows(Partial<A> partial) {
+    const bool compares = pass_.wants_losses() && !compares_while_writing();
+    queries_.by_rows(spare_, [&](const RowTile<A>& rows, int64_t t) {
+      if (compares) rows.compare(t, inverse_, sample_, first_, second_, differences_);
+      if (pass_.wants_statistics()) rows.add_by_index(factor_ + t, first_ + t, partial.rows);
+    });
+  }
+
+  void add_losses(Partial<A> partial) {
+    const Differences<A>& of = differences_;
     A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_;
     for (int64_t t = 0; t < n_; ++t) {
       distances[t] = distance(of.near_square[t], of.near_total[t], C_);
@@ -97,12 +111,12 @@ class ForwardTile {
   }
 
   void add_statistics(Partial<A> partial) {
-    A factor[kTile], to_exp[kTile];  // 0 for what is not a finite query
-    for (int t = 0; t < kTile; t += kWidth<A>) store(factor + t, exp(load(peak_ + t)));
+    A to_exp[kTile];  // like the factor, 0 for what is not a finite query
+    for (int t = 0; t < kTile; t += kWidth<A>) store(factor_ + t, exp(load(peak_ + t)));
     for (int64_t t = 0; t < kTile; ++t) {
       const bool counts = t < n_ && scores_[t] == scores_[t];
-      to_exp[t] = counts ? factor[t] * total_[t] : A(0);  // weights * to_exp = exp(scores)
-      factor[t] = counts ? factor[t] * inverse_[t] : A(0);
+      to_exp[t] = counts ? factor_[t] * total_[t] : A(0);  // weights * to_exp = exp(scores)
+      factor_[t] = counts ? factor_[t] * inverse_[t] : A(0);
       if (!counts) continue;
       const A score = scores_[first_[t] * kTile + t];
       A& peak = partial.peak_assigned[first_[t]];
@@ -110,7 +124,6 @@ class ForwardTile {
       partial.count[first_[t]] += 1;
     }
     for (int64_t m = 0; m < M_; ++m) add_totals(m, to_exp, partial);
-    queries_.add_by_index(factor, first_, partial.rows);
   }
 
   void add_totals(int64_t m, const A* to_exp, Partial<A> partial) {
@@ -135,7 +148,8 @@ class ForwardTile {
   Tile queries_;
   A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile];
+  A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile], factor_[kTile];
+  Differences<A> differences_;
   Index<A> first_[kTile], second_[kTile];
 };
 

@@ -69,20 +69,19 @@ const void* pad_rows(const void* items, const Shape& shape, const Padding& paddi
 
 template <class A>
 const void* transpose_items(const void* items, const Shape& shape, const Padding& padding) {
-  const int64_t lookup = 2 * padding.width;
-  if (shape.M > lookup) return nullptr;
-  A* to = static_cast<A*>(column_memory.at_least(shape.memories() * shape.C * lookup * sizeof(A)));
+  if (shape.M > padding.width) return nullptr;
+  A* to = static_cast<A*>(column_memory.at_least(shape.memories() * shape.C * padding.width * sizeof(A)));
   const A* from = static_cast<const A*>(items);
-  // What lies beyond the last item is never looked up, so it is left as it is.
+  // What lies beyond the last item is never picked, so it is left as it is.
   for (int64_t memory = 0; memory < shape.memories(); ++memory, from += shape.M * shape.C)
     for (int64_t c = 0; c < shape.C; ++c)
-      for (int64_t m = 0; m < shape.M; ++m) to[(memory * shape.C + c) * lookup + m] = from[m * shape.C + c];
+      for (int64_t m = 0; m < shape.M; ++m) to[(memory * shape.C + c) * padding.width + m] = from[m * shape.C + c];
   return to;
 }
 
 template <class A>
-PreparedItems prepare(const void* items, const Shape& shape, const Padding& padding, bool lookup) {
-  return {pad_rows<A>(items, shape, padding), lookup ? transpose_items<A>(items, shape, padding) : nullptr};
+PreparedItems prepare(const void* items, const Shape& shape, const Padding& padding, bool columns) {
+  return {pad_rows<A>(items, shape, padding), columns ? transpose_items<A>(items, shape, padding) : nullptr};
 }
 
 template <class A>

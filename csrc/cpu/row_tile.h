@@ -12,7 +12,7 @@ class RowTile {
  public:
   static int64_t elements(int64_t C) { return kTile * padded<A>(C); }
 
-  RowTile(A* data, int64_t C) : data_(data), C_(C), length_(padded<A>(C)) {}
+  RowTile(A* data, int64_t C, int64_t n = 0) : data_(data), C_(C), length_(padded<A>(C)), n_(n) {}
 
   A* row(int64_t t) const { return data_ + t * length_; }
 
@@ -145,26 +145,30 @@ class RowTile {
     }
   }
 
+  // Whether losses are best worked out while the unit queries are written.
+  static bool compares_while_writing(const Items<A>&) { return true; }
+
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
   template <class T>
-  Differences<A> write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first,
-                                   const Index<A>* second, Target<T, A> to) const {
-    Differences<A> found;
-    for (int64_t t = 0; t < n_; ++t) {
-      const A *x = row(t), *near = items[first[t]], *far = items[second[t]];
-      Vector<A> near_square{}, near_total{}, far_square{}, far_total{};
-      for (int64_t c = 0; c < length_; c += W) {
-        const Vector<A> q = load(x + c) * inverse[t], to_near = q - load(near + c), to_far = q - load(far + c);
-        write(to, t, c, q);
-        near_square += to_near * to_near;
-        near_total += to_near;
-        far_square += to_far * to_far;
-        far_total += to_far;
-      }
-      found.near_square[t] = sum<A>(near_square), found.near_total[t] = sum<A>(near_total);
-      found.far_square[t] = sum<A>(far_square), found.far_total[t] = sum<A>(far_total);
-    }
-    return found;
+  void write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+                         Target<T, A> to, Differences<A>& found) const {
+    for (int64_t t = 0; t < n_; ++t)
+      compare_row(t, inverse[t], items[first[t]], items[second[t]], t, found,
+                  [this, to, t](int64_t c, Vector<A> q) { write(to, t, c, q); });
+  }
+
+  // The same without writing, for a tile whose first query is the `at`-th of those that are given.
+  void compare(int64_t at, const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+               Differences<A>& found) const {
+    for (int64_t t = 0; t < n_; ++t)
+      compare_row(t, inverse[at + t], items[first[at + t]], items[second[at + t]], at + t, found,
+                  [](int64_t, Vector<A>) {});
+  }
+
+  // Calls f(rows, t) for some queries after the other: `rows` are those from the t-th on.
+  template <class F>
+  void by_rows(A*, F&& f) const {
+    f(*this, int64_t{0});
   }
 
   // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
@@ -221,6 +225,30 @@ class RowTile {
       dot += element * load(y + c);
     }
     products.square[t] = sum<A>(square), products.total[t] = sum<A>(total), products.dot[t] = sum<A>(dot);
+  }
+
+  // Calls take(c, q) with the vectors of the unit query as well.
+  template <class F>
+  void compare_row(int64_t t, A inverse, const A* near, const A* far, int64_t at, Differences<A>& found,
+                   F&& take) const {
+    // Two strands of sums, as one alone would wait for itself.
+    Vector<A> near_square[2] = {}, near_total[2] = {}, far_square[2] = {}, far_total[2] = {};
+    const A* x = row(t);
+    const auto add = [&](int64_t c, int i) {
+      const Vector<A> q = load(x + c) * inverse, to_near = q - load(near + c), to_far = q - load(far + c);
+      take(c, q);
+      near_square[i] += to_near * to_near;
+      near_total[i] += to_near;
+      far_square[i] += to_far * to_far;
+      far_total[i] += to_far;
+    };
+    int64_t c = 0;
+    for (; c + 2 * W <= length_; c += 2 * W) add(c, 0), add(c + W, 1);
+    if (c < length_) add(c, 0);
+    found.near_square[at] = sum<A>(near_square[0] + near_square[1]);
+    found.near_total[at] = sum<A>(near_total[0] + near_total[1]);
+    found.far_square[at] = sum<A>(far_square[0] + far_square[1]);
+    found.far_total[at] = sum<A>(far_total[0] + far_total[1]);
   }
 
   A dot(const A* a, const A* b) const {
@@ -332,7 +360,7 @@ class RowTile {
   }
 
   A* data_;
-  int64_t C_, length_, n_ = 0;
+  int64_t C_, length_, n_;
 };
 
 }  // namespace mnad::cpu::MNAD_ISA

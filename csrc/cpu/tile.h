@@ -11,14 +11,10 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-// The largest M whose items are looked up in registers: two vectors hold a channel of all of them.
-template <class A>
-constexpr int kLookup = 2 * kWidth<A>;
-
 template <class A>
 struct Items {
   const A* rows;     // (M, length), rows padded with zeros to whole vectors
-  const A* columns;  // (C, kLookup), the same transposed; null if M is larger or no one needs it
+  const A* columns;  // (C, W), so that a vector has a channel of all of them; null if there are more, or no need
   int64_t M, C, length;
 
   const A* operator[](int64_t m) const { return rows + m * length; }

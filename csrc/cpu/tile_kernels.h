@@ -40,7 +40,7 @@ template <class A>
 Items<A> items_of_sample(Items<A> items, const Shape& shape, int64_t b) {
   if (!shape.items_per_sample) return items;
   items.rows += b * items.M * items.length;
-  if (items.columns) items.columns += b * items.C * kLookup<A>;
+  if (items.columns) items.columns += b * items.C * kWidth<A>;
   return items;
 }
 

@@ -1,0 +1,106 @@
+// Queries of a ColumnTile as rows of channels: what a query has to do with items of its own is best done there.
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/column_map.h"
+#include "cpu/row_tile.h"
+#include "cpu/tile.h"
+
+namespace mnad::cpu::MNAD_ISA {
+
+template <class A>
+class ColumnRows {
+ public:
+  // `columns` is (C, kTile), of which n positions are queries.
+  ColumnRows(const A* columns, int64_t C, int64_t n) : columns_(columns), C_(C), n_(n) {}
+
+  // Calls f(rows, t) for some queries after the other: `rows` are those from the t-th on, in memory of a tile's size.
+  template <class F>
+  void each(A* memory, F&& f) const {
+    for (int64_t t = 0; t < n_; t += kQueries) {
+      const RowTile<A> rows(memory, C_, std::min<int64_t>(kQueries, n_ - t));
+      for (int64_t c = 0; c < C_; c += W)
+        for (int q = 0; q < kQueries; q += W) {
+          Vector<A> block[W];
+          turn(c, t + q, block);
+#pragma GCC unroll 16
+          for (int i = 0; i < W; ++i) store(rows.row(q + i) + c, block[i]);
+        }
+      f(rows, t);
+    }
+  }
+
+  // sums[m] += sum over t of weights[m][t] scale[t] x_t
+  void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
+    Vector<A> rows[kTile];
+    for (int64_t c = 0; c < C_; c += W) {
+      for (int64_t t = 0; t < n_; t += W) turn(c, t, rows + t);
+      for (int64_t t = 0; t < n_; ++t) rows[t] *= scale[t];
+      for (int64_t m = 0; m < M; ++m) {
+        A* to = sums + m * padded<A>(C_) + c;
+        Vector<A> total = load(to);
+        for (int64_t t = 0; t < n_; ++t) total += weights[m * kTile + t] * rows[t];
+        store(to, total);
+      }
+    }
+  }
+
+  // Gives channels [begin, end) of (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t])
+  // scale[t], (end - begin, kTile). What the items add is worked out in rows and turned.
+  void add_items(int64_t begin, int64_t end, const LossTerms<A>& terms, const A* other, const Items<A>& items,
+                 const Index<A>* first, const Index<A>* second, const A* scale, A* to) const {
+    A rows[kQueries][kStaged];
+    for (int64_t t = 0; t < kTile; t += kQueries) {
+      for (int q = 0; q < kQueries; ++q) {
+        const A *near = items[first[t + q]], *far = items[second[t + q]];
+        prefetch(columns_ + end * kTile + (t + q) * kQueries, 1);  // the next block's, line by line
+        prefetch(other + end * kTile + (t + q) * kQueries, 1);
+        for (int64_t c = begin; c < end; c += W) {
+          const Vector<A> sum = terms.on_first[t + q] * load(near + c) + terms.on_second[t + q] * load(far + c);
+          store(rows[q] + c - begin, sum + terms.shift[t + q]);
+        }
+      }
+      for (int64_t c = begin; c < end; c += W)
+        for (int q = 0; q < kQueries; q += W) {
+          Vector<A> added[W];
+          for (int i = 0; i < W; ++i) added[i] = load(rows[q + i] + c - begin);
+          transpose<A>(added);
+          const Vector<A> on_query = load(terms.on_query + t + q), scales = load(scale + t + q);
+          const A *x = columns_ + c * kTile + t + q, *y = other + c * kTile + t + q;
+          A* run = to + (c - begin) * kTile + t + q;
+          const auto write = [&](int i) {
+            const Vector<A> sum = load(x + i * kTile) + on_query * load(y + i * kTile) + added[i];
+            store(run + i * kTile, sum * scales);
+          };
+          if (c + W <= end)
+#pragma GCC unroll 16
+            for (int i = 0; i < W; ++i) write(i);
+          else
+            for (int i = 0; c + i < end; ++i) write(i);
+        }
+    }
+  }
+
+ private:
+  static constexpr int W = kWidth<A>;
+  // Queries that are turned together: as many as a line of the cache has.
+  static constexpr int kQueries = 64 / sizeof(A);
+
+  // Rows of W channels from channel c on, 0 beyond the last, of W positions from t on.
+  void turn(int64_t c, int64_t t, Vector<A>* rows) const {
+    const A* from = columns_ + c * kTile + t;
+    Vector<A> block[W];
+    if (c + W <= C_)
+      for (int i = 0; i < W; ++i) block[i] = load(from + i * kTile);
+    else
+      for (int i = 0; i < W; ++i) block[i] = c + i < C_ ? load(from + i * kTile) : Vector<A>{};
+    transpose<A>(block);
+    for (int i = 0; i < W; ++i) rows[i] = block[i];
+  }
+
+  const A* columns_;
+  int64_t C_, n_;
+};
+
+}  // namespace mnad::cpu::MNAD_ISA
