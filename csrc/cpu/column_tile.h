@@ -88,12 +88,14 @@ class ColumnTile {
   template <class T>
   void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T, A> given) const {
     staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c)
+      for (int64_t c = begin; c < end; ++c) {
+        const A *x = column(c), *y = other.column(c);
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) {
-          const Vector<A> sum = load(column(c) + v * W) + load(along + v * W) * load(other.column(c) + v * W);
+          const Vector<A> sum = load(x + v * W) + load(along + v * W) * load(y + v * W);
           write(to, c - begin, v, sum * load(scale + v * W));
         }
+      }
     });
   }
 
