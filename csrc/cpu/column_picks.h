@@ -41,6 +41,7 @@ class ColumnPicks {
     }
   };
 
+  // What write_and_compare does, for kTogether vectors of queries from the v-th on.
   template <class To>
   void compare(int v, int64_t begin, int64_t end, const A* inverse, To to, Differences<A>& found) const {
     const Pairs pairs(v, first_, second_);
@@ -74,6 +75,7 @@ class ColumnPicks {
     }
   }
 
+  // What write_sum does, for kTogether vectors of queries from the v-th on.
   template <class To>
   void add_items(int v, int64_t begin, int64_t end, const LossTerms<A>& terms, const A* other, const A* scale,
                  To to) const {

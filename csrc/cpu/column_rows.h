@@ -46,9 +46,9 @@ class ColumnRows {
     }
   }
 
-  // Gives channels [begin, end) of (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t])
-  // scale[t], (end - begin, kTile). What the items add is worked out in rows and turned.
-  void add_items(int64_t begin, int64_t end, const LossTerms<A>& terms, const A* other, const Items<A>& items,
+  // Writes channels [begin, end) of (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second +
+  // shift[t]) scale[t], (end - begin, kTile). What the items add is worked out in rows and turned.
+  void write_sum(int64_t begin, int64_t end, const LossTerms<A>& terms, const A* other, const Items<A>& items,
                  const Index<A>* first, const Index<A>* second, const A* scale, A* to) const {
     A rows[kQueries][kStaged];
     for (int64_t t = 0; t < kTile; t += kQueries) {

@@ -108,7 +108,7 @@ class ColumnTile {
         ColumnPicks<A>(data_, items, first, second).write_sum(begin, end, terms, other.data_, scale, to);
       });
     through_spare(given, n_, C_, [&](int64_t begin, int64_t end) {
-      rows().add_items(begin, end, terms, other.data_, items, first, second, scale, given.spare);
+      rows().write_sum(begin, end, terms, other.data_, items, first, second, scale, given.spare);
     });
   }
 
