@@ -14,17 +14,16 @@ namespace {
 template <class T, class A, class Tile>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const Plan& plan, const Items<A>& items, void* scratch)
+  BackwardTile(const Backward& pass, const Plan& plan, const void* items, Arena arena)
       : pass_(pass),
         plan_(plan),
-        items_(items),
+        items_(items, pass.shape, arena),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),
         queries_(nullptr, 0),
         grad_query_(nullptr, 0),
         grad_readout_(nullptr, 0) {
-    Arena arena(scratch);
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     grad_query_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     spare_ = arena.take<A>(Tile::elements(C_));
@@ -37,7 +36,7 @@ class BackwardTile {
   // Positions [position, position + n) of sample b; `grad_items` is the chunk's (M, length) sum or null.
   void run(int64_t b, int64_t position, int64_t n, A* grad_items) {
     b_ = b, position_ = position, n_ = n;
-    sample_ = items_of_sample(items_, pass_.shape, b);
+    sample_ = items_.of(b);
     const Strides s = pass_.features_strides;
     read_maps(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s);
     inverse_norms(of_.square, inverse_);
@@ -150,7 +149,7 @@ class BackwardTile {
 
   const Backward& pass_;
   const Plan& plan_;
-  const Items<A>& items_;
+  SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_, grad_query_, grad_readout_;
@@ -163,13 +162,13 @@ class BackwardTile {
 };
 
 template <class T, class A, class Tile>
-void backward_chunks(const Backward& pass, const Plan& plan, const Items<A>& items, void* partials, void* scratch,
+void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
                      int64_t begin, int64_t end) {
-  const int64_t M = pass.shape.M;
-  BackwardTile<T, A, Tile> tile(pass, plan, items, scratch);
+  const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
+  BackwardTile<T, A, Tile> tile(pass, plan, items, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
-    A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, items.length).rows : nullptr;
-    if (grad_items) std::fill(grad_items, grad_items + M * items.length, A(0));
+    A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
+    if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
     for_each_tile(plan, pass.shape, chunk,
                   [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, grad_items); });
   }
@@ -178,13 +177,13 @@ void backward_chunks(const Backward& pass, const Plan& plan, const Items<A>& ite
 
 }  // namespace
 
-void backward(const Backward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
               int64_t begin, int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);
     const auto run = in_rows(pass) ? backward_chunks<T, A, RowTile<A>> : backward_chunks<T, A, ColumnTile<A>>;
-    run(pass, plan, items_from<A>(items, pass.shape), partials, scratch, begin, end);
+    run(pass, plan, items, partials, scratch, begin, end);
   });
 }
 

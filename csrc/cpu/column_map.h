@@ -21,13 +21,40 @@ inline void prefetch_part(const T* block, Strides s, int64_t done, int64_t lengt
   prefetch(block + int64_t(runs) * s.c + rest, length);
 }
 
-// Writes the v-th vector of positions of a channel, in a target that takes vectors.
-template <class T, class A>
-inline void write(Target<T, A> to, int64_t c, int v, Vector<A> value) {
+// Channels to write to, `stride` apart, vector by vector of positions.
+template <class T, class A, bool kStreamed>
+struct Columns {
+  T* data;
+  int64_t stride;
+
+  Columns from_channel(int64_t c) const { return {data + c * stride, stride}; }
+};
+
+// Writes the v-th vector of positions of a channel.
+template <class T, class A, bool kStreamed>
+inline void write(Columns<T, A, kStreamed> to, int64_t c, int v, Vector<A> value) {
   constexpr int64_t kAhead = 16;  // channels
-  T* run = to.data + c * to.s.c + v * kWidth<A>;
-  if (v * kWidth<A> * sizeof(T) % 64 == 0) prefetch(run + kAhead * to.s.c, 1);
+  T* run = to.data + c * to.stride + v * kWidth<A>;
+  if constexpr (kStreamed) return stream(run, value);
+  if (v * kWidth<A> * sizeof(T) % 64 == 0) prefetch(run + kAhead * to.stride, 1);
   store(run, value);
+}
+
+// Writes vectors of positions, from the v-th on, of the first channels. In this order: a processor that sees whole lines
+// of the cache written one after the other need not read them first.
+template <class T, class A, bool kStreamed, int Channels, int Count>
+[[gnu::always_inline]] inline void write_block(Columns<T, A, kStreamed> to, int v,
+                                               const Vector<A> (&block)[Channels][Count]) {
+  constexpr int W = kWidth<A>;
+#pragma GCC unroll 8
+  for (int i = 0; i < Channels; ++i) {
+    T* run = to.data + i * to.stride + v * W;
+#pragma GCC unroll 8
+    for (int j = 0; j < Count; ++j) {
+      kStreamed ? stream(run + j * W, block[i][j]) : store(run + j * W, block[i][j]);
+      asm volatile("" ::: "memory");
+    }
+  }
 }
 
 // Writes channels [begin, end) of n positions, which stand in the spare, run by run.
@@ -59,12 +86,16 @@ void through_spare(Target<T, A> to, int64_t n, int64_t C, F&& f) {
   }
 }
 
-// Calls f(target, begin, end) for blocks of the C channels; the target's first channel is `begin`. It is the map itself
-// or, if that takes no vectors or is streamed, the spare.
-template <class T, class A, class F>
+// Calls f(columns, begin, end) for blocks of the C channels; the first column is channel `begin`. They are the map itself
+// or, if that takes no vectors or is streamed, in the spare. `Computes` says that f has more to compute than to read:
+// then vectors that are whole lines of the cache are streamed at once, one by one, and don't keep the next ones waiting.
+template <bool Computes, class T, class A, class F>
 void staged(Target<T, A> to, int64_t n, int64_t C, F&& f) {
-  if (n == kTile && to.s.p == 1 && !to.streamed) return f(to, int64_t{0}, C);
-  const Target<A, A> spare{to.spare, {0, kTile, 1}, false, to.spare};
+  if (n == kTile && to.s.p == 1) {
+    if (!to.streamed) return f(Columns<T, A, false>{to.data, to.s.c}, int64_t{0}, C);
+    if constexpr (Computes && kVectorBytes == 64) return f(Columns<T, A, true>{to.data, to.s.c}, int64_t{0}, C);
+  }
+  const Columns<A, A, false> spare{to.spare, kTile};
   through_spare(to, n, C, [&](int64_t begin, int64_t end) { f(spare, begin, end); });
 }
 

@@ -15,13 +15,14 @@ class ColumnMix {
   // Up to kItems items from `first` on.
   ColumnMix(const A* weights, const Items<A>& items, int64_t first)
       : weights_(weights + first * kTile),
-        items_(items[first]),
-        length_(items.length),
+        items_(items.columns + first),
+        breadth_(items.breadth),
         M_(std::min(kItems, items.M - first)) {}
 
-  // Calls take(c, v, start(c, v) + the mix) for channels [begin, end) and all vectors of positions.
+  // Calls take(c, v, sums) for blocks of channels [begin, end) and vectors of positions, from the c-th and the v-th on:
+  // sums[i][j] = start(c + i, v + j) + the mix. Not inlined: in a longer function the compiler keeps the sums in memory.
   template <class Start, class Take>
-  void run(int64_t begin, int64_t end, Start&& start, Take&& take) const {
+  [[gnu::noinline]] void run(int64_t begin, int64_t end, Start start, Take take) const {
     int64_t c = begin;
     for (; c + kChannels <= end; c += kChannels) run_block<kChannels>(c, start, take);
     for (; c < end; ++c) run_block<1>(c, start, take);
@@ -29,32 +30,34 @@ class ColumnMix {
 
  private:
   static constexpr int W = kWidth<A>;
-  // Channels whose sums for two vectors of positions fit into the registers.
-  static constexpr int kChannels = kVectorBytes == 64 ? 8 : 4;
+  // Channels and vectors of positions whose sums fit into the registers.
+  static constexpr int kChannels = kVectorBytes == 64 ? 2 : 4, kTogether = kVectorBytes == 64 ? 8 : 2;
 
   template <int Channels, class Start, class Take>
-  void run_block(int64_t c, Start& start, Take& take) const {
-    A channels[kItems][Channels];  // side by side: in the items they would push each other out of the cache
-    for (int64_t m = 0; m < M_; ++m) std::memcpy(channels[m], items_ + m * length_ + c, sizeof channels[m]);
-    for (int v = 0; v < kTile / W; v += 2) {
-      Vector<A> sums[Channels][2];
+  [[gnu::always_inline]] void run_block(int64_t c, Start& start, Take& take) const {
+    const A *items = items_ + c * breadth_, *all_weights = weights_;
+    const int64_t breadth = breadth_, M = M_;
+    for (int v = 0; v < kTile / W; v += kTogether) {
+      Vector<A> sums[Channels][kTogether];
 #pragma GCC unroll 8
-      for (int i = 0; i < Channels; ++i) sums[i][0] = start(c + i, v), sums[i][1] = start(c + i, v + 1);
-      for (int64_t m = 0; m < M_; ++m) {
-        const Vector<A> w0 = load(weights_ + m * kTile + v * W), w1 = load(weights_ + m * kTile + (v + 1) * W);
+      for (int i = 0; i < Channels; ++i)
 #pragma GCC unroll 8
-        for (int i = 0; i < Channels; ++i) {
-          sums[i][0] += w0 * channels[m][i];
-          sums[i][1] += w1 * channels[m][i];
+        for (int j = 0; j < kTogether; ++j) sums[i][j] = start(c + i, v + j);
+      const A* weights = all_weights + v * W;
+      for (int64_t m = 0; m < M; ++m, weights += kTile) {
+#pragma GCC unroll 8
+        for (int j = 0; j < kTogether; ++j) {
+          const Vector<A> weight = load(weights + j * W);
+#pragma GCC unroll 8
+          for (int i = 0; i < Channels; ++i) sums[i][j] += weight * items[i * breadth + m];
         }
       }
-#pragma GCC unroll 8
-      for (int i = 0; i < Channels; ++i) take(c + i, v, sums[i][0]), take(c + i, v + 1, sums[i][1]);
+      take(c, v, sums);
     }
   }
 
   const A *weights_, *items_;
-  int64_t length_, M_;
+  int64_t breadth_, M_;
 };
 
 }  // namespace mnad::cpu::MNAD_ISA

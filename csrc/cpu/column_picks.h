@@ -9,6 +9,8 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnPicks {
  public:
+  static bool can_pick(const Items<A>& items) { return items.M <= W; }
+
   // `columns` is (C, kTile); the two items of each query.
   ColumnPicks(const A* columns, const Items<A>& items, const Index<A>* first, const Index<A>* second)
       : columns_(columns), items_(items), first_(first), second_(second) {}

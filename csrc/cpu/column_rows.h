@@ -12,30 +12,27 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnRows {
  public:
-  // `columns` is (C, kTile), of which n positions are queries.
+  // `columns` is (C, kTile), of which n positions are queries, and 0 up to a whole vector of channels.
   ColumnRows(const A* columns, int64_t C, int64_t n) : columns_(columns), C_(C), n_(n) {}
 
-  // Calls f(rows, t) for some queries after the other: `rows` are those from the t-th on, in memory of a tile's size.
-  template <class F>
-  void each(A* memory, F&& f) const {
-    for (int64_t t = 0; t < n_; t += kQueries) {
-      const RowTile<A> rows(memory, C_, std::min<int64_t>(kQueries, n_ - t));
-      for (int64_t c = 0; c < C_; c += W)
-        for (int q = 0; q < kQueries; q += W) {
-          Vector<A> block[W];
-          turn(c, t + q, block);
-#pragma GCC unroll 16
-          for (int i = 0; i < W; ++i) store(rows.row(q + i) + c, block[i]);
-        }
-      f(rows, t);
-    }
+  // What the losses need of each query, its nearest and its second nearest item; in memory of a tile's size.
+  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+               Differences<A>& found, A* memory) const {
+    for (int64_t t = 0; t < n_; t += kQueries)
+      turned(t, kQueries, 0, C_, memory).compare_queries(t, inverse, items, first, second, found);
+  }
+
+  // sums[item of t] += factor[t] x_t, in memory of a tile's size.
+  void add_by_item(const ByItem<A>& queries, A* sums, A* memory) const {
+    for (int64_t c = 0; c < C_; c += kChannels)
+      turned(0, kTile, c, std::min(c + kChannels, C_), memory).add_by_item(queries, sums + c, padded<A>(C_));
   }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
-    Vector<A> rows[kTile];
+    Vector<A> blocks[kTile / W][W], *rows = blocks[0];
     for (int64_t c = 0; c < C_; c += W) {
-      for (int64_t t = 0; t < n_; t += W) turn(c, t, rows + t);
+      for (int64_t t = 0; t < n_; t += W) turn(c, t, blocks[t / W]);
       for (int64_t t = 0; t < n_; ++t) rows[t] *= scale[t];
       for (int64_t m = 0; m < M; ++m) {
         A* to = sums + m * padded<A>(C_) + c;
@@ -86,17 +83,29 @@ class ColumnRows {
   static constexpr int W = kWidth<A>;
   // Queries that are turned together: as many as a line of the cache has.
   static constexpr int kQueries = 64 / sizeof(A);
+  // Channels of a tile's queries that stay in the nearest caches as rows.
+  static constexpr int64_t kChannels = 64;
 
-  // Rows of W channels from channel c on, 0 beyond the last, of W positions from t on.
-  void turn(int64_t c, int64_t t, Vector<A>* rows) const {
+  // Up to `count` queries from the first on, with channels [begin, end), as rows in memory.
+  RowTile<A> turned(int64_t first, int64_t count, int64_t begin, int64_t end, A* memory) const {
+    count = std::min(count, n_ - first);
+    const RowTile<A> rows(memory, end - begin, count);
+    for (int64_t t = 0; t < count; t += kQueries)
+      for (int64_t c = begin; c < end; c += W)
+        for (int64_t q = t; q < t + kQueries; q += W) {
+          Vector<A> block[W];
+          turn(c, first + q, block);
+#pragma GCC unroll 16
+          for (int i = 0; i < W; ++i) store(rows.row(q + i) + c - begin, block[i]);
+        }
+    return rows;
+  }
+
+  // Rows of W channels from channel c on, of W positions from t on.
+  void turn(int64_t c, int64_t t, Vector<A> (&rows)[W]) const {
     const A* from = columns_ + c * kTile + t;
-    Vector<A> block[W];
-    if (c + W <= C_)
-      for (int i = 0; i < W; ++i) block[i] = load(from + i * kTile);
-    else
-      for (int i = 0; i < W; ++i) block[i] = c + i < C_ ? load(from + i * kTile) : Vector<A>{};
-    transpose<A>(block);
-    for (int i = 0; i < W; ++i) rows[i] = block[i];
+    for (int i = 0; i < W; ++i) rows[i] = load(from + i * kTile);
+    transpose<A>(rows);
   }
 
   const A* columns_;

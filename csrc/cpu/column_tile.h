@@ -1,4 +1,5 @@
-// A tile of a contiguous map: for each channel a run of kTile positions, the last ones 0 if there are fewer.
+// A tile of a contiguous map: for each channel a run of kTile positions, the last ones 0 if there are fewer; with
+// channels of 0 up to a whole vector of them.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +15,23 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnTile {
  public:
-  static int64_t elements(int64_t C) { return kTile * C; }
+  static int64_t elements(int64_t C) { return kTile * padded<A>(C); }
 
-  ColumnTile(A* data, int64_t C) : data_(data), C_(C) {}
+  ColumnTile(A* data, int64_t C) : data_(data), C_(C) { std::fill(column(C), column(padded<A>(C)), A(0)); }
 
   A* column(int64_t c) const { return data_ + c * kTile; }
+
+  // Transposes the items, into memory of (length, breadth).
+  static void arrange(Items<A>& items, A* columns) {
+    for (int64_t c = 0; c < items.length; c += W)
+      for (int64_t first = 0; first < items.breadth; first += W) {
+        Vector<A> block[W];
+        for (int i = 0; i < W; ++i) block[i] = first + i < items.M ? load(items[first + i] + c) : Vector<A>{};
+        transpose<A>(block);
+        for (int i = 0; i < W; ++i) store(columns + (c + i) * items.breadth + first, block[i]);
+      }
+    items.columns = columns;
+  }
 
   // Reads n positions.
   template <class T>
@@ -75,7 +88,7 @@ class ColumnTile {
   // Writes the tile, each query times its scale.
   template <class T>
   void write_map(const A* scale, Target<T, A> given) const {
-    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+    staged<true>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
         const A* x = column(c);
 #pragma GCC unroll 16
@@ -87,7 +100,7 @@ class ColumnTile {
   // Writes (x_t + along[t] other_t) scale[t].
   template <class T>
   void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T, A> given) const {
-    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+    staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
       for (int64_t c = begin; c < end; ++c) {
         const A *x = column(c), *y = other.column(c);
 #pragma GCC unroll 16
@@ -103,8 +116,8 @@ class ColumnTile {
   template <class T>
   void write_with_items(const LossTerms<A>& terms, const ColumnTile& other, const Items<A>& items,
                         const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> given) const {
-    if (items.columns)
-      return staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+    if (ColumnPicks<A>::can_pick(items))
+      return staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
         ColumnPicks<A>(data_, items, first, second).write_sum(begin, end, terms, other.data_, scale, to);
       });
     through_spare(given, n_, C_, [&](int64_t begin, int64_t end) {
@@ -150,7 +163,7 @@ class ColumnTile {
   // x_t += sum over m of weights[m][t] p_m
   void add_mix(const A* weights, const Items<A>& items) {
     const auto start = [this](int64_t c, int v) { return load(column(c) + v * W); };
-    const auto take = [this](int64_t c, int v, Vector<A> sum) { store(column(c) + v * W, sum); };
+    const auto take = [this](int64_t c, int v, const auto& sums) { write_block(Columns<A, A, false>{column(c), kTile}, v, sums); };
     for (int64_t m = 0; m < items.M; m += kMixed) ColumnMix<A>(weights, items, m).run(0, C_, start, take);
   }
 
@@ -163,31 +176,34 @@ class ColumnTile {
       sum.add_mix(weights, items);
       return send_spare(given, n_, 0, C_);
     }
-    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+    staged<true>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
       const auto start = [](int64_t, int) { return Vector<A>{}; };
-      const auto take = [to, begin](int64_t c, int v, Vector<A> sum) { write(to, c - begin, v, sum); };
+      const auto take = [to, begin](int64_t c, int v, const auto& sums) { write_block(to.from_channel(c - begin), v, sums); };
       ColumnMix<A>(weights, items, 0).run(begin, end, start, take);
     });
   }
 
   // Whether losses are best worked out while the unit queries are written: if there are few items to pick from.
-  static bool compares_while_writing(const Items<A>& items) { return items.columns; }
+  static bool compares_while_writing(const Items<A>& items) { return ColumnPicks<A>::can_pick(items); }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
   template <class T>
   void write_and_compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
                          Target<T, A> given, Differences<A>& found) const {
     found = {};
-    staged(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+    staged<true>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
       ColumnPicks<A>(data_, items, first, second).write_and_compare(begin, end, inverse, to, found);
     });
   }
 
-  // Calls f(rows, t) for some queries after the other: `rows` are those from the t-th on, in memory of a tile's size.
-  template <class F>
-  void by_rows(A* memory, F&& f) const {
-    rows().each(memory, f);
+  // The same without writing, in memory of a tile's size.
+  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+               Differences<A>& found, A* memory) const {
+    rows().compare(inverse, items, first, second, found, memory);
   }
+
+  // sums[item of t] += factor[t] x_t, in memory of a tile's size.
+  void add_by_item(const ByItem<A>& queries, A* sums, A* memory) const { rows().add_by_item(queries, sums, memory); }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
@@ -198,8 +214,9 @@ class ColumnTile {
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Items whose sums for two vectors of positions fit into the registers.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5;
-  // Channels to be in the first cache together, and in the second one while many items are scored.
-  static constexpr int64_t kCached = 32, kScored = 128;
+  // Channels that are read before the rest of the items meets them, in the nearest caches; and of which many items are
+  // scored, in the second one.
+  static constexpr int64_t kCached = kVectorBytes == 64 ? 128 : 32, kScored = 128;
   static constexpr int64_t kMixed = ColumnMix<A>::kItems;
 
   ColumnRows<A> rows() const { return {data_, C_, n_}; }
@@ -310,14 +327,13 @@ class ColumnTile {
     for (int m = 0; m < Count; ++m)
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + (first + m) * kTile + (v + i) * W);
-    const A* item = items[first];
-    const int64_t length = items.length;
-    for (int64_t c = begin; c < end; ++c) {
+    const A* channel = items.columns + begin * items.breadth + first;
+    for (int64_t c = begin; c < end; ++c, channel += items.breadth) {
       Vector<A> x0, x1;
       queries(c, x0, x1);
 #pragma GCC unroll 10
       for (int m = 0; m < Count; ++m) {
-        const A p = item[m * length + c];
+        const A p = channel[m];
         sums[m][0] += x0 * p;
         sums[m][1] += x1 * p;
       }

@@ -14,25 +14,25 @@ namespace {
 template <class T, class A, class Tile>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const Plan& plan, const Items<A>& items, void* scratch)
+  ForwardTile(const Forward& pass, const Plan& plan, const void* items, Arena arena)
       : pass_(pass),
         plan_(plan),
-        items_(items),
+        items_(items, pass.shape, arena),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),
         queries_(nullptr, 0) {
-    Arena arena(scratch);
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     spare_ = arena.take<A>(kTile * padded<A>(C_));
     scores_ = arena.take<A>(M_ * kTile);
     weights_ = arena.take<A>(M_ * kTile);
+    starts_ = arena.take<int>(M_ + 1);
   }
 
   // Positions [position, position + n) of sample b.
   void run(int64_t b, int64_t position, int64_t n, Partial<A> partial) {
     b_ = b, position_ = position, n_ = n;
-    sample_ = items_of_sample(items_, pass_.shape, b);
+    sample_ = items_.of(b);
     const Strides s = pass_.features_strides;
     const T* features = static_cast<const T*>(pass_.features) + b * s.b + position * s.p;
     queries_.load_and_score(features, s, n, sample_, squares_, scores_);
@@ -41,9 +41,8 @@ class ForwardTile {
     if (pass_.indices) write_assignment();
     if (pass_.output || pass_.weights || pass_.wants_statistics()) soften(scores_, M_, weights_, peak_, total_);
     if (pass_.weights) write_weights();
-    if (pass_.output) write_output();
     if (pass_.wants_statistics()) add_statistics(partial);
-    if (pass_.wants_losses() || pass_.wants_statistics()) look_at_rows(partial);
+    if (pass_.output) write_output();
     if (pass_.wants_losses()) add_losses(partial);
   }
 
@@ -89,16 +88,8 @@ class ForwardTile {
 
   bool compares_while_writing() const { return pass_.wants_losses() && Tile::compares_while_writing(sample_); }
 
-  // What queries have to do with their own items, and is not done yet.
-  void look_at_rows(Partial<A> partial) {
-    const bool compares = pass_.wants_losses() && !compares_while_writing();
-    queries_.by_rows(spare_, [&](const RowTile<A>& rows, int64_t t) {
-      if (compares) rows.compare(t, inverse_, sample_, first_, second_, differences_);
-      if (pass_.wants_statistics()) rows.add_by_index(factor_ + t, first_ + t, partial.rows);
-    });
-  }
-
   void add_losses(Partial<A> partial) {
+    if (!compares_while_writing()) queries_.compare(inverse_, sample_, first_, second_, differences_, spare_);
     const Differences<A>& of = differences_;
     A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_;
     for (int64_t t = 0; t < n_; ++t) {
@@ -124,6 +115,8 @@ class ForwardTile {
       partial.count[first_[t]] += 1;
     }
     for (int64_t m = 0; m < M_; ++m) add_totals(m, to_exp, partial);
+    order_by_item(n_, M_, starts_, by_item_);
+    queries_.add_by_item(by_item_, partial.rows, spare_);
   }
 
   void add_totals(int64_t m, const A* to_exp, Partial<A> partial) {
@@ -142,7 +135,7 @@ class ForwardTile {
 
   const Forward& pass_;
   const Plan& plan_;
-  const Items<A>& items_;
+  SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_;
@@ -151,22 +144,25 @@ class ForwardTile {
   A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile], factor_[kTile];
   Differences<A> differences_;
   Index<A> first_[kTile], second_[kTile];
+  ByItem<A> by_item_{{}, 0, factor_, first_};
+  int* starts_;
 };
 
 template <class T, class A, class Tile>
-void forward_chunks(const Forward& pass, const Plan& plan, const Items<A>& items, void* partials, void* scratch,
+void forward_chunks(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
                     int64_t begin, int64_t end) {
   const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
-  ForwardTile<T, A, Tile> tile(pass, plan, items, scratch);
+  const int64_t length = padded<A>(pass.shape.C);
+  ForwardTile<T, A, Tile> tile(pass, plan, items, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
-    Partial<A> partial(partials, chunk, M, items.length);
+    Partial<A> partial(partials, chunk, M, length);
     partial.losses[0] = partial.losses[1] = 0;
     for (int64_t m = 0; m < M; ++m) {
       partial.count[m] = 0;
       partial.total[m] = 0;
       partial.peak_all[m] = partial.peak_assigned[m] = -A(INFINITY);
     }
-    std::fill(partial.rows, partial.rows + M * items.length, A(0));
+    std::fill(partial.rows, partial.rows + M * length, A(0));
     for_each_tile(plan, pass.shape, chunk,
                   [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, partial); });
   }
@@ -175,13 +171,13 @@ void forward_chunks(const Forward& pass, const Plan& plan, const Items<A>& items
 
 }  // namespace
 
-void forward(const Forward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
              int64_t begin, int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);
     const auto run = in_rows(pass) ? forward_chunks<T, A, RowTile<A>> : forward_chunks<T, A, ColumnTile<A>>;
-    run(pass, plan, items_from<A>(items, pass.shape), partials, scratch, begin, end);
+    run(pass, plan, items, partials, scratch, begin, end);
   });
 }
 

@@ -9,10 +9,11 @@ struct Kernels {
   const char* instruction_set;
   int64_t vector_bytes;
 
-  // Works on chunks [begin, end). `partials` holds a Partial for each chunk, `scratch` is the caller's alone.
-  void (*forward)(const Forward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+  // Works on chunks [begin, end). `items` are the pass's, rows padded with zeros to whole vectors; `partials` holds a
+  // Partial for each chunk, `scratch` is the caller's alone.
+  void (*forward)(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
                   int64_t begin, int64_t end);
-  void (*backward)(const Backward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+  void (*backward)(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
                    int64_t begin, int64_t end);
 };
 

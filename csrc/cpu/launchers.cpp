@@ -37,7 +37,7 @@ class ReusedMemory {
   size_t size_ = 0;
 };
 
-thread_local ReusedMemory tile_memory, partial_memory, row_memory, column_memory;
+thread_local ReusedMemory tile_memory, partial_memory, row_memory;
 
 // Sizes in elements, rounded up to whole vectors of the instruction set.
 struct Padding {
@@ -50,8 +50,11 @@ struct Padding {
     channels = (shape.C + width - 1) / width * width;
   }
 
-  // Three arrays of (tile, C) and two of (M, tile), each rounded up to a cache line.
-  size_t tile_bytes(int64_t M) const { return size_t(kTile * (3 * channels + 2 * M) * element + 5 * 64); }
+  // Three arrays of (tile, C), two of (M, tile), one of (C, M) and M + 1 integers, each rounded up to a cache line.
+  size_t tile_bytes(int64_t M) const {
+    const int64_t items = (M + width - 1) / width * width;
+    return size_t((kTile * (3 * channels + 2 * M) + channels * items) * element + (M + 1) * sizeof(int) + 7 * 64);
+  }
 };
 
 template <class A>
@@ -65,23 +68,6 @@ const void* pad_rows(const void* items, const Shape& shape, const Padding& paddi
     std::fill(to + row * padding.channels + shape.C, to + (row + 1) * padding.channels, A(0));
   }
   return to;
-}
-
-template <class A>
-const void* transpose_items(const void* items, const Shape& shape, const Padding& padding) {
-  if (shape.M > padding.width) return nullptr;
-  A* to = static_cast<A*>(column_memory.at_least(shape.memories() * shape.C * padding.width * sizeof(A)));
-  const A* from = static_cast<const A*>(items);
-  // What lies beyond the last item is never picked, so it is left as it is.
-  for (int64_t memory = 0; memory < shape.memories(); ++memory, from += shape.M * shape.C)
-    for (int64_t c = 0; c < shape.C; ++c)
-      for (int64_t m = 0; m < shape.M; ++m) to[(memory * shape.C + c) * padding.width + m] = from[m * shape.C + c];
-  return to;
-}
-
-template <class A>
-PreparedItems prepare(const void* items, const Shape& shape, const Padding& padding, bool columns) {
-  return {pad_rows<A>(items, shape, padding), columns ? transpose_items<A>(items, shape, padding) : nullptr};
 }
 
 template <class A>
@@ -147,7 +133,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   plan.streamed = streams(pass);
   const Padding padding(shape, pass.dtype);
   const int64_t M = sums ? shape.M : 0;
-  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.wants_losses() && !in_rows(pass));
+  const void* items = pad_rows<A>(pass.items, shape, padding);
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
     kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
@@ -167,7 +153,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   Plan plan(shape, sums);
   plan.streamed = streams(pass);
   const Padding padding(shape, pass.dtype);
-  const PreparedItems items = prepare<A>(pass.items, shape, padding, pass.indices && !in_rows(pass));
+  const void* items = pad_rows<A>(pass.items, shape, padding);
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {

@@ -43,7 +43,7 @@ inline bool in_rows(const Forward& pass) {
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
 // Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
-constexpr int64_t kHeldBytes = int64_t{8} << 20;
+constexpr int64_t kHeldBytes = int64_t{24} << 20;
 
 // Whether the writes to `to` are streamed, in work that reads and writes as much as `maps` times the features; the
 // vectors must all be aligned.
@@ -62,12 +62,6 @@ inline bool streams(const Forward& pass) {
 inline bool streams(const Backward& pass) {
   return streams(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides);
 }
-
-// Items as the kernels want them: rows padded with zeros to whole vectors, and transposed for looking up, see Items.
-struct PreparedItems {
-  const void* rows;
-  const void* columns;  // null where no one needs them
-};
 
 // One chunk's partial results, laid out in a block of bytes. Rows are padded to `row` elements.
 template <class A>

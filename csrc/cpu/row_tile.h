@@ -16,6 +16,8 @@ class RowTile {
 
   A* row(int64_t t) const { return data_ + t * length_; }
 
+  static void arrange(Items<A>&, A*) {}
+
   // Reads n positions.
   template <class T>
   void load_map(const T* from, Strides s, int64_t n) {
@@ -157,27 +159,28 @@ class RowTile {
                   [this, to, t](int64_t c, Vector<A> q) { write(to, t, c, q); });
   }
 
-  // The same without writing, for a tile whose first query is the `at`-th of those that are given.
-  void compare(int64_t at, const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-               Differences<A>& found) const {
+  // The same without writing.
+  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+               Differences<A>& found, A*) const {
+    compare_queries(0, inverse, items, first, second, found);
+  }
+
+  // The same for a tile whose first query is the `at`-th of those that are given.
+  void compare_queries(int64_t at, const A* inverse, const Items<A>& items, const Index<A>* first,
+                       const Index<A>* second, Differences<A>& found) const {
     for (int64_t t = 0; t < n_; ++t)
       compare_row(t, inverse[at + t], items[first[at + t]], items[second[at + t]], at + t, found,
                   [](int64_t, Vector<A>) {});
   }
 
-  // Calls f(rows, t) for some queries after the other: `rows` are those from the t-th on.
-  template <class F>
-  void by_rows(A*, F&& f) const {
-    f(*this, int64_t{0});
-  }
+  // sums[item of t] += factor[t] x_t
+  void add_by_item(const ByItem<A>& queries, A* sums, A*) const { add_by_item(queries, sums, length_); }
 
-  // sums[index[t]] += factor[t] x_t; a factor of 0 adds nothing, whatever x_t is.
-  void add_by_index(const A* factor, const Index<A>* index, A* sums) const {
-    for (int64_t t = 0; t < n_; ++t) {
-      if (factor[t] == 0) continue;
-      A* to = sums + index[t] * length_;
-      for (int64_t c = 0; c < length_; c += W) store(to + c, load(to + c) + factor[t] * load(row(t) + c));
-    }
+  // The same for rows of sums that are `length` apart, where these are some channels of longer ones.
+  void add_by_item(const ByItem<A>& queries, A* sums, int64_t length) const {
+    int64_t c = 0;
+    for (; c + kSummed * W <= length_; c += kSummed * W) add_vectors<kSummed>(queries, c, sums, length);
+    for (; c < length_; c += W) add_vectors<1>(queries, c, sums, length);
   }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
@@ -198,6 +201,8 @@ class RowTile {
   static constexpr int W = kWidth<A>;
   // Queries and items whose sums fit into the registers together.
   static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5, kMixed = 6;
+  // Vectors of the sums by item that are in registers together.
+  static constexpr int kSummed = 4;
   // Rows that the second cache is asked for ahead.
   static constexpr int64_t kAhead = 8;
   // Elements of items that stay in the second cache beside a tile, and in the first one; items mixed together.
@@ -225,6 +230,22 @@ class RowTile {
       dot += element * load(y + c);
     }
     products.square[t] = sum<A>(square), products.total[t] = sum<A>(total), products.dot[t] = sum<A>(dot);
+  }
+
+  // Adds to some vectors of the sums, item by item, so that these are in registers.
+  template <int Vectors>
+  void add_vectors(const ByItem<A>& queries, int64_t c, A* sums, int64_t length) const {
+    for (int i = 0; i < queries.count;) {
+      const Index<A> item = queries.item(i);
+      A* to = sums + item * length + c;
+      Vector<A> total[Vectors];
+      for (int v = 0; v < Vectors; ++v) total[v] = load(to + v * W);
+      do {
+        const int t = queries.order[i];
+        for (int v = 0; v < Vectors; ++v) total[v] += queries.factor[t] * load(row(t) + c + v * W);
+      } while (++i < queries.count && queries.item(i) == item);
+      for (int v = 0; v < Vectors; ++v) store(to + v * W, total[v]);
+    }
   }
 
   // Calls take(c, q) with the vectors of the unit query as well.

@@ -11,11 +11,15 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
+// Indices of items, in integers as wide as A.
+template <class A>
+using Index = typename Simd<A>::Index;
+
 template <class A>
 struct Items {
   const A* rows;     // (M, length), rows padded with zeros to whole vectors
-  const A* columns;  // (C, W), so that a vector has a channel of all of them; null if there are more, or no need
-  int64_t M, C, length;
+  const A* columns;  // (length, breadth), the same transposed; ColumnTiles alone have it
+  int64_t M, C, length, breadth;
 
   const A* operator[](int64_t m) const { return rows + m * length; }
 };
@@ -38,6 +42,17 @@ struct LossTerms {
   A on_query[kTile], on_first[kTile], on_second[kTile], shift[kTile];
 };
 
+// Queries of a tile with factors that are not 0, in the order of their nearest items.
+template <class A>
+struct ByItem {
+  int order[kTile];
+  int count;
+  const A* factor;
+  const Index<A>* first;
+
+  Index<A> item(int i) const { return first[order[i]]; }
+};
+
 // A map to write to. A streamed one is written past the caches: what does not fit there only costs time in them.
 template <class T, class A>
 struct Target {
@@ -48,10 +63,6 @@ struct Target {
 
   Target from_channel(int64_t c) const { return {data + c * s.c, s, streamed, spare}; }
 };
-
-// Indices of items, in integers as wide as A.
-template <class A>
-using Index = typename Simd<A>::Index;
 
 template <class T, class A>
 inline void load_element_wise(const T* from, Strides s, int64_t C, int64_t n, A* to, Strides to_strides) {

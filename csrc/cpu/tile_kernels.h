@@ -8,9 +8,9 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-void forward(const Forward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
              int64_t begin, int64_t end);
-void backward(const Backward& pass, const Plan& plan, const PreparedItems& items, void* partials, void* scratch,
+void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
               int64_t begin, int64_t end);
 
 // Hands out a thread's scratch memory piece by piece, each aligned to a cache line.
@@ -29,20 +29,31 @@ class Arena {
   char* next_;
 };
 
-template <class A>
-Items<A> items_from(const PreparedItems& items, const Shape& shape) {
-  return {static_cast<const A*>(items.rows), static_cast<const A*>(items.columns), shape.M, shape.C,
-          padded<A>(shape.C)};
-}
+// The items that a sample reads, as its tiles want them.
+template <class A, class Tile>
+class SampleItems {
+ public:
+  SampleItems(const void* rows, const Shape& shape, Arena& arena)
+      : all_(static_cast<const A*>(rows)),
+        per_sample_(shape.items_per_sample),
+        columns_(arena.take<A>(padded<A>(shape.C) * padded<A>(shape.M))),
+        items_{nullptr, nullptr, shape.M, shape.C, padded<A>(shape.C), padded<A>(shape.M)} {}
 
-// The memory that sample b reads.
-template <class A>
-Items<A> items_of_sample(Items<A> items, const Shape& shape, int64_t b) {
-  if (!shape.items_per_sample) return items;
-  items.rows += b * items.M * items.length;
-  if (items.columns) items.columns += b * items.C * kWidth<A>;
-  return items;
-}
+  const Items<A>& of(int64_t b) {
+    const A* rows = all_ + (per_sample_ ? b * items_.M * items_.length : 0);
+    if (items_.rows != rows) {
+      items_.rows = rows;
+      Tile::arrange(items_, columns_);
+    }
+    return items_;
+  }
+
+ private:
+  const A* all_;
+  bool per_sample_;
+  A* columns_;
+  Items<A> items_;
+};
 
 // Calls f(sample, position, number of positions) for every tile of a chunk.
 template <class F>
