@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cpu/column_tile.h"
+#include "cpu/partials.h"
 #include "cpu/plan.h"
 #include "cpu/row_tile.h"
 #include "cpu/scores.h"
@@ -14,9 +15,8 @@ namespace {
 template <class T, class A, class Tile>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const Plan& plan, const void* items, Arena arena)
+  BackwardTile(const Backward& pass, const void* items, Arena arena)
       : pass_(pass),
-        plan_(plan),
         items_(items, pass.shape, arena),
         M_(pass.shape.M),
         C_(pass.shape.C),
@@ -34,8 +34,8 @@ class BackwardTile {
   }
 
   // Positions [position, position + n) of sample b; `grad_items` is the chunk's (M, length) sum or null.
-  void run(int64_t b, int64_t position, int64_t n, A* grad_items) {
-    b_ = b, position_ = position, n_ = n;
+  void run(int64_t b, int64_t position, int64_t n, bool streamed, A* grad_items) {
+    b_ = b, position_ = position, n_ = n, streamed_ = streamed;
     sample_ = items_.of(b);
     const Strides s = pass_.features_strides;
     read_maps(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s);
@@ -140,7 +140,7 @@ class BackwardTile {
       terms.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -of_.dot[t] * inverse_[t] * inverse_[t];
     }
     const Strides s = pass_.grad_features_strides;
-    const Target<T, A> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, plan_.streamed, spare_};
+    const Target<T, A> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, spare_};
     if (pass_.indices)
       grad_query_.write_with_items(terms, queries_, sample_, first_, second_, inverse_, to);
     else
@@ -148,7 +148,6 @@ class BackwardTile {
   }
 
   const Backward& pass_;
-  const Plan& plan_;
   SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
@@ -156,6 +155,7 @@ class BackwardTile {
   A* spare_;  // free once the gradient of the readout, which lies there, has been used
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
+  bool streamed_ = false;
   Products<A> of_{};  // the queries and the gradient of the unit queries
   A inverse_[kTile], ones_[kTile];
   Index<A> first_[kTile], second_[kTile];
@@ -165,12 +165,13 @@ template <class T, class A, class Tile>
 void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
                      int64_t begin, int64_t end) {
   const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
-  BackwardTile<T, A, Tile> tile(pass, plan, items, Arena(scratch));
+  BackwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
+    const bool streamed = is_streamed(plan, chunk + 1 == end);
     for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, grad_items); });
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, grad_items); });
   }
   end_stream();
 }

@@ -15,17 +15,17 @@ class ColumnRows {
   // `columns` is (C, kTile), of which n positions are queries, and 0 up to a whole vector of channels.
   ColumnRows(const A* columns, int64_t C, int64_t n) : columns_(columns), C_(C), n_(n) {}
 
-  // What the losses need of each query, its nearest and its second nearest item; in memory of a tile's size.
-  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-               Differences<A>& found, A* memory) const {
-    for (int64_t t = 0; t < n_; t += kQueries)
-      turned(t, kQueries, 0, C_, memory).compare_queries(t, inverse, items, first, second, found);
-  }
-
-  // sums[item of t] += factor[t] x_t, in memory of a tile's size.
-  void add_by_item(const ByItem<A>& queries, A* sums, A* memory) const {
-    for (int64_t c = 0; c < C_; c += kChannels)
-      turned(0, kTile, c, std::min(c + kChannels, C_), memory).add_by_item(queries, sums + c, padded<A>(C_));
+  // Calls f(rows, t, c) with rows in memory of a tile's size: with some queries from the t-th on if channels are wanted
+  // whole, otherwise with all queries and some channels from the c-th on.
+  template <class F>
+  void each(A* memory, bool whole, F&& f) const {
+    if (whole) {
+      for (int64_t t = 0; t < n_; t += kQueries) f(turned(t, kQueries, 0, C_, memory), t, int64_t{0});
+      return;
+    }
+    int64_t c = 0;
+    for (; c + kChannels <= C_; c += kChannels) f(turned(0, kTile, c, c + kChannels, memory), int64_t{0}, c);
+    if (c < C_) f(turned(0, kTile, c, C_, memory), int64_t{0}, c);
   }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
@@ -87,7 +87,7 @@ class ColumnRows {
   static constexpr int64_t kChannels = 64;
 
   // Up to `count` queries from the first on, with channels [begin, end), as rows in memory.
-  RowTile<A> turned(int64_t first, int64_t count, int64_t begin, int64_t end, A* memory) const {
+  [[gnu::always_inline]] RowTile<A> turned(int64_t first, int64_t count, int64_t begin, int64_t end, A* memory) const {
     count = std::min(count, n_ - first);
     const RowTile<A> rows(memory, end - begin, count);
     for (int64_t t = 0; t < count; t += kQueries)

@@ -196,14 +196,12 @@ class ColumnTile {
     });
   }
 
-  // The same without writing, in memory of a tile's size.
-  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-               Differences<A>& found, A* memory) const {
-    rows().compare(inverse, items, first, second, found, memory);
+  // Calls f(rows, t, c) for parts of the queries, or of the channels unless these are wanted whole: `rows` have queries
+  // from the t-th and channels from the c-th on, in memory of a tile's size.
+  template <class F>
+  void by_rows(A* memory, bool whole, F&& f) const {
+    rows().each(memory, whole, f);
   }
-
-  // sums[item of t] += factor[t] x_t, in memory of a tile's size.
-  void add_by_item(const ByItem<A>& queries, A* sums, A* memory) const { rows().add_by_item(queries, sums, memory); }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cpu/column_tile.h"
+#include "cpu/partials.h"
 #include "cpu/plan.h"
 #include "cpu/row_tile.h"
 #include "cpu/scores.h"
@@ -14,9 +15,8 @@ namespace {
 template <class T, class A, class Tile>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const Plan& plan, const void* items, Arena arena)
+  ForwardTile(const Forward& pass, const void* items, Arena arena)
       : pass_(pass),
-        plan_(plan),
         items_(items, pass.shape, arena),
         M_(pass.shape.M),
         C_(pass.shape.C),
@@ -30,8 +30,8 @@ class ForwardTile {
   }
 
   // Positions [position, position + n) of sample b.
-  void run(int64_t b, int64_t position, int64_t n, Partial<A> partial) {
-    b_ = b, position_ = position, n_ = n;
+  void run(int64_t b, int64_t position, int64_t n, bool streamed, Partial<A> partial) {
+    b_ = b, position_ = position, n_ = n, streamed_ = streamed;
     sample_ = items_.of(b);
     const Strides s = pass_.features_strides;
     const T* features = static_cast<const T*>(pass_.features) + b * s.b + position * s.p;
@@ -41,8 +41,9 @@ class ForwardTile {
     if (pass_.indices) write_assignment();
     if (pass_.output || pass_.weights || pass_.wants_statistics()) soften(scores_, M_, weights_, peak_, total_);
     if (pass_.weights) write_weights();
-    if (pass_.wants_statistics()) add_statistics(partial);
     if (pass_.output) write_output();
+    if (pass_.wants_statistics()) add_statistics(partial);
+    if (pass_.wants_losses() || pass_.wants_statistics()) look_at_rows(partial);
     if (pass_.wants_losses()) add_losses(partial);
   }
 
@@ -78,7 +79,7 @@ class ForwardTile {
   void write_output() {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
-    const Target<T, A> to{output, s, plan_.streamed, spare_};
+    const Target<T, A> to{output, s, streamed_, spare_};
     if (compares_while_writing())
       queries_.write_and_compare(inverse_, sample_, first_, second_, to, differences_);
     else
@@ -88,8 +89,18 @@ class ForwardTile {
 
   bool compares_while_writing() const { return pass_.wants_losses() && Tile::compares_while_writing(sample_); }
 
+  // What queries have to do with their own items, and is not done yet.
+  void look_at_rows(Partial<A> partial) {
+    const bool compares = pass_.wants_losses() && !compares_while_writing();
+    queries_.by_rows(spare_, compares, [&](const RowTile<A>& rows, int64_t t, int64_t c) {
+      if (compares) rows.compare(t, inverse_, sample_, first_, second_, differences_);
+      if (!pass_.wants_statistics()) return;
+      if (c == 0) by_item_.order(first_ + t, factor_ + t, rows.count(), M_, starts_);
+      rows.add_by_item(by_item_, partial.rows + c, padded<A>(C_));
+    });
+  }
+
   void add_losses(Partial<A> partial) {
-    if (!compares_while_writing()) queries_.compare(inverse_, sample_, first_, second_, differences_, spare_);
     const Differences<A>& of = differences_;
     A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_;
     for (int64_t t = 0; t < n_; ++t) {
@@ -115,8 +126,6 @@ class ForwardTile {
       partial.count[first_[t]] += 1;
     }
     for (int64_t m = 0; m < M_; ++m) add_totals(m, to_exp, partial);
-    order_by_item(n_, M_, starts_, by_item_);
-    queries_.add_by_item(by_item_, partial.rows, spare_);
   }
 
   void add_totals(int64_t m, const A* to_exp, Partial<A> partial) {
@@ -134,17 +143,17 @@ class ForwardTile {
   }
 
   const Forward& pass_;
-  const Plan& plan_;
   SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_;
   A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
+  bool streamed_ = false;
   A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile], factor_[kTile];
   Differences<A> differences_;
   Index<A> first_[kTile], second_[kTile];
-  ByItem<A> by_item_{{}, 0, factor_, first_};
+  ByItem<A> by_item_;
   int* starts_;
 };
 
@@ -153,7 +162,7 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
                     int64_t begin, int64_t end) {
   const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
   const int64_t length = padded<A>(pass.shape.C);
-  ForwardTile<T, A, Tile> tile(pass, plan, items, Arena(scratch));
+  ForwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     Partial<A> partial(partials, chunk, M, length);
     partial.losses[0] = partial.losses[1] = 0;
@@ -163,8 +172,9 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
       partial.peak_all[m] = partial.peak_assigned[m] = -A(INFINITY);
     }
     std::fill(partial.rows, partial.rows + M * length, A(0));
+    const bool streamed = is_streamed(plan, chunk + 1 == end);
     for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, partial); });
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, partial); });
   }
   end_stream();
 }

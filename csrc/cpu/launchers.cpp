@@ -11,6 +11,7 @@
 #include <string>
 
 #include "cpu/kernels.h"
+#include "cpu/partials.h"
 #include "cpu/plan.h"
 
 namespace mnad::cpu {
@@ -86,20 +87,10 @@ void add_up_losses(const Forward& pass, const Plan& plan, void* partials, int64_
   }
 }
 
-// Adds up row m of the partial sums of chunks [begin, end).
 template <class A>
-void add_up_row(void* partials, int64_t begin, int64_t end, const Shape& shape, int64_t row, int64_t m, A* to) {
-  std::fill(to, to + shape.C, A(0));
-  for (int64_t chunk = begin; chunk < end; ++chunk) {
-    const A* from = Partial<A>(partials, chunk, shape.M, row).rows + m * row;
-    for (int64_t c = 0; c < shape.C; ++c) to[c] += from[c];
-  }
-}
-
-template <class A>
-void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, int64_t row, int64_t memory, int64_t m) {
+void add_up_statistics(const Forward& pass, int64_t chunks, void* partials, int64_t row, int64_t memory, int64_t m) {
   const Shape& shape = pass.shape;
-  const int64_t chunks = plan.chunks / shape.memories(), begin = memory * chunks, end = begin + chunks;
+  const int64_t begin = memory * chunks, end = begin + chunks;
   const Statistics& to = pass.statistics;
   const int64_t at = memory * shape.M + m;
   int64_t count = 0;
@@ -116,7 +107,6 @@ void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, in
   static_cast<A*>(to.total)[at] = A(total);
   static_cast<A*>(to.peak_all)[at] = peak_all;
   static_cast<A*>(to.peak_assigned)[at] = peak_assigned;
-  add_up_row(partials, begin, end, shape, row, m, static_cast<A*>(to.weighted_sum) + at * shape.C);
 }
 
 // Rows of partial sums that are worth another thread.
@@ -130,19 +120,24 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const Shape& shape = pass.shape;
   const bool sums = pass.wants_statistics();
   Plan plan(shape, sums);
-  plan.streamed = streams(pass);
+  plan.streaming = streaming(pass, kernels().vector_bytes);
   const Padding padding(shape, pass.dtype);
   const int64_t M = sums ? shape.M : 0;
   const void* items = pad_rows<A>(pass.items, shape, padding);
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
+  const int64_t chunks = shape.memories() > 0 ? plan.chunks / shape.memories() : 0;
+  const PartialRows<A> rows(partials, chunks, shape.M, padding.channels);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
     kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
+    if (sums) rows.add_within(begin, end);
   });
   if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
   if (!sums) return;
   parallel_for(shape.memories() * shape.M, rows_of_a_thread(plan, shape), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i)
-      add_up_statistics<A>(pass, plan, partials, padding.channels, i / shape.M, i % shape.M);
+    for (int64_t i = begin; i < end; ++i) {
+      add_up_statistics<A>(pass, chunks, partials, padding.channels, i / shape.M, i % shape.M);
+      rows.finish(i / shape.M, i % shape.M, shape.C, static_cast<A*>(pass.statistics.weighted_sum) + i * shape.C);
+    }
   });
 }
 
@@ -151,22 +146,21 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const Shape& shape = pass.shape;
   const bool sums = pass.grad_items != nullptr;
   Plan plan(shape, sums);
-  plan.streamed = streams(pass);
+  plan.streaming = streaming(pass, kernels().vector_bytes);
   const Padding padding(shape, pass.dtype);
   const void* items = pad_rows<A>(pass.items, shape, padding);
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
+  const int64_t chunks = shape.memories() > 0 ? plan.chunks / shape.memories() : 0;
+  const PartialRows<A> rows(partials, chunks, shape.M, padding.channels);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
     kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
+    if (sums) rows.add_within(begin, end);
   });
   if (!sums) return;
-  const int64_t chunks = plan.chunks / shape.memories();
   parallel_for(shape.memories() * shape.M, rows_of_a_thread(plan, shape), [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t first = i / shape.M * chunks;
-      A* to = static_cast<A*>(pass.grad_items) + i * shape.C;
-      add_up_row<A>(partials, first, first + chunks, shape, padding.channels, i % shape.M, to);
-    }
+    for (int64_t i = begin; i < end; ++i)
+      rows.finish(i / shape.M, i % shape.M, shape.C, static_cast<A*>(pass.grad_items) + i * shape.C);
   });
 }
 

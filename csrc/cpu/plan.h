@@ -2,8 +2,7 @@
 //
 // A tile is a run of positions of one sample that stays in the second cache; in a contiguous map it is as many pieces
 // of memory as there are channels, so it is not short. A chunk is a run of tiles of one sample that leaves one partial
-// sum behind; the partial sums are added in the order of the chunks. The cut depends on the shape alone, never on the
-// number of threads, so that neither does any result.
+// sum behind. The cut depends on the shape alone, never on the number of threads, so that neither does any result.
 #pragma once
 
 #include <algorithm>
@@ -14,11 +13,14 @@ namespace mnad::cpu {
 
 constexpr int kTile = 128;  // positions
 
+// What of a map is written past the caches.
+enum class Streaming { nothing, last_chunks, everything };
+
 struct Plan {
   int64_t chunk;  // positions, a multiple of kTile
   int64_t chunks_per_sample;
   int64_t chunks;
-  bool streamed = false;  // maps are written past the caches
+  Streaming streaming = Streaming::nothing;
 
   Plan(const Shape& shape, bool sums_per_item) {
     const int64_t tiles = (shape.P + kTile - 1) / kTile;
@@ -42,51 +44,31 @@ inline bool in_rows(const Forward& pass) {
 }
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
-// Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
-constexpr int64_t kHeldBytes = int64_t{24} << 20;
+// Maps that the caches can't hold are not written there: each line would be read first, and push out another one. Vectors
+// that are whole lines need not be read, so more may be held. But near its end a processor reads on in memory, into what
+// another one writes, so that the last chunk of each thread is streamed where this costs more.
+constexpr int64_t kHeldBytes = int64_t{8} << 20, kHeldByLines = int64_t{24} << 20;
 
-// Whether the writes to `to` are streamed, in work that reads and writes as much as `maps` times the features; the
-// vectors must all be aligned.
-inline bool streams(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s) {
+// How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be
+// aligned.
+inline Streaming streaming(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s,
+                           int64_t vector_bytes) {
   const int64_t element = dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2, line = 64 / element;
   const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0 && s.b % line == 0 &&
                        (rows ? s.p % line == 0 && shape.C % line == 0 : s.c % line == 0);
-  return to && aligned && maps * shape.B * shape.C * shape.P * element > kHeldBytes;
+  const int64_t bytes = maps * shape.B * shape.C * shape.P * element;
+  if (!to || !aligned || bytes <= kHeldBytes) return Streaming::nothing;
+  return vector_bytes < 64 || rows || bytes > kHeldByLines ? Streaming::everything : Streaming::last_chunks;
 }
 
 // A read has three maps, a step and its backward pass have six.
-inline bool streams(const Forward& pass) {
+inline Streaming streaming(const Forward& pass, int64_t vector_bytes) {
   const int maps = pass.wants_losses() ? 6 : 3;
-  return streams(pass.dtype, pass.shape, maps, in_rows(pass), pass.output, pass.output_strides);
+  return streaming(pass.dtype, pass.shape, maps, in_rows(pass), pass.output, pass.output_strides, vector_bytes);
 }
-inline bool streams(const Backward& pass) {
-  return streams(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides);
+inline Streaming streaming(const Backward& pass, int64_t vector_bytes) {
+  return streaming(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides,
+                   vector_bytes);
 }
-
-// One chunk's partial results, laid out in a block of bytes. Rows are padded to `row` elements.
-template <class A>
-struct Partial {
-  int64_t* count;    // (M)
-  A* losses;         // compactness, separateness
-  A* total;          // (M)
-  A* peak_all;       // (M)
-  A* peak_assigned;  // (M)
-  A* rows;           // (M, row): weighted_sum, or grad_items in a backward pass
-
-  static int64_t bytes(int64_t M, int64_t row) {
-    const int64_t elements = 2 + M * (3 + row);
-    return M * int64_t{sizeof(int64_t)} + (elements * int64_t{sizeof(A)} + 7) / 8 * 8;
-  }
-
-  Partial(void* partials, int64_t index, int64_t M, int64_t row) {
-    char* base = static_cast<char*>(partials) + index * bytes(M, row);
-    count = reinterpret_cast<int64_t*>(base);
-    losses = reinterpret_cast<A*>(count + M);
-    total = losses + 2;
-    peak_all = total + M;
-    peak_assigned = peak_all + M;
-    rows = peak_assigned + M;
-  }
-};
 
 }  // namespace mnad::cpu

@@ -159,24 +159,24 @@ class RowTile {
                   [this, to, t](int64_t c, Vector<A> q) { write(to, t, c, q); });
   }
 
-  // The same without writing.
-  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-               Differences<A>& found, A*) const {
-    compare_queries(0, inverse, items, first, second, found);
-  }
-
-  // The same for a tile whose first query is the `at`-th of those that are given.
-  void compare_queries(int64_t at, const A* inverse, const Items<A>& items, const Index<A>* first,
-                       const Index<A>* second, Differences<A>& found) const {
+  // The same without writing, for a tile whose first query is the `at`-th of those that are given.
+  void compare(int64_t at, const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+               Differences<A>& found) const {
     for (int64_t t = 0; t < n_; ++t)
       compare_row(t, inverse[at + t], items[first[at + t]], items[second[at + t]], at + t, found,
                   [](int64_t, Vector<A>) {});
   }
 
-  // sums[item of t] += factor[t] x_t
-  void add_by_item(const ByItem<A>& queries, A* sums, A*) const { add_by_item(queries, sums, length_); }
+  int64_t count() const { return n_; }
 
-  // The same for rows of sums that are `length` apart, where these are some channels of longer ones.
+  // Calls f(rows, t, c) for parts of the queries, or of the channels unless these are wanted whole: `rows` have queries
+  // from the t-th and channels from the c-th on.
+  template <class F>
+  void by_rows(A*, bool, F&& f) const {
+    f(*this, int64_t{0}, int64_t{0});
+  }
+
+  // sums[item of t] += factor of t * x_t; rows of sums are `length` apart.
   void add_by_item(const ByItem<A>& queries, A* sums, int64_t length) const {
     int64_t c = 0;
     for (; c + kSummed * W <= length_; c += kSummed * W) add_vectors<kSummed>(queries, c, sums, length);
@@ -235,15 +235,15 @@ class RowTile {
   // Adds to some vectors of the sums, item by item, so that these are in registers.
   template <int Vectors>
   void add_vectors(const ByItem<A>& queries, int64_t c, A* sums, int64_t length) const {
-    for (int i = 0; i < queries.count;) {
+    for (int i = 0; i < queries.count();) {
       const Index<A> item = queries.item(i);
       A* to = sums + item * length + c;
       Vector<A> total[Vectors];
       for (int v = 0; v < Vectors; ++v) total[v] = load(to + v * W);
       do {
-        const int t = queries.order[i];
-        for (int v = 0; v < Vectors; ++v) total[v] += queries.factor[t] * load(row(t) + c + v * W);
-      } while (++i < queries.count && queries.item(i) == item);
+        const A *x = row(queries.query(i)) + c, factor = queries.factor(i);
+        for (int v = 0; v < Vectors; ++v) total[v] += factor * load(x + v * W);
+      } while (++i < queries.count() && queries.item(i) == item);
       for (int v = 0; v < Vectors; ++v) store(to + v * W, total[v]);
     }
   }

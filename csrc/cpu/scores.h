@@ -1,7 +1,6 @@
 // From scores to ranks and weights, for all queries of a tile at once: (M, kTile) arrays, vectors over positions.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 
 #include "cpu/tile.h"
@@ -56,18 +55,6 @@ inline void soften(const A* scores, int64_t M, A* weights, A* peak, A* total) {
     store(peak + t, highest);
     store(total + t, sum);
   }
-}
-
-// Orders those of n queries that have a factor, by counting; `starts` is (M + 1).
-template <class A>
-inline void order_by_item(int64_t n, int64_t M, int* starts, ByItem<A>& queries) {
-  const auto counts = [&](int64_t t) { return queries.factor[t] != 0; };
-  std::fill(starts, starts + M + 1, 0);
-  for (int64_t t = 0; t < n; ++t) starts[queries.first[t] + 1] += counts(t);
-  for (int64_t m = 0; m < M; ++m) starts[m + 1] += starts[m];
-  queries.count = starts[M];
-  for (int t = 0; t < n; ++t)
-    if (counts(t)) queries.order[starts[queries.first[t]]++] = t;
 }
 
 // inverse[t] = 1 / max(|x_t|, eps), and 0 where the sum of squares overflows.

@@ -5,6 +5,8 @@
 // pass is written once. Numbers of a query and an item, such as scores, are (M, kTile) for both.
 #pragma once
 
+#include <algorithm>
+
 #include "core/pass.h"
 #include "cpu/plan.h"
 #include "cpu/simd.h"
@@ -42,15 +44,30 @@ struct LossTerms {
   A on_query[kTile], on_first[kTile], on_second[kTile], shift[kTile];
 };
 
-// Queries of a tile with factors that are not 0, in the order of their nearest items.
+// Queries of a tile in the order of their items, without those whose factor is 0.
 template <class A>
-struct ByItem {
-  int order[kTile];
-  int count;
-  const A* factor;
-  const Index<A>* first;
+class ByItem {
+ public:
+  // Orders up to kTile queries, by counting; `starts` has room for M + 1.
+  void order(const Index<A>* items, const A* factors, int64_t queries, int64_t M, int* starts) {
+    items_ = items, factors_ = factors;
+    std::fill(starts, starts + M + 1, 0);
+    for (int64_t t = 0; t < queries; ++t) starts[items[t] + 1] += factors[t] != 0;
+    for (int64_t m = 0; m < M; ++m) starts[m + 1] += starts[m];
+    count_ = starts[M];
+    for (int64_t t = 0; t < queries; ++t)
+      if (factors[t] != 0) order_[starts[items[t]]++] = int(t);
+  }
 
-  Index<A> item(int i) const { return first[order[i]]; }
+  int count() const { return count_; }
+  int query(int i) const { return order_[i]; }
+  Index<A> item(int i) const { return items_[order_[i]]; }
+  A factor(int i) const { return factors_[order_[i]]; }
+
+ private:
+  int order_[kTile], count_ = 0;
+  const Index<A>* items_ = nullptr;
+  const A* factors_ = nullptr;
 };
 
 // A map to write to. A streamed one is written past the caches: what does not fit there only costs time in them.
