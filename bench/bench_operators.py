@@ -140,7 +140,7 @@ def least_flops(work: str, features: Tensor, M: int) -> int:
         "read": 2 * products + 3 * C,
         "assign": products + 2 * C,
         "update": products + 4 * C,
-        "read + update": 2 * products + 7 * C,
+        "read + update": 2 * products + 10 * C,
         "step": 2 * products + 15 * C,
         "step + backward": 2 * products + 40 * C,
     }[work]

@@ -24,9 +24,18 @@ def our_step(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
 
 
 def our_read_and_update(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
-    """One pass for both; it gives the losses as well, which are the distance D of a frame's score."""
+    """What a frame's score needs of the memory: the output, the distance D, which is the compactness, and new items."""
     step = mnad_ext.memory_step(features, items)
-    return step.output, mnad_ext.update_items(items, step.statistics)
+    return step.output, step.compactness, mnad_ext.update_items(items, step.statistics)
+
+
+def reference_read_and_update(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
+    indices, _ = reference.assign_top2(features, items)
+    return (
+        reference.memory_read(features, items)[0],
+        reference.compactness(features, items, indices[:, 0]),
+        reference.memory_update(features, items),
+    )
 
 
 def reference_step(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
@@ -86,11 +95,15 @@ def published_read(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
     return (_published_read(_published_query(features), items),)
 
 
+def _published_compactness(query: Tensor, items: Tensor) -> Tensor:
+    nearest = _scores(query, items)[1].topk(1, dim=1).indices.squeeze(1)
+    return F.mse_loss(query.reshape(-1, query.shape[-1]), items[nearest].detach())
+
+
 def published_step(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
     query = _published_query(features)
     flat = query.reshape(-1, query.shape[-1])
-    nearest = _scores(query, items)[1].topk(1, dim=1).indices.squeeze(1)
-    compactness = F.mse_loss(flat, items[nearest].detach())
+    compactness = _published_compactness(query, items)
     best = _scores(query, items)[1].topk(2, dim=1).indices
     near, far = items[best[:, 0]].detach(), items[best[:, 1]].detach()
     separateness = F.triplet_margin_loss(flat, near, far, margin=1.0)
@@ -99,7 +112,7 @@ def published_step(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
 
 def published_eval(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
     query = _published_query(features)
-    return _published_read(query, items), _published_update(query, items)
+    return _published_read(query, items), _published_compactness(query, items), _published_update(query, items)
 
 
 # ---- the least that must be moved ----
@@ -125,7 +138,7 @@ WORKS: dict[str, dict[str, Contender]] = {
     },
     "read + update": {
         "ours": our_read_and_update,
-        "reference": lambda x, p: (reference.memory_read(x, p)[0], reference.memory_update(x, p)),
+        "reference": reference_read_and_update,
         "published": published_eval,
     },
     "step": {"ours": our_step, "reference": reference_step, "published": published_step},

@@ -77,9 +77,10 @@ def check_statistics(items: Tensor, statistics: UpdateStatistics) -> None:
     check_items(items)
     if items.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"items must be float32 or float64, got {items.dtype}")
-    for name, value in statistics._asdict().items():
+    shape, per_item = items.shape, items.shape[:-1]
+    for name, value in zip(UpdateStatistics._fields, statistics, strict=True):
         _check_tensor(value, name)
-        expected = items.shape if name == "weighted_sum" else items.shape[:-1]
+        expected = shape if name == "weighted_sum" else per_item
         if value.shape != expected:
             raise ValueError(
                 f"statistics.{name} must be {tuple(expected)} for items {_shape(items)}, got {_shape(value)}"

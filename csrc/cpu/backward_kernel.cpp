@@ -178,8 +178,8 @@ void backward_chunks(const Backward& pass, const Plan& plan, const void* items, 
 
 }  // namespace
 
-void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-              int64_t begin, int64_t end) {
+void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
+              int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);

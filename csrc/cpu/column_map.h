@@ -40,8 +40,8 @@ inline void write(Columns<T, A, kStreamed> to, int64_t c, int v, Vector<A> value
   store(run, value);
 }
 
-// Writes vectors of positions, from the v-th on, of the first channels. In this order: a processor that sees whole lines
-// of the cache written one after the other need not read them first.
+// Writes vectors of positions, from the v-th on, of the first channels. In this order: a processor that sees whole
+// lines of the cache written one after the other need not read them first.
 template <class T, class A, bool kStreamed, int Channels, int Count>
 [[gnu::always_inline]] inline void write_block(Columns<T, A, kStreamed> to, int v,
                                                const Vector<A> (&block)[Channels][Count]) {
@@ -86,9 +86,10 @@ void through_spare(Target<T, A> to, int64_t n, int64_t C, F&& f) {
   }
 }
 
-// Calls f(columns, begin, end) for blocks of the C channels; the first column is channel `begin`. They are the map itself
-// or, if that takes no vectors or is streamed, in the spare. `Computes` says that f has more to compute than to read:
-// then vectors that are whole lines of the cache are streamed at once, one by one, and don't keep the next ones waiting.
+// Calls f(columns, begin, end) for blocks of the C channels; the first column is channel `begin`. They are the map
+// itself or, if that takes no vectors or is streamed, in the spare. `Computes` says that f has more to compute than to
+// read: then vectors that are whole lines of the cache are streamed at once, one by one, and don't keep the next ones
+// waiting.
 template <bool Computes, class T, class A, class F>
 void staged(Target<T, A> to, int64_t n, int64_t C, F&& f) {
   if (n == kTile && to.s.p == 1) {

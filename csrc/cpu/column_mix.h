@@ -20,7 +20,8 @@ class ColumnMix {
         M_(std::min(kItems, items.M - first)) {}
 
   // Calls take(c, v, sums) for blocks of channels [begin, end) and vectors of positions, from the c-th and the v-th on:
-  // sums[i][j] = start(c + i, v + j) + the mix. Not inlined: in a longer function the compiler keeps the sums in memory.
+  // sums[i][j] = start(c + i, v + j) + the mix. Not inlined: in a longer function the compiler keeps the sums in
+  // memory.
   template <class Start, class Take>
   [[gnu::noinline]] void run(int64_t begin, int64_t end, Start start, Take take) const {
     int64_t c = begin;

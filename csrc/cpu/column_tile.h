@@ -163,7 +163,9 @@ class ColumnTile {
   // x_t += sum over m of weights[m][t] p_m
   void add_mix(const A* weights, const Items<A>& items) {
     const auto start = [this](int64_t c, int v) { return load(column(c) + v * W); };
-    const auto take = [this](int64_t c, int v, const auto& sums) { write_block(Columns<A, A, false>{column(c), kTile}, v, sums); };
+    const auto take = [this](int64_t c, int v, const auto& sums) {
+      write_block(Columns<A, A, false>{column(c), kTile}, v, sums);
+    };
     for (int64_t m = 0; m < items.M; m += kMixed) ColumnMix<A>(weights, items, m).run(0, C_, start, take);
   }
 
@@ -178,7 +180,9 @@ class ColumnTile {
     }
     staged<true>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
       const auto start = [](int64_t, int) { return Vector<A>{}; };
-      const auto take = [to, begin](int64_t c, int v, const auto& sums) { write_block(to.from_channel(c - begin), v, sums); };
+      const auto take = [to, begin](int64_t c, int v, const auto& sums) {
+        write_block(to.from_channel(c - begin), v, sums);
+      };
       ColumnMix<A>(weights, items, 0).run(begin, end, start, take);
     });
   }

@@ -181,8 +181,8 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
 
 }  // namespace
 
-void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-             int64_t begin, int64_t end) {
+void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
+             int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);

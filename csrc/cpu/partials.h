@@ -1,6 +1,6 @@
-// What chunks leave behind, and how their sums by item are added up: in the order of a binary tree over the chunks, which
-// is the same for any number of threads. What a thread's own chunks have in common it adds up itself: partial sums that
-// another one has written are slow to come by.
+// What chunks leave behind, and how their sums by item are added up: in the order of a binary tree over the chunks,
+// which is the same for any number of threads. What a thread's own chunks have in common it adds up itself: partial
+// sums that another one has written are slow to come by.
 #pragma once
 
 #include <algorithm>

@@ -44,9 +44,9 @@ inline bool in_rows(const Forward& pass) {
 }
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
-// Maps that the caches can't hold are not written there: each line would be read first, and push out another one. Vectors
-// that are whole lines need not be read, so more may be held. But near its end a processor reads on in memory, into what
-// another one writes, so that the last chunk of each thread is streamed where this costs more.
+// Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
+// Vectors that are whole lines need not be read, so more may be held. But near its end a processor reads on in memory,
+// into what another one writes, so that the last chunk of each thread is streamed where this costs more.
 constexpr int64_t kHeldBytes = int64_t{8} << 20, kHeldByLines = int64_t{24} << 20;
 
 // How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be

@@ -8,10 +8,10 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-             int64_t begin, int64_t end);
-void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-              int64_t begin, int64_t end);
+void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
+             int64_t end);
+void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
+              int64_t end);
 
 // Hands out a thread's scratch memory piece by piece, each aligned to a cache line.
 class Arena {

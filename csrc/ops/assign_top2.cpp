@@ -11,7 +11,7 @@ namespace {
 //   -> scores  (B, 2, H, W) dtype of the items: their cosines; NaN where a query is not finite
 std::tuple<Tensor, Tensor> assign_top2(const Tensor& features, const Tensor& items) {
   const Arguments arguments(features, items);
-  require(arguments.shape.M >= 2, "assign_top2 needs at least 2 items, got items " + sizes_of(items));
+  require(arguments.shape.M >= 2, [&] { return "assign_top2 needs at least 2 items, got items " + sizes_of(items); });
   const int64_t B = arguments.shape.B, H = arguments.H, W = arguments.W;
   Tensor indices = arguments.empty({B, 2, H, W}, ScalarType::Long);
   Tensor scores = arguments.empty({B, 2, H, W}, arguments.computing());

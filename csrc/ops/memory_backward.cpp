@@ -10,15 +10,17 @@ void require_map(const Tensor& tensor, const char* name, const Arguments& argume
                  ScalarType dtype) {
   require(tensor.dim() == 4 && tensor.size(0) == arguments.shape.B && tensor.size(1) == channels &&
               tensor.size(2) == arguments.H && tensor.size(3) == arguments.W && tensor.scalar_type() == dtype,
-          std::string(name) + " " + sizes_of(tensor) + " doesn't fit features " + sizes_of(arguments.features) +
-              " in shape or dtype");
+          [&] {
+            return std::string(name) + " " + sizes_of(tensor) + " doesn't fit features " +
+                   sizes_of(arguments.features) + " in shape or dtype";
+          });
   require_same_device(tensor, name, arguments.features, "features");
 }
 
 const void* per_sample(const OptionalTensor& grad, const char* name, const Arguments& arguments, OptionalTensor& keep) {
   if (!grad) return nullptr;
   require(grad->dim() == 1 && grad->size(0) == arguments.shape.B && grad->scalar_type() == arguments.computing(),
-          std::string(name) + " must be (B,) in the dtype of the items, got " + sizes_of(*grad));
+          [&] { return std::string(name) + " must be (B,) in the dtype of the items, got " + sizes_of(*grad); });
   require_same_device(*grad, name, arguments.features, "features");
   keep = dense(*grad);
   return keep->const_data_ptr();
@@ -61,7 +63,8 @@ std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, co
   pass.grad_compactness = per_sample(grad_compactness, "grad_compactness", arguments, keep_compactness);
   pass.grad_separateness = per_sample(grad_separateness, "grad_separateness", arguments, keep_separateness);
   if (pass.grad_compactness || pass.grad_separateness) {
-    require(indices && scores && distances, "indices, scores and distances are needed for the gradient of the losses");
+    require(indices && scores && distances,
+            [] { return "indices, scores and distances are needed for the gradient of the losses"; });
     require_map(*indices, "indices", arguments, 2, ScalarType::Long);
     require_map(*scores, "scores", arguments, 2, computing);
     require_map(*distances, "distances", arguments, 2, computing);

@@ -16,7 +16,7 @@ namespace {
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_step(
     const Tensor& features, const Tensor& items, bool /*grad_through_weights*/) {
   const Arguments arguments(features, items);
-  require(arguments.shape.M >= 2, "memory_step needs at least 2 items, got items " + sizes_of(items));
+  require(arguments.shape.M >= 2, [&] { return "memory_step needs at least 2 items, got items " + sizes_of(items); });
   const auto [B, C, P, M, per_sample] = arguments.shape;
   const int64_t H = arguments.H, W = arguments.W;
   const ScalarType computing = arguments.computing();

@@ -16,8 +16,9 @@ void require_like_items(const Tensor& tensor, const char* name, const Tensor& it
   const int64_t rank = items.dim() - (of_channels ? 0 : 1);
   bool fits = tensor.dim() == rank && tensor.scalar_type() == dtype;
   for (int64_t d = 0; fits && d < rank; ++d) fits = tensor.size(d) == items.size(d);
-  require(fits,
-          std::string(name) + " " + sizes_of(tensor) + " doesn't fit items " + sizes_of(items) + " in shape or dtype");
+  require(fits, [&] {
+    return std::string(name) + " " + sizes_of(tensor) + " doesn't fit items " + sizes_of(items) + " in shape or dtype";
+  });
   require_same_device(tensor, name, items, "items");
 }
 
@@ -49,7 +50,7 @@ Tensor update_items(const Tensor& items, const Tensor& weighted_sum, const Tenso
                     const Tensor& peak_all, const Tensor& peak_assigned, const std::string& rule) {
   const ScalarType dtype = items.scalar_type();
   require((items.dim() == 2 || items.dim() == 3) && (dtype == ScalarType::Float || dtype == ScalarType::Double),
-          "items must be (M, C) or (B, M, C) in float32 or float64, got " + sizes_of(items));
+          [&] { return "items must be (M, C) or (B, M, C) in float32 or float64, got " + sizes_of(items); });
   require_like_items(weighted_sum, "weighted_sum", items, true, dtype);
   require_like_items(total, "total", items, false, dtype);
   require_like_items(counts, "counts", items, false, ScalarType::Long);

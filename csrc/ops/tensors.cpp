@@ -38,10 +38,6 @@ bool is_channels_last(const Tensor& map) { return map.stride(1) == 1 && !map.is_
 
 }  // namespace
 
-void require(bool holds, const std::string& message) {
-  if (!holds) throw std::invalid_argument(message);
-}
-
 std::string sizes_of(const Tensor& tensor) {
   std::ostringstream text;
   text << "(";
@@ -52,7 +48,7 @@ std::string sizes_of(const Tensor& tensor) {
 
 void require_same_device(const Tensor& tensor, const char* name, const Tensor& other, const char* other_name) {
   require(tensor.is_cuda() == other.is_cuda() && tensor.get_device_index() == other.get_device_index(),
-          std::string(name) + " must be on the device of " + other_name);
+          [&] { return std::string(name) + " must be on the device of " + other_name; });
 }
 
 Tensor dense(const Tensor& tensor) { return tensor.is_contiguous() ? tensor : torch::stable::contiguous(tensor); }
@@ -68,18 +64,21 @@ Strides strides_of(const Tensor& map) {
 }
 
 Arguments::Arguments(const Tensor& given_features, const Tensor& given_items) {
-  require(given_features.dim() == 4, "features must be (B, C, H, W), got " + sizes_of(given_features));
+  require(given_features.dim() == 4, [&] { return "features must be (B, C, H, W), got " + sizes_of(given_features); });
   const int64_t rank = given_items.dim();
-  require(rank == 2 || rank == 3, "items must be (M, C) or (B, M, C), got " + sizes_of(given_items));
+  require(rank == 2 || rank == 3, [&] { return "items must be (M, C) or (B, M, C), got " + sizes_of(given_items); });
   dtype = dtype_of(given_features);
-  require(given_items.scalar_type() == computing(), "items must be float32, or float64 where the features are float64");
+  require(given_items.scalar_type() == computing(),
+          [] { return "items must be float32, or float64 where the features are float64"; });
   require_same_device(given_items, "items", given_features, "features");
   H = given_features.size(2), W = given_features.size(3);
   shape = {given_features.size(0), given_features.size(1), H * W, given_items.size(rank - 2), rank == 3};
-  require(shape.C >= 1 && shape.M >= 1, "there must be at least one channel and one item, got features " +
-                                            sizes_of(given_features) + " and items " + sizes_of(given_items));
+  require(shape.C >= 1 && shape.M >= 1, [&] {
+    return "there must be at least one channel and one item, got features " + sizes_of(given_features) + " and items " +
+           sizes_of(given_items);
+  });
   require(given_items.size(rank - 1) == shape.C && (rank == 2 || given_items.size(0) == shape.B),
-          "items " + sizes_of(given_items) + " don't fit features " + sizes_of(given_features));
+          [&] { return "items " + sizes_of(given_items) + " don't fit features " + sizes_of(given_features); });
   features = with_one_position_stride(given_features);
   items = dense(given_items);
 }

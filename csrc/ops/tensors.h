@@ -12,6 +12,7 @@
 
 #include <initializer_list>
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "core/pass.h"
@@ -43,7 +44,11 @@ struct Arguments {
   Backward backward() const;
 };
 
-void require(bool holds, const std::string& message);
+// Refuses arguments; message() is called for those alone, as to write one takes longer than a small pass's checks.
+template <class Message>
+void require(bool holds, Message&& message) {
+  if (!holds) throw std::invalid_argument(message());
+}
 std::string sizes_of(const Tensor& tensor);
 // Refuses a tensor that is not on the same device as `other`.
 void require_same_device(const Tensor& tensor, const char* name, const Tensor& other, const char* other_name);
