@@ -45,9 +45,11 @@ inline bool in_rows(const Forward& pass) {
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
 // Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
-// Vectors that are whole lines need not be read, so more may be held. But near its end a processor reads on in memory,
-// into what another one writes, so that the last chunk of each thread is streamed where this costs more.
+// Vectors that are whole lines need not be read, so more may be held.
 constexpr int64_t kHeldBytes = int64_t{8} << 20, kHeldByLines = int64_t{24} << 20;
+// Of columns that are held, the last chunk of each thread is streamed, unless they are few: at the end of each run a
+// processor reads on into what another one writes, whose lines then have to be fetched back.
+constexpr int64_t kSmallBytes = int64_t{4} << 20;
 
 // How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be
 // aligned.
@@ -57,8 +59,9 @@ inline Streaming streaming(DType dtype, const Shape& shape, int maps, bool rows,
   const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0 && s.b % line == 0 &&
                        (rows ? s.p % line == 0 && shape.C % line == 0 : s.c % line == 0);
   const int64_t bytes = maps * shape.B * shape.C * shape.P * element;
-  if (!to || !aligned || bytes <= kHeldBytes) return Streaming::nothing;
-  return vector_bytes < 64 || rows || bytes > kHeldByLines ? Streaming::everything : Streaming::last_chunks;
+  if (!to || !aligned || bytes <= kSmallBytes) return Streaming::nothing;
+  if (bytes > (vector_bytes == 64 && !rows ? kHeldByLines : kHeldBytes)) return Streaming::everything;
+  return rows ? Streaming::nothing : Streaming::last_chunks;
 }
 
 // A read has three maps, a step and its backward pass have six.
