@@ -20,34 +20,42 @@ class ColumnMix {
         M_(std::min(kItems, items.M - first)) {}
 
   // Calls take(c, v, sums) for blocks of channels [begin, end) and vectors of positions, from the c-th and the v-th on:
-  // sums[i][j] = start(c + i, v + j) + the mix. Not inlined: in a longer function the compiler keeps the sums in
-  // memory.
+  // sums[i][j] = start(c + i, v + j) + the mix. Runs of positions as long as a tile are best to write, but then the
+  // weights of all items must stay in the first cache.
   template <class Start, class Take>
-  [[gnu::noinline]] void run(int64_t begin, int64_t end, Start start, Take take) const {
-    int64_t c = begin;
-    for (; c + kChannels <= end; c += kChannels) run_block<kChannels>(c, start, take);
-    for (; c < end; ++c) run_block<1>(c, start, take);
+  void run(int64_t begin, int64_t end, Start start, Take take) const {
+    if (kVectorBytes == 64 && M_ * kTile * int64_t{sizeof(A)} <= kWeightBytes)
+      run_blocks<2, 8>(begin, end, start, take);
+    else
+      run_blocks<kVectorBytes == 64 ? 8 : 4, 2>(begin, end, start, take);
   }
 
  private:
   static constexpr int W = kWidth<A>;
-  // Channels and vectors of positions whose sums fit into the registers.
-  static constexpr int kChannels = kVectorBytes == 64 ? 2 : 4, kTogether = kVectorBytes == 64 ? 8 : 2;
+  static constexpr int64_t kWeightBytes = 16 << 10;
 
-  template <int Channels, class Start, class Take>
+  // By blocks whose sums fit into the registers. Not inlined: in a longer function the compiler keeps them in memory.
+  template <int Channels, int Vectors, class Start, class Take>
+  [[gnu::noinline]] void run_blocks(int64_t begin, int64_t end, Start start, Take take) const {
+    int64_t c = begin;
+    for (; c + Channels <= end; c += Channels) run_block<Channels, Vectors>(c, start, take);
+    for (; c < end; ++c) run_block<1, Vectors>(c, start, take);
+  }
+
+  template <int Channels, int Vectors, class Start, class Take>
   [[gnu::always_inline]] void run_block(int64_t c, Start& start, Take& take) const {
     const A *items = items_ + c * breadth_, *all_weights = weights_;
     const int64_t breadth = breadth_, M = M_;
-    for (int v = 0; v < kTile / W; v += kTogether) {
-      Vector<A> sums[Channels][kTogether];
+    for (int v = 0; v < kTile / W; v += Vectors) {
+      Vector<A> sums[Channels][Vectors];
 #pragma GCC unroll 8
       for (int i = 0; i < Channels; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < kTogether; ++j) sums[i][j] = start(c + i, v + j);
+        for (int j = 0; j < Vectors; ++j) sums[i][j] = start(c + i, v + j);
       const A* weights = all_weights + v * W;
       for (int64_t m = 0; m < M; ++m, weights += kTile) {
 #pragma GCC unroll 8
-        for (int j = 0; j < kTogether; ++j) {
+        for (int j = 0; j < Vectors; ++j) {
           const Vector<A> weight = load(weights + j * W);
 #pragma GCC unroll 8
           for (int i = 0; i < Channels; ++i) sums[i][j] += weight * items[i * breadth + m];

@@ -9,7 +9,7 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnPicks {
  public:
-  static bool can_pick(const Items<A>& items) { return items.M <= W; }
+  static bool can_pick(int64_t M) { return M <= W; }
 
   // `columns` is (C, kTile); the two items of each query.
   ColumnPicks(const A* columns, const Items<A>& items, const Index<A>* first, const Index<A>* second)

@@ -61,7 +61,7 @@ class ColumnTile {
         load_channels(from, s, c, end);
         add_squares(c, end, squares);
       }
-      add_dots(items, on_the_way, c, end, scores);
+      add_dots<true>(items, on_the_way, c, end, scores);
     }
   }
 
@@ -116,7 +116,7 @@ class ColumnTile {
   template <class T>
   void write_with_items(const LossTerms<A>& terms, const ColumnTile& other, const Items<A>& items,
                         const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> given) const {
-    if (ColumnPicks<A>::can_pick(items))
+    if (can_pick(items.M))
       return staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
         ColumnPicks<A>(data_, items, first, second).write_sum(begin, end, terms, other.data_, scale, to);
       });
@@ -157,7 +157,7 @@ class ColumnTile {
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
     std::fill(scores, scores + items.M * kTile, A(0));
-    for (int64_t c = 0; c < C_; c += kScored) add_dots(items, 0, c, std::min(c + kScored, C_), scores);
+    for (int64_t c = 0; c < C_; c += kScored) add_dots<false>(items, 0, c, std::min(c + kScored, C_), scores);
   }
 
   // x_t += sum over m of weights[m][t] p_m
@@ -187,8 +187,11 @@ class ColumnTile {
     });
   }
 
-  // Whether losses are best worked out while the unit queries are written: if there are few items to pick from.
-  static bool compares_while_writing(const Items<A>& items) { return ColumnPicks<A>::can_pick(items); }
+  // Whether there are few items, so that queries pick theirs from the columns.
+  static bool can_pick(int64_t M) { return ColumnPicks<A>::can_pick(M); }
+
+  // Whether losses are best worked out while the unit queries are written.
+  static bool compares_while_writing(const Items<A>& items) { return can_pick(items.M); }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
   template <class T>
@@ -289,7 +292,7 @@ class ColumnTile {
     const T* next = from + (begin + kCached) * s.c;
     for (int v = 0; v < kVectors; v += 2) {
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
-      dot_block<kItems>(v, items, 0, begin, end, scores, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+      dot_block<true, kItems>(v, items, 0, begin, end, scores, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         prefetch_part(next, s, (v / 2 * kCached + c - begin) * (2 * W), 2 * W);
         x0 = load(run), x1 = load(run + W);
@@ -303,25 +306,27 @@ class ColumnTile {
     }
   }
 
-  // Adds channels [begin, end) to the scores of items [first, M).
+  // Adds channels [begin, end) to the scores of items [first, M). The columns have a channel of few items in one line
+  // of the cache, and that of some of many items in lines that push each other out.
+  template <bool kFromColumns>
   void add_dots(const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores) const {
     int64_t m = first;
-    for (; m + kItems <= items.M; m += kItems) add_dots_of<kItems>(items, m, begin, end, scores);
-    for (; m < items.M; ++m) add_dots_of<1>(items, m, begin, end, scores);
+    for (; m + kItems <= items.M; m += kItems) add_dots_of<kFromColumns, kItems>(items, m, begin, end, scores);
+    for (; m < items.M; ++m) add_dots_of<kFromColumns, 1>(items, m, begin, end, scores);
   }
 
   // Not inlined: in a longer function the compiler keeps the sums in memory.
-  template <int Count>
+  template <bool kFromColumns, int Count>
   [[gnu::noinline]] void add_dots_of(const Items<A>& items, int64_t m, int64_t begin, int64_t end, A* scores) const {
     for (int v = 0; v < kVectors; v += 2) {
       const A* x = data_ + v * W;
-      dot_block<Count>(v, items, m, begin, end, scores, [x](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+      dot_block<kFromColumns, Count>(v, items, m, begin, end, scores, [x](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         x0 = load(x + c * kTile), x1 = load(x + c * kTile + W);
       });
     }
   }
 
-  template <int Count, class F>
+  template <bool kFromColumns, int Count, class F>
   void dot_block(int v, const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores,
                  F&& queries) const {
     Vector<A> sums[Count][2];
@@ -329,13 +334,14 @@ class ColumnTile {
     for (int m = 0; m < Count; ++m)
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + (first + m) * kTile + (v + i) * W);
-    const A* channel = items.columns + begin * items.breadth + first;
-    for (int64_t c = begin; c < end; ++c, channel += items.breadth) {
+    const int64_t apart = kFromColumns ? 1 : items.length, next = kFromColumns ? items.breadth : 1;
+    const A* channel = kFromColumns ? items.columns + begin * next + first : items[first] + begin;
+    for (int64_t c = begin; c < end; ++c, channel += next) {
       Vector<A> x0, x1;
       queries(c, x0, x1);
 #pragma GCC unroll 10
       for (int m = 0; m < Count; ++m) {
-        const A p = channel[m];
+        const A p = channel[m * apart];
         sums[m][0] += x0 * p;
         sums[m][1] += x1 * p;
       }

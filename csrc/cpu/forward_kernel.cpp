@@ -17,7 +17,7 @@ class ForwardTile {
  public:
   ForwardTile(const Forward& pass, const void* items, Arena arena)
       : pass_(pass),
-        items_(items, pass.shape, arena),
+        items_(items, pass.shape, arena, true),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),

@@ -16,7 +16,9 @@ class RowTile {
 
   A* row(int64_t t) const { return data_ + t * length_; }
 
+  // Rows need no columns of the items.
   static void arrange(Items<A>&, A*) {}
+  static bool can_pick(int64_t) { return false; }
 
   // Reads n positions.
   template <class T>

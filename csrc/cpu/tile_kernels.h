@@ -33,17 +33,18 @@ class Arena {
 template <class A, class Tile>
 class SampleItems {
  public:
-  SampleItems(const void* rows, const Shape& shape, Arena& arena)
+  // With columns or, if no one needs them, without.
+  SampleItems(const void* rows, const Shape& shape, Arena& arena, bool columns)
       : all_(static_cast<const A*>(rows)),
         per_sample_(shape.items_per_sample),
-        columns_(arena.take<A>(padded<A>(shape.C) * padded<A>(shape.M))),
+        columns_(columns ? arena.take<A>(padded<A>(shape.C) * padded<A>(shape.M)) : nullptr),
         items_{nullptr, nullptr, shape.M, shape.C, padded<A>(shape.C), padded<A>(shape.M)} {}
 
   const Items<A>& of(int64_t b) {
     const A* rows = all_ + (per_sample_ ? b * items_.M * items_.length : 0);
     if (items_.rows != rows) {
       items_.rows = rows;
-      Tile::arrange(items_, columns_);
+      if (columns_) Tile::arrange(items_, columns_);
     }
     return items_;
   }
