@@ -12,6 +12,10 @@ class ColumnMix {
  public:
   static constexpr int64_t kItems = 64;  // whose weights, (kItems, kTile), stay in the nearest caches
 
+  // Whether blocks are runs of positions, which are best to write; then the weights of all items must stay in the first
+  // cache.
+  static bool by_runs(int64_t M) { return kVectorBytes == 64 && M * kTile * int64_t{sizeof(A)} <= kWeightBytes; }
+
   // Up to kItems items from `first` on.
   ColumnMix(const A* weights, const Items<A>& items, int64_t first)
       : weights_(weights + first * kTile),
@@ -20,11 +24,10 @@ class ColumnMix {
         M_(std::min(kItems, items.M - first)) {}
 
   // Calls take(c, v, sums) for blocks of channels [begin, end) and vectors of positions, from the c-th and the v-th on:
-  // sums[i][j] = start(c + i, v + j) + the mix. Runs of positions as long as a tile are best to write, but then the
-  // weights of all items must stay in the first cache.
+  // sums[i][j] = start(c + i, v + j) + the mix.
   template <class Start, class Take>
   void run(int64_t begin, int64_t end, Start start, Take take) const {
-    if (kVectorBytes == 64 && M_ * kTile * int64_t{sizeof(A)} <= kWeightBytes)
+    if (by_runs(M_))
       run_blocks<2, 8>(begin, end, start, take);
     else
       run_blocks<kVectorBytes == 64 ? 8 : 4, 2>(begin, end, start, take);

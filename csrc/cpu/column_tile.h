@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "cpu/column_map.h"
 #include "cpu/column_mix.h"
@@ -187,6 +188,16 @@ class ColumnTile {
     });
   }
 
+  // Writes the unit queries, and behind them the mix; beside its multiply-adds if they are written in the same runs.
+  template <class T>
+  void write_output(const A* inverse, const A* weights, const Items<A>& items, Target<T, A> to) const {
+    if (n_ == kTile && to.s.p == 1 && ColumnMix<A>::by_runs(items.M))
+      return to.streamed ? write_beside_mix(inverse, weights, items, Columns<T, A, true>{to.data, to.s.c})
+                         : write_beside_mix(inverse, weights, items, Columns<T, A, false>{to.data, to.s.c});
+    write_map(inverse, to);
+    write_mix(weights, items, to.from_channel(C_));
+  }
+
   // Whether there are few items, so that queries pick theirs from the columns.
   static bool can_pick(int64_t M) { return ColumnPicks<A>::can_pick(M); }
 
@@ -225,6 +236,26 @@ class ColumnTile {
   static constexpr int64_t kMixed = ColumnMix<A>::kItems;
 
   ColumnRows<A> rows() const { return {data_, C_, n_}; }
+
+  template <class T, bool kStreamed>
+  void write_beside_mix(const A* inverse, const A* weights, const Items<A>& items, Columns<T, A, kStreamed> to) const {
+    const auto start = [](int64_t, int) { return Vector<A>{}; };
+    const auto take = [data = data_, inverse, to, C = C_](int64_t c, int v, const auto& sums) {
+      write_block(to.from_channel(C + c), v, sums);
+      std::remove_cvref_t<decltype(sums)> queries;
+      scale_block(data + c * kTile + v * W, inverse + v * W, queries);
+      write_block(to.from_channel(c), v, queries);
+    };
+    ColumnMix<A>(weights, items, 0).run(0, C_, start, take);
+  }
+
+  template <int Channels, int Vectors>
+  [[gnu::always_inline]] static void scale_block(const A* x, const A* scale, Vector<A> (&to)[Channels][Vectors]) {
+#pragma GCC unroll 8
+    for (int i = 0; i < Channels; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < Vectors; ++j) to[i][j] = load(x + i * kTile + j * W) * load(scale + j * W);
+  }
 
   template <class T>
   void load_channels(const T* from, Strides s, int64_t begin, int64_t end) {

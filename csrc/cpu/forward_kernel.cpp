@@ -80,10 +80,8 @@ class ForwardTile {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
     const Target<T, A> to{output, s, streamed_, spare_};
-    if (compares_while_writing())
-      queries_.write_and_compare(inverse_, sample_, first_, second_, to, differences_);
-    else
-      queries_.write_map(inverse_, to);
+    if (!compares_while_writing()) return queries_.write_output(inverse_, weights_, sample_, to);
+    queries_.write_and_compare(inverse_, sample_, first_, second_, to, differences_);
     queries_.write_mix(weights_, sample_, to.from_channel(C_));
   }
 

@@ -149,6 +149,13 @@ class RowTile {
     }
   }
 
+  // Writes the unit queries, and behind them the mix.
+  template <class T>
+  void write_output(const A* inverse, const A* weights, const Items<A>& items, Target<T, A> to) const {
+    write_map(inverse, to);
+    write_mix(weights, items, to.from_channel(C_));
+  }
+
   // Whether losses are best worked out while the unit queries are written.
   static bool compares_while_writing(const Items<A>&) { return true; }
 
