@@ -46,7 +46,7 @@ inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1;
 
 // Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
 // Vectors that are whole lines need not be read, so more may be held.
-constexpr int64_t kHeldBytes = int64_t{8} << 20, kHeldByLines = int64_t{24} << 20;
+constexpr int64_t kHeldBytes = int64_t{8} << 20, kHeldByLines = int64_t{16} << 20;
 // Of columns that are held, the last chunk of each thread is streamed, unless they are few: at the end of each run a
 // processor reads on into what another one writes, whose lines then have to be fetched back.
 constexpr int64_t kSmallBytes = int64_t{4} << 20;
