@@ -43,7 +43,8 @@ def build() -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     with (FOLDER / "build.ninja").open("w") as file:
         writer = Writer(file)
-        writer.rule("compile", f"g++ -std=c++20 -O3 -g -DNDEBUG -I{ROOT / 'csrc'} $extra -c $in -o $out")
+        compiler = f"g++ -std=c++20 -O3 -g -DNDEBUG -I{ROOT / 'csrc'} -MMD -MF $out.d"
+        writer.rule("compile", f"{compiler} $extra -c $in -o $out", depfile="$out.d", deps="gcc")
         writer.rule("link", "g++ $in -lpthread -o $out")
 
         def compiled(source: Path, name: str, extra: str = "") -> str:
