@@ -24,7 +24,10 @@ def our_step(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
 
 
 def our_read_and_update(features: Tensor, items: Tensor) -> tuple[Tensor, ...]:
-    """What a frame's score needs of the memory: the output, the distance D, which is the compactness, and new items."""
+    """What a frame's score needs of the memory: the output, the distance D, which is the compactness, and new items.
+
+    Ours gives the separateness as well, from the same pass.
+    """
     step = mnad_ext.memory_step(features, items)
     return step.output, step.compactness, mnad_ext.update_items(items, step.statistics)
 

@@ -88,8 +88,7 @@ void through_spare(Target<T, A> to, int64_t n, int64_t C, F&& f) {
 
 // Calls f(columns, begin, end) for blocks of the C channels; the first column is channel `begin`. They are the map
 // itself or, if that takes no vectors or is streamed, in the spare. `Computes` says that f has more to compute than to
-// read: then vectors that are whole lines of the cache are streamed at once, one by one, and don't keep the next ones
-// waiting.
+// read: then vectors of a line's length are streamed at once, one by one, and don't keep the next ones waiting.
 template <bool Computes, class T, class A, class F>
 void staged(Target<T, A> to, int64_t n, int64_t C, F&& f) {
   if (n == kTile && to.s.p == 1) {

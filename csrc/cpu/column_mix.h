@@ -27,10 +27,9 @@ class ColumnMix {
   // sums[i][j] = start(c + i, v + j) + the mix.
   template <class Start, class Take>
   void run(int64_t begin, int64_t end, Start start, Take take) const {
-    if (by_runs(M_))
-      run_blocks<2, 8>(begin, end, start, take);
-    else
-      run_blocks<kVectorBytes == 64 ? 8 : 4, 2>(begin, end, start, take);
+    if constexpr (kVectorBytes == 64)
+      if (by_runs(M_)) return run_blocks<2, 8>(begin, end, start, take);
+    run_blocks<kVectorBytes == 64 ? 8 : 4, 2>(begin, end, start, take);
   }
 
  private:

@@ -30,9 +30,9 @@ class ColumnRows {
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
-    Vector<A> blocks[kTile / W][W], *rows = blocks[0];
+    Vector<A> rows[kTile];
     for (int64_t c = 0; c < C_; c += W) {
-      for (int64_t t = 0; t < n_; t += W) turn(c, t, blocks[t / W]);
+      for (int64_t t = 0; t < n_; t += W) turn(c, t, rows + t);
       for (int64_t t = 0; t < n_; ++t) rows[t] *= scale[t];
       for (int64_t m = 0; m < M; ++m) {
         A* to = sums + m * padded<A>(C_) + c;
@@ -102,10 +102,12 @@ class ColumnRows {
   }
 
   // Rows of W channels from channel c on, of W positions from t on.
-  void turn(int64_t c, int64_t t, Vector<A> (&rows)[W]) const {
+  void turn(int64_t c, int64_t t, Vector<A>* rows) const {
     const A* from = columns_ + c * kTile + t;
-    for (int i = 0; i < W; ++i) rows[i] = load(from + i * kTile);
-    transpose<A>(rows);
+    Vector<A> block[W];
+    for (int i = 0; i < W; ++i) block[i] = load(from + i * kTile);
+    transpose<A>(block);
+    for (int i = 0; i < W; ++i) rows[i] = block[i];
   }
 
   const A* columns_;

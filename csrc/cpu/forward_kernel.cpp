@@ -43,7 +43,7 @@ class ForwardTile {
     if (pass_.weights) write_weights();
     if (pass_.output) write_output();
     if (pass_.wants_statistics()) add_statistics(partial);
-    if (pass_.wants_losses() || pass_.wants_statistics()) look_at_rows(partial);
+    if (compares_by_rows() || pass_.wants_statistics()) look_at_rows(partial);
     if (pass_.wants_losses()) add_losses(partial);
   }
 
@@ -86,10 +86,11 @@ class ForwardTile {
   }
 
   bool compares_while_writing() const { return pass_.wants_losses() && Tile::compares_while_writing(sample_); }
+  bool compares_by_rows() const { return pass_.wants_losses() && !compares_while_writing(); }
 
   // What queries have to do with their own items, and is not done yet.
   void look_at_rows(Partial<A> partial) {
-    const bool compares = pass_.wants_losses() && !compares_while_writing();
+    const bool compares = compares_by_rows();
     queries_.by_rows(spare_, compares, [&](const RowTile<A>& rows, int64_t t, int64_t c) {
       if (compares) rows.compare(t, inverse_, sample_, first_, second_, differences_);
       if (!pass_.wants_statistics()) return;

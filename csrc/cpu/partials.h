@@ -11,7 +11,7 @@ namespace mnad::cpu {
 // One chunk's partial results, laid out in a block of bytes. Rows are padded to `row` elements.
 template <class A>
 struct Partial {
-  int64_t* span;     // of how many chunks the rows are the sum
+  int64_t* span;     // of how many chunks the rows are the sum after PartialRows::add_within; finish only reads it
   int64_t* count;    // (M)
   A* losses;         // compactness, separateness
   A* total;          // (M)
@@ -46,7 +46,7 @@ class PartialRows {
   PartialRows(void* partials, int64_t chunks, int64_t M, int64_t row)
       : partials_(partials), chunks_(chunks), M_(M), row_(row) {}
 
-  // Adds up what can be added up of chunks [begin, end), of one memory or more, without the others.
+  // Adds up what can be added up of chunks [begin, end), of one memory or more, without the others; there are some.
   void add_within(int64_t begin, int64_t end) const {
     for (int64_t chunk = begin; chunk < end; ++chunk) *at(chunk).span = 1;
     for (int64_t first = begin / chunks_ * chunks_; first < end; first += chunks_)

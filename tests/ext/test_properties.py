@@ -108,15 +108,25 @@ def test_items_need_not_be_unit_vectors() -> None:
     assert actual[0].isfinite().all()
 
 
+SAME_BITS = {
+    "shared items": Case(3, 64, 16, 24, 10),
+    "items of each sample": Case(2, 64, 32, 20, 10, per_sample=True),
+    "many items": Case(2, 24, 16, 24, 70),
+    "streamed in part": Case(1, 512, 16, 56, 10),  # 11 MB, of which each thread streams its last chunk
+}
+
+
 @pytest.mark.parametrize("device", DEVICES)
-def test_the_same_input_gives_the_same_bits(device: str) -> None:
-    case = Case(3, 64, 16, 24, 10)
-    features, items = make_features(case, device=device).requires_grad_(), make_items(case, device=device)
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
+@pytest.mark.parametrize("case", SAME_BITS.values(), ids=SAME_BITS.keys())
+def test_the_same_input_gives_the_same_bits(case: Case, layout: str, device: str) -> None:
+    features = make_features(case, layout=layout, device=device).requires_grad_()
+    items = make_items(case, device=device).requires_grad_()
 
     def run() -> list[torch.Tensor]:
-        step = mnad_ext.memory_step(features, items)
-        (grad,) = torch.autograd.grad((step.output.sum(), step.compactness.sum()), features)
-        return [grad, *step[:5], *step.statistics]
+        step = mnad_ext.memory_step(features, items, grad_through_weights=True)
+        wanted = (step.output.square().sum(), step.compactness.sum())
+        return [*torch.autograd.grad(wanted, (features, items)), *step[:5], *step.statistics]
 
     first = run()
     threads = torch.get_num_threads()
