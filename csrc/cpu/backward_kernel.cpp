@@ -17,7 +17,7 @@ class BackwardTile {
  public:
   BackwardTile(const Backward& pass, const void* items, Arena arena)
       : pass_(pass),
-        items_(items, pass.shape, arena, pass.wants_score_gradient() || Tile::can_pick(pass.shape.M)),
+        items_(items, pass.shape, arena, pass.wants_score_gradient() || (pass.indices && Tile::can_pick(pass.shape.M))),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),

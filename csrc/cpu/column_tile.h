@@ -22,6 +22,14 @@ class ColumnTile {
 
   A* column(int64_t c) const { return data_ + c * kTile; }
 
+  static constexpr bool kHasColumns = true;  // of the items
+
+  // Whether there are few items, so that queries pick theirs from the columns.
+  static bool can_pick(int64_t M) { return ColumnPicks<A>::can_pick(M); }
+
+  // Whether scores are worked out from the columns.
+  static bool scores_from_columns(int64_t M) { return M <= kMixed; }
+
   // Transposes the items, into memory of (length, breadth).
   static void arrange(Items<A>& items, A* columns) {
     for (int64_t c = 0; c < items.length; c += W)
@@ -46,7 +54,7 @@ class ColumnTile {
   template <class T>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
     std::fill(squares, squares + kTile, A(0));
-    if (items.M > kMixed) {
+    if (!scores_from_columns(items.M)) {
       load_map(from, s, n);
       add_squares(0, C_, squares);
       return dots(items, scores);
@@ -197,9 +205,6 @@ class ColumnTile {
     write_map(inverse, to);
     write_mix(weights, items, to.from_channel(C_));
   }
-
-  // Whether there are few items, so that queries pick theirs from the columns.
-  static bool can_pick(int64_t M) { return ColumnPicks<A>::can_pick(M); }
 
   // Whether losses are best worked out while the unit queries are written.
   static bool compares_while_writing(const Items<A>& items) { return can_pick(items.M); }

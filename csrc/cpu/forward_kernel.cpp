@@ -17,7 +17,7 @@ class ForwardTile {
  public:
   ForwardTile(const Forward& pass, const void* items, Arena arena)
       : pass_(pass),
-        items_(items, pass.shape, arena, true),
+        items_(items, pass.shape, arena, pass.output || Tile::scores_from_columns(pass.shape.M)),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),

@@ -88,9 +88,9 @@ void add_up_losses(const Forward& pass, const Plan& plan, void* partials, int64_
 }
 
 template <class A>
-void add_up_statistics(const Forward& pass, int64_t chunks, void* partials, int64_t row, int64_t memory, int64_t m) {
+void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, int64_t row, int64_t memory, int64_t m) {
   const Shape& shape = pass.shape;
-  const int64_t begin = memory * chunks, end = begin + chunks;
+  const int64_t begin = memory * plan.chunks_per_memory, end = begin + plan.chunks_per_memory;
   const Statistics& to = pass.statistics;
   const int64_t at = memory * shape.M + m;
   int64_t count = 0;
@@ -111,7 +111,7 @@ void add_up_statistics(const Forward& pass, int64_t chunks, void* partials, int6
 
 // Rows of partial sums that are worth another thread.
 int64_t rows_of_a_thread(const Plan& plan, const Shape& shape) {
-  const int64_t additions = std::max<int64_t>(plan.chunks / std::max<int64_t>(shape.memories(), 1) * shape.C, 1);
+  const int64_t additions = std::max<int64_t>(plan.chunks_per_memory * shape.C, 1);
   return std::max<int64_t>((int64_t{1} << 16) / additions, 1);
 }
 
@@ -125,8 +125,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const int64_t M = sums ? shape.M : 0;
   const void* items = pad_rows<A>(pass.items, shape, padding);
   void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
-  const int64_t chunks = shape.memories() > 0 ? plan.chunks / shape.memories() : 0;
-  const PartialRows<A> rows(partials, chunks, shape.M, padding.channels);
+  const PartialRows<A> rows(partials, plan.chunks_per_memory, shape.M, padding.channels);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
     kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
     if (sums) rows.add_within(begin, end);
@@ -135,7 +134,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   if (!sums) return;
   parallel_for(shape.memories() * shape.M, rows_of_a_thread(plan, shape), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      add_up_statistics<A>(pass, chunks, partials, padding.channels, i / shape.M, i % shape.M);
+      add_up_statistics<A>(pass, plan, partials, padding.channels, i / shape.M, i % shape.M);
       rows.finish(i / shape.M, i % shape.M, shape.C, static_cast<A*>(pass.statistics.weighted_sum) + i * shape.C);
     }
   });
@@ -151,8 +150,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const void* items = pad_rows<A>(pass.items, shape, padding);
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
   void* partials = partial_memory.at_least(bytes);
-  const int64_t chunks = shape.memories() > 0 ? plan.chunks / shape.memories() : 0;
-  const PartialRows<A> rows(partials, chunks, shape.M, padding.channels);
+  const PartialRows<A> rows(partials, plan.chunks_per_memory, shape.M, padding.channels);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
     kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
     if (sums) rows.add_within(begin, end);

@@ -19,6 +19,7 @@ enum class Streaming { nothing, last_chunks, everything };
 struct Plan {
   int64_t chunk;  // positions, a multiple of kTile
   int64_t chunks_per_sample;
+  int64_t chunks_per_memory;
   int64_t chunks;
   Streaming streaming = Streaming::nothing;
 
@@ -35,6 +36,7 @@ struct Plan {
     chunk = tiles_per_chunk * kTile;
     chunks_per_sample = (shape.P + chunk - 1) / chunk;
     chunks = shape.B * chunks_per_sample;
+    chunks_per_memory = shape.items_per_sample ? chunks_per_sample : chunks;
   }
 };
 

@@ -16,9 +16,9 @@ class RowTile {
 
   A* row(int64_t t) const { return data_ + t * length_; }
 
-  // Rows need no columns of the items.
-  static void arrange(Items<A>&, A*) {}
+  static constexpr bool kHasColumns = false;  // of the items
   static bool can_pick(int64_t) { return false; }
+  static bool scores_from_columns(int64_t) { return false; }
 
   // Reads n positions.
   template <class T>

@@ -33,18 +33,19 @@ class Arena {
 template <class A, class Tile>
 class SampleItems {
  public:
-  // With columns or, if no one needs them, without.
+  // With columns or, if this pass or this kind of tile needs none, without.
   SampleItems(const void* rows, const Shape& shape, Arena& arena, bool columns)
       : all_(static_cast<const A*>(rows)),
         per_sample_(shape.items_per_sample),
-        columns_(columns ? arena.take<A>(padded<A>(shape.C) * padded<A>(shape.M)) : nullptr),
+        columns_(columns && Tile::kHasColumns ? arena.take<A>(padded<A>(shape.C) * padded<A>(shape.M)) : nullptr),
         items_{nullptr, nullptr, shape.M, shape.C, padded<A>(shape.C), padded<A>(shape.M)} {}
 
   const Items<A>& of(int64_t b) {
     const A* rows = all_ + (per_sample_ ? b * items_.M * items_.length : 0);
     if (items_.rows != rows) {
       items_.rows = rows;
-      if (columns_) Tile::arrange(items_, columns_);
+      if constexpr (Tile::kHasColumns)
+        if (columns_) Tile::arrange(items_, columns_);
     }
     return items_;
   }
