@@ -1,7 +1,9 @@
 // The backward pass on tiles of queries: one look at the features and at each gradient that comes.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
+#include "cpu/column_picks.h"
 #include "cpu/column_tile.h"
 #include "cpu/partials.h"
 #include "cpu/plan.h"
@@ -15,8 +17,9 @@ namespace {
 template <class T, class A, class Tile>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const void* items, Arena arena)
+  BackwardTile(const Backward& pass, const void* items, bool streamed, Arena arena)
       : pass_(pass),
+        streamed_(streamed),
         items_(items, pass.shape, arena, pass.wants_score_gradient() || (pass.indices && Tile::can_pick(pass.shape.M))),
         M_(pass.shape.M),
         C_(pass.shape.C),
@@ -34,8 +37,9 @@ class BackwardTile {
   }
 
   // Positions [position, position + n) of sample b; `grad_items` is the chunk's (M, length) sum or null.
-  void run(int64_t b, int64_t position, int64_t n, bool streamed, A* grad_items) {
-    b_ = b, position_ = position, n_ = n, streamed_ = streamed;
+  void run(int64_t b, int64_t position, int64_t n, A* grad_items) {
+    if (pass_.shape.items_per_sample && b != b_) finish();  // with the items of its own sample
+    b_ = b, position_ = position, n_ = n;
     sample_ = items_.of(b);
     const Strides s = pass_.features_strides;
     read_maps(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s);
@@ -50,6 +54,15 @@ class BackwardTile {
     if (pass_.grad_features) write_features();
   }
 
+  // Writes the gradient that is still in the tiles.
+  void finish() {
+    if (late_ && pass_.indices)
+      grad_query_.write_with_items(terms_, queries_, sample_, first_, second_, inverse_, *late_);
+    else if (late_)
+      grad_query_.write_sum(terms_.on_query, queries_, inverse_, *late_);
+    late_.reset();
+  }
+
  private:
   bool wants_grad_readout() const { return pass_.grad_output && (pass_.grad_through_weights || pass_.grad_items); }
 
@@ -61,8 +74,34 @@ class BackwardTile {
     }
     const Strides grad_s = pass_.grad_output_strides;
     const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * grad_s.b + position_ * grad_s.p;
-    queries_.load_both(features, s, grad_query_, grad, grad_s, n_, of_);
+    read_both(features, s, grad, grad_s);
     if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
+  }
+
+  // The gradient of the tile before goes as these come.
+  void read_both(const T* features, Strides s, const T* grad, Strides grad_s) {
+    using V = Vector<A>;
+    const auto load_over = [&](auto leave) {
+      grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_, leave);
+    };
+    if constexpr (Tile::kWritesLate)
+      if (late_ && Tile::is_whole(n_, s) && Tile::is_whole(n_, grad_s)) {
+        with_columns(*late_, [&](auto to) {
+          if (!pass_.indices)
+            return load_over([=, this](int64_t c) {
+              return [=, this](int v, V g, V x) { write(to, c, v, Tile::sum(v, g, x, terms_.on_query, inverse_)); };
+            });
+          const ColumnPicks<A> picks(sample_, first_, second_);
+          load_over([=, this](int64_t c) {
+            return [=, this, channel = picks.channel(c)](int v, V g, V x) {
+              write(to, c, v, picks.sum(channel, v, g, x, terms_, inverse_));
+            };
+          });
+        });
+        return late_.reset();
+      }
+    finish();
+    load_over(Nothing{});
   }
 
   // The tile's part of the weights, 0 beyond its end.
@@ -85,7 +124,7 @@ class BackwardTile {
       for (int64_t m = 0; m < M_; ++m)
         for (int64_t t = 0; t < n_; ++t) grad_scores_[m * kTile + t] += grad[m * P_ + t];
     }
-    A mean[kTile] = {};
+    alignas(64) A mean[kTile] = {};
     for (int64_t m = 0; m < M_; ++m)
       for (int t = 0; t < kTile; ++t) mean[t] += weights_[m * kTile + t] * grad_scores_[m * kTile + t];
     for (int64_t m = 0; m < M_; ++m)
@@ -132,22 +171,20 @@ class BackwardTile {
 
   // grad_x = (g - q (q . g)) / |x|, or g / eps where the norm is below eps
   void write_features() {
-    LossTerms<A> terms{};
-    if (pass_.indices) terms = loss_terms();
+    terms_ = pass_.indices ? loss_terms() : LossTerms<A>{};
     for (int64_t t = 0; t < kTile; ++t) {
       const bool at_floor = std::sqrt(of_.square[t]) < A(kNormEps);
       // Below eps, or overflown: no part along q.
-      terms.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -of_.dot[t] * inverse_[t] * inverse_[t];
+      terms_.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -of_.dot[t] * inverse_[t] * inverse_[t];
     }
     const Strides s = pass_.grad_features_strides;
-    const Target<T, A> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, spare_};
-    if (pass_.indices)
-      grad_query_.write_with_items(terms, queries_, sample_, first_, second_, inverse_, to);
-    else
-      grad_query_.write_sum(terms.on_query, queries_, inverse_, to);
+    late_ = {static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, spare_};
+    const bool stays = Tile::kWritesLate && Tile::is_whole(n_, s) && pass_.grad_output;
+    if (!stays || (pass_.indices && !Tile::can_pick(M_))) finish();
   }
 
   const Backward& pass_;
+  const bool streamed_;
   SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
@@ -155,24 +192,25 @@ class BackwardTile {
   A* spare_;  // free once the gradient of the readout, which lies there, has been used
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  bool streamed_ = false;
+  std::optional<Target<T, A>> late_;  // where the gradient that is still in the tiles has to go
+  LossTerms<A> terms_;
   Products<A> of_{};  // the queries and the gradient of the unit queries
-  A inverse_[kTile], ones_[kTile];
-  Index<A> first_[kTile], second_[kTile];
+  alignas(64) A inverse_[kTile], ones_[kTile];
+  alignas(64) Index<A> first_[kTile], second_[kTile];
 };
 
 template <class T, class A, class Tile>
 void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
                      int64_t begin, int64_t end) {
   const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
-  BackwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
+  BackwardTile<T, A, Tile> tile(pass, items, plan.streamed, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
-    const bool streamed = is_streamed(plan, chunk + 1 == end);
     for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, grad_items); });
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, grad_items); });
   }
+  tile.finish();
   end_stream();
 }
 

@@ -8,17 +8,19 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-// Has elements brought to the second cache; in the first one, channels would push each other out.
-template <class T>
+// How near elements are brought that are asked for: in the first cache, many channels push each other out.
+constexpr int kFirstCache = 3, kSecondCache = 2;
+
+template <int kCache = kSecondCache, class T>
 inline void prefetch(const T* run, int64_t length) {
-  for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, 2);
+  for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, kCache);
 }
 
 // The same, in the order of memory, for a part of a block of channels of which `done` elements have been asked for.
-template <class T>
+template <int kCache = kSecondCache, class T>
 inline void prefetch_part(const T* block, Strides s, int64_t done, int64_t length) {
   const auto runs = uint64_t(done) / kTile, rest = uint64_t(done) % kTile;
-  prefetch(block + int64_t(runs) * s.c + rest, length);
+  prefetch<kCache>(block + int64_t(runs) * s.c + rest, length);
 }
 
 // Channels to write to, `stride` apart, vector by vector of positions.
@@ -38,6 +40,25 @@ inline void write(Columns<T, A, kStreamed> to, int64_t c, int v, Vector<A> value
   if constexpr (kStreamed) return stream(run, value);
   if (v * kWidth<A> * sizeof(T) % 64 == 0) prefetch(run + kAhead * to.stride, 1);
   store(run, value);
+}
+
+// Takes no vectors.
+struct Nowhere {};
+
+template <class V>
+inline void write(Nowhere, int64_t, int, V) {}
+
+// Does nothing with the vectors of a channel that leave a tile.
+struct Nothing {
+  Nothing operator()(int64_t) const { return {}; }
+  template <class... V>
+  void operator()(int, V...) const {}
+};
+
+// Calls f(columns) with a map that takes vectors.
+template <class T, class A, class F>
+void with_columns(Target<T, A> to, F&& f) {
+  to.streamed ? f(Columns<T, A, true>{to.data, to.s.c}) : f(Columns<T, A, false>{to.data, to.s.c});
 }
 
 // Writes vectors of positions, from the v-th on, of the first channels. In this order: a processor that sees whole

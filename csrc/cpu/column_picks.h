@@ -11,21 +11,31 @@ class ColumnPicks {
  public:
   static bool can_pick(int64_t M) { return M <= W; }
 
-  // `columns` is (C, kTile); the two items of each query.
-  ColumnPicks(const A* columns, const Items<A>& items, const Index<A>* first, const Index<A>* second)
-      : columns_(columns), items_(items), first_(first), second_(second) {}
+  // The two items of each query.
+  ColumnPicks(const Items<A>& items, const Index<A>* first, const Index<A>* second)
+      : items_(items.columns), first_(first), second_(second) {}
 
-  // Writes channels [begin, end) of the unit queries and adds up what the losses need.
+  // Writes channels [begin, end) of the unit queries and adds up what the losses need; `columns` is (C, kTile).
   template <class To>
-  void write_and_compare(int64_t begin, int64_t end, const A* inverse, To to, Differences<A>& found) const {
-    for (int v = 0; v < kVectors; v += kTogether) compare(v, begin, end, inverse, to, found);
+  void write_and_compare(const A* columns, int64_t begin, int64_t end, const A* inverse, To to,
+                         Differences<A>& found) const {
+    for (int v = 0; v < kVectors; v += kTogether) compare(columns, v, begin, end, inverse, to, found);
   }
 
-  // Writes channels [begin, end) of (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second +
-  // shift[t]) scale[t].
-  template <class To>
-  void write_sum(int64_t begin, int64_t end, const LossTerms<A>& terms, const A* other, const A* scale, To to) const {
-    for (int v = 0; v < kVectors; v += kTogether) add_items(v, begin, end, terms, other, scale, to);
+  Vector<A> channel(int64_t c) const { return load(items_ + c * W); }
+
+  // (x + on_query[t] y + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t] for the v-th vector of
+  // positions of a channel.
+  Vector<A> sum(Vector<A> channel, int v, Vector<A> x, Vector<A> y, const LossTerms<A>& terms, const A* scale) const {
+    const int t = v * W;
+    Integer<A> near, far;
+    std::memcpy(&near, first_ + t, sizeof near);
+    std::memcpy(&far, second_ + t, sizeof far);
+    Vector<A> sum = x + load(terms.shift + t);
+    sum += load(terms.on_query + t) * y;
+    sum += load(terms.on_first + t) * __builtin_shuffle(channel, near);
+    sum += load(terms.on_second + t) * __builtin_shuffle(channel, far);
+    return sum * load(scale + t);
   }
 
  private:
@@ -45,7 +55,8 @@ class ColumnPicks {
 
   // What write_and_compare does, for kTogether vectors of queries from the v-th on.
   template <class To>
-  void compare(int v, int64_t begin, int64_t end, const A* inverse, To to, Differences<A>& found) const {
+  void compare(const A* columns, int v, int64_t begin, int64_t end, const A* inverse, To to,
+               Differences<A>& found) const {
     const Pairs pairs(v, first_, second_);
     Vector<A> scale[kTogether], near_square[kTogether], near_total[kTogether], far_square[kTogether],
         far_total[kTogether];
@@ -56,8 +67,8 @@ class ColumnPicks {
       far_square[i] = load(found.far_square + t), far_total[i] = load(found.far_total + t);
     }
     for (int64_t c = begin; c < end; ++c) {
-      const Vector<A> channel = load(items_.columns + c * W);
-      const A* x = columns_ + c * kTile + v * W;
+      const Vector<A> channel = load(items_ + c * W);
+      const A* x = columns + c * kTile + v * W;
 #pragma GCC unroll 4
       for (int i = 0; i < kTogether; ++i) {
         const Vector<A> q = load(x + i * W) * scale[i];
@@ -77,33 +88,7 @@ class ColumnPicks {
     }
   }
 
-  // What write_sum does, for kTogether vectors of queries from the v-th on.
-  template <class To>
-  void add_items(int v, int64_t begin, int64_t end, const LossTerms<A>& terms, const A* other, const A* scale,
-                 To to) const {
-    const Pairs pairs(v, first_, second_);
-    Vector<A> on_query[kTogether], on_first[kTogether], on_second[kTogether], shift[kTogether], scales[kTogether];
-    for (int i = 0; i < kTogether; ++i) {
-      const int t = (v + i) * W;
-      on_query[i] = load(terms.on_query + t), on_first[i] = load(terms.on_first + t);
-      on_second[i] = load(terms.on_second + t), shift[i] = load(terms.shift + t), scales[i] = load(scale + t);
-    }
-    for (int64_t c = begin; c < end; ++c) {
-      const Vector<A> channel = load(items_.columns + c * W);
-      const A *x = columns_ + c * kTile + v * W, *y = other + c * kTile + v * W;
-#pragma GCC unroll 4
-      for (int i = 0; i < kTogether; ++i) {
-        Vector<A> sum = load(x + i * W) + shift[i];
-        sum += on_query[i] * load(y + i * W);
-        sum += on_first[i] * __builtin_shuffle(channel, pairs.near[i]);
-        sum += on_second[i] * __builtin_shuffle(channel, pairs.far[i]);
-        write(to, c - begin, v + i, sum * scales[i]);
-      }
-    }
-  }
-
-  const A* columns_;
-  const Items<A>& items_;
+  const A* items_;  // (C, W)
   const Index<A>*first_, *second_;
 };
 

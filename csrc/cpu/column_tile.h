@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "cpu/column_dots.h"
 #include "cpu/column_map.h"
 #include "cpu/column_mix.h"
 #include "cpu/column_picks.h"
@@ -23,6 +24,13 @@ class ColumnTile {
   A* column(int64_t c) const { return data_ + c * kTile; }
 
   static constexpr bool kHasColumns = true;  // of the items
+
+  // What is to be written of a tile may stay in it until the next one is loaded: memory takes it while something is
+  // computed, if it comes in whole lines and in small pieces.
+  static constexpr bool kWritesLate = kVectorBytes == 64;
+
+  // Whether n positions of such a map are a whole tile, which is read and written in vectors.
+  static bool is_whole(int64_t n, Strides s) { return n == kTile && s.p == 1; }
 
   // Whether there are few items, so that queries pick theirs from the columns.
   static bool can_pick(int64_t M) { return ColumnPicks<A>::can_pick(M); }
@@ -46,47 +54,50 @@ class ColumnTile {
   template <class T>
   void load_map(const T* from, Strides s, int64_t n) {
     n_ = n;
-    load_channels(from, s, 0, C_);
+    load_channels(from, s, 0, C_, Nothing{});
   }
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the channels are in the cache. Every sum
-  // runs in the same order, so equal items give equal scores.
-  template <class T>
-  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
+  // runs in the same order, so equal items give equal scores. Where the tile is whole and was, leave(c)(v, x) is called
+  // with each vector that goes.
+  template <class T, class F>
+  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, F leave) {
+    n_ = n;
     std::fill(squares, squares + kTile, A(0));
     if (!scores_from_columns(items.M)) {
-      load_map(from, s, n);
+      load_channels(from, s, 0, C_, leave);
       add_squares(0, C_, squares);
       return dots(items, scores);
     }
-    n_ = n;
     std::fill(scores, scores + items.M * kTile, A(0));
-    const int64_t on_the_way = n_ == kTile && s.p == 1 && items.M >= kItems ? kItems : 0;
+    const ColumnDots<A> dots(items, scores);
+    const int64_t on_the_way = is_whole(n, s) && items.M >= kScoredFirst ? kScoredFirst : 0;
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
       if (on_the_way) {
-        load_and_dot(from, s, items, c, end, squares, scores);
+        load_and_dot(from, s, dots, c, end, squares, leave);
       } else {
-        load_channels(from, s, c, end);
+        load_channels(from, s, c, end, leave);
         add_squares(c, end, squares);
       }
-      add_dots<true>(items, on_the_way, c, end, scores);
+      dots.template add<true>(data_, on_the_way, c, end);
     }
   }
 
-  // Reads n positions of this map and of another.
-  template <class T>
+  // Reads n positions of this map, y, and of another one, x. Where both tiles are whole and were, leave(c)(v, y, x) is
+  // called with the vectors that go.
+  template <class T, class F>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products) {
-    if (n < kTile || s.p != 1 || other_s.p != 1) {
+                 Products<A>& products, F leave) {
+    if (!is_whole(n, s) || !is_whole(n, other_s)) {
       load_map(from, s, n);
       other.load_map(other_from, other_s, n);
-      return multiply_with(other, products);
+      return other.multiply_with(*this, products);
     }
     n_ = other.n_ = n;
     products = {};
     for (int64_t c = 0; c < C_; c += kRead)
-      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products);
+      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, leave);
   }
 
   void fill_zero(int64_t n) {
@@ -106,6 +117,11 @@ class ColumnTile {
     });
   }
 
+  // (x + along[t] y) scale[t] for the v-th vector of positions.
+  static Vector<A> sum(int v, Vector<A> x, Vector<A> y, const A* along, const A* scale) {
+    return (x + load(along + v * W) * y) * load(scale + v * W);
+  }
+
   // Writes (x_t + along[t] other_t) scale[t].
   template <class T>
   void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T, A> given) const {
@@ -113,10 +129,8 @@ class ColumnTile {
       for (int64_t c = begin; c < end; ++c) {
         const A *x = column(c), *y = other.column(c);
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) {
-          const Vector<A> sum = load(x + v * W) + load(along + v * W) * load(y + v * W);
-          write(to, c - begin, v, sum * load(scale + v * W));
-        }
+        for (int v = 0; v < kVectors; ++v)
+          write(to, c - begin, v, sum(v, load(x + v * W), load(y + v * W), along, scale));
       }
     });
   }
@@ -127,7 +141,15 @@ class ColumnTile {
                         const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> given) const {
     if (can_pick(items.M))
       return staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-        ColumnPicks<A>(data_, items, first, second).write_sum(begin, end, terms, other.data_, scale, to);
+        const ColumnPicks<A> picks(items, first, second);
+        for (int64_t c = begin; c < end; ++c) {
+          const Vector<A> channel = picks.channel(c);
+#pragma GCC unroll 16
+          for (int v = 0; v < kVectors; ++v) {
+            const Vector<A> x = load(column(c) + v * W), y = load(other.column(c) + v * W);
+            write(to, c - begin, v, picks.sum(channel, v, x, y, terms, scale));
+          }
+        }
       });
     through_spare(given, n_, C_, [&](int64_t begin, int64_t end) {
       rows().write_sum(begin, end, terms, other.data_, items, first, second, scale, given.spare);
@@ -166,7 +188,8 @@ class ColumnTile {
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
     std::fill(scores, scores + items.M * kTile, A(0));
-    for (int64_t c = 0; c < C_; c += kScored) add_dots<false>(items, 0, c, std::min(c + kScored, C_), scores);
+    const ColumnDots<A> sums(items, scores);
+    for (int64_t c = 0; c < C_; c += kScored) sums.template add<false>(data_, 0, c, std::min(c + kScored, C_));
   }
 
   // x_t += sum over m of weights[m][t] p_m
@@ -196,16 +219,6 @@ class ColumnTile {
     });
   }
 
-  // Writes the unit queries, and behind them the mix; beside its multiply-adds if they are written in the same runs.
-  template <class T>
-  void write_output(const A* inverse, const A* weights, const Items<A>& items, Target<T, A> to) const {
-    if (n_ == kTile && to.s.p == 1 && ColumnMix<A>::by_runs(items.M))
-      return to.streamed ? write_beside_mix(inverse, weights, items, Columns<T, A, true>{to.data, to.s.c})
-                         : write_beside_mix(inverse, weights, items, Columns<T, A, false>{to.data, to.s.c});
-    write_map(inverse, to);
-    write_mix(weights, items, to.from_channel(C_));
-  }
-
   // Whether losses are best worked out while the unit queries are written.
   static bool compares_while_writing(const Items<A>& items) { return can_pick(items.M); }
 
@@ -215,8 +228,15 @@ class ColumnTile {
                          Target<T, A> given, Differences<A>& found) const {
     found = {};
     staged<true>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-      ColumnPicks<A>(data_, items, first, second).write_and_compare(begin, end, inverse, to, found);
+      ColumnPicks<A>(items, first, second).write_and_compare(data_, begin, end, inverse, to, found);
     });
+  }
+
+  // The same without writing.
+  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+               Differences<A>& found) const {
+    found = {};
+    ColumnPicks<A>(items, first, second).write_and_compare(data_, 0, C_, inverse, Nowhere{}, found);
   }
 
   // Calls f(rows, t, c) for parts of the queries, or of the channels unless these are wanted whole: `rows` have queries
@@ -233,45 +253,28 @@ class ColumnTile {
 
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
-  // Items whose sums for two vectors of positions fit into the registers.
-  static constexpr int kItems = kVectorBytes == 64 ? 10 : 5;
+  static constexpr int kScoredFirst = ColumnDots<A>::kItems;  // items, while the map is read
   // Channels that are read before the rest of the items meets them, in the nearest caches; that are asked for ahead
   // where two maps are read; and of which many items are scored, in the second cache.
-  static constexpr int64_t kCached = kVectorBytes == 64 ? 128 : 32, kRead = kVectorBytes == 64 ? 16 : 32;
+  static constexpr int64_t kCached = kVectorBytes == 64 ? 128 : 32, kRead = kVectorBytes == 64 ? 64 : 32;
   static constexpr int64_t kScored = 128;
   static constexpr int64_t kMixed = ColumnMix<A>::kItems;
 
   ColumnRows<A> rows() const { return {data_, C_, n_}; }
 
-  template <class T, bool kStreamed>
-  void write_beside_mix(const A* inverse, const A* weights, const Items<A>& items, Columns<T, A, kStreamed> to) const {
-    const auto start = [](int64_t, int) { return Vector<A>{}; };
-    const auto take = [data = data_, inverse, to, C = C_](int64_t c, int v, const auto& sums) {
-      write_block(to.from_channel(C + c), v, sums);
-      std::remove_cvref_t<decltype(sums)> queries;
-      scale_block(data + c * kTile + v * W, inverse + v * W, queries);
-      write_block(to.from_channel(c), v, queries);
-    };
-    ColumnMix<A>(weights, items, 0).run(0, C_, start, take);
-  }
-
-  template <int Channels, int Vectors>
-  [[gnu::always_inline]] static void scale_block(const A* x, const A* scale, Vector<A> (&to)[Channels][Vectors]) {
-#pragma GCC unroll 8
-    for (int i = 0; i < Channels; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < Vectors; ++j) to[i][j] = load(x + i * kTile + j * W) * load(scale + j * W);
-  }
-
-  template <class T>
-  void load_channels(const T* from, Strides s, int64_t begin, int64_t end) {
-    if (n_ == kTile && s.p == 1) {
+  template <class T, class F>
+  void load_channels(const T* from, Strides s, int64_t begin, int64_t end, F leave) {
+    if (is_whole(n_, s)) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
         A* x = column(c);
         prefetch(run + kCached * s.c, kTile);
+        const auto leave_channel = leave(c);
 #pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) store(x + v * W, load(run + v * W));
+        for (int v = 0; v < kVectors; ++v) {
+          leave_channel(v, load(x + v * W));
+          store(x + v * W, load(run + v * W));
+        }
       }
     } else {
       std::fill(column(begin), column(end), A(0));
@@ -279,9 +282,10 @@ class ColumnTile {
     }
   }
 
-  template <class T>
-  void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s,
-                         int64_t begin, int64_t end, Products<A>& products) {
+  template <class T, class F>
+  [[gnu::noinline]] void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from,
+                                           Strides other_s, int64_t begin, int64_t end, Products<A>& products,
+                                           F leave) {
     constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
     const T *next = from + (begin + kRead) * s.c, *other_next = other_from + (begin + kRead) * other_s.c;
     for (int v = 0; v < kVectors; v += kTogether) {
@@ -296,14 +300,16 @@ class ColumnTile {
         const int64_t done = (v / kTogether * kRead + c - begin) * (kTogether * W);
         prefetch_part(next, s, done, kTogether * W);
         prefetch_part(other_next, other_s, done, kTogether * W);
+        const auto leave_channel = leave(c);
 #pragma GCC unroll 8
         for (int i = 0; i < kTogether; ++i) {
-          const Vector<A> x = load(run + i * W), y = load(other_run + i * W);
+          leave_channel(v + i, load(to + i * W), load(other_to + i * W));
+          const Vector<A> y = load(run + i * W), x = load(other_run + i * W);
+          store(to + i * W, y);
+          store(other_to + i * W, x);
           square[i] += x * x;
           total[i] += x;
           dot[i] += x * y;
-          store(to + i * W, x);
-          store(other_to + i * W, y);
         }
       }
       for (int i = 0; i < kTogether; ++i) {
@@ -323,17 +329,21 @@ class ColumnTile {
   }
 
   // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items.
-  template <class T>
-  void load_and_dot(const T* from, Strides s, const Items<A>& items, int64_t begin, int64_t end, A* squares,
-                    A* scores) {
+  template <class T, class F>
+  void load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end, A* squares,
+                    F leave) {
     const T* next = from + (begin + kCached) * s.c;
     for (int v = 0; v < kVectors; v += 2) {
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
-      dot_block<true, kItems>(v, items, 0, begin, end, scores, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+      dots.add_on_the_way(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
-        prefetch_part(next, s, (v / 2 * kCached + c - begin) * (2 * W), 2 * W);
-        x0 = load(run), x1 = load(run + W);
+        prefetch_part<kVectorBytes == 64 ? kFirstCache : kSecondCache>(next, s, (v / 2 * kCached + c - begin) * (2 * W),
+                                                                       2 * W);
         A* to = column(c) + v * W;
+        const auto leave_channel = leave(c);
+        leave_channel(v, load(to));
+        leave_channel(v + 1, load(to + W));
+        x0 = load(run), x1 = load(run + W);
         store(to, x0);
         store(to + W, x1);
         sums[0] += x0 * x0;
@@ -341,52 +351,6 @@ class ColumnTile {
       });
       for (int i = 0; i < 2; ++i) store(squares + (v + i) * W, sums[i]);
     }
-  }
-
-  // Adds channels [begin, end) to the scores of items [first, M). The columns have a channel of few items in one line
-  // of the cache, and that of some of many items in lines that push each other out.
-  template <bool kFromColumns>
-  void add_dots(const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores) const {
-    int64_t m = first;
-    for (; m + kItems <= items.M; m += kItems) add_dots_of<kFromColumns, kItems>(items, m, begin, end, scores);
-    for (; m < items.M; ++m) add_dots_of<kFromColumns, 1>(items, m, begin, end, scores);
-  }
-
-  // Not inlined: in a longer function the compiler keeps the sums in memory.
-  template <bool kFromColumns, int Count>
-  [[gnu::noinline]] void add_dots_of(const Items<A>& items, int64_t m, int64_t begin, int64_t end, A* scores) const {
-    for (int v = 0; v < kVectors; v += 2) {
-      const A* x = data_ + v * W;
-      dot_block<kFromColumns, Count>(v, items, m, begin, end, scores, [x](int64_t c, Vector<A>& x0, Vector<A>& x1) {
-        x0 = load(x + c * kTile), x1 = load(x + c * kTile + W);
-      });
-    }
-  }
-
-  template <bool kFromColumns, int Count, class F>
-  void dot_block(int v, const Items<A>& items, int64_t first, int64_t begin, int64_t end, A* scores,
-                 F&& queries) const {
-    Vector<A> sums[Count][2];
-#pragma GCC unroll 10
-    for (int m = 0; m < Count; ++m)
-#pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + (first + m) * kTile + (v + i) * W);
-    const int64_t apart = kFromColumns ? 1 : items.length, next = kFromColumns ? items.breadth : 1;
-    const A* channel = kFromColumns ? items.columns + begin * next + first : items[first] + begin;
-    for (int64_t c = begin; c < end; ++c, channel += next) {
-      Vector<A> x0, x1;
-      queries(c, x0, x1);
-#pragma GCC unroll 10
-      for (int m = 0; m < Count; ++m) {
-        const A p = channel[m * apart];
-        sums[m][0] += x0 * p;
-        sums[m][1] += x1 * p;
-      }
-    }
-#pragma GCC unroll 10
-    for (int m = 0; m < Count; ++m)
-#pragma GCC unroll 2
-      for (int i = 0; i < 2; ++i) store(scores + (first + m) * kTile + (v + i) * W, sums[m][i]);
   }
 
   A* data_;

@@ -1,6 +1,7 @@
 // The forward pass on tiles of queries: read, top two, losses and update statistics while a tile is in the cache.
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "cpu/column_tile.h"
 #include "cpu/partials.h"
@@ -15,8 +16,9 @@ namespace {
 template <class T, class A, class Tile>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const void* items, Arena arena)
+  ForwardTile(const Forward& pass, const void* items, bool streamed, Arena arena)
       : pass_(pass),
+        streamed_(streamed),
         items_(items, pass.shape, arena, pass.output || Tile::scores_from_columns(pass.shape.M)),
         M_(pass.shape.M),
         C_(pass.shape.C),
@@ -30,12 +32,10 @@ class ForwardTile {
   }
 
   // Positions [position, position + n) of sample b.
-  void run(int64_t b, int64_t position, int64_t n, bool streamed, Partial<A> partial) {
-    b_ = b, position_ = position, n_ = n, streamed_ = streamed;
+  void run(int64_t b, int64_t position, int64_t n, Partial<A> partial) {
+    b_ = b, position_ = position, n_ = n;
     sample_ = items_.of(b);
-    const Strides s = pass_.features_strides;
-    const T* features = static_cast<const T*>(pass_.features) + b * s.b + position * s.p;
-    queries_.load_and_score(features, s, n, sample_, squares_, scores_);
+    load_and_score();
     normalise_scores();
     if (pass_.indices || pass_.wants_losses() || pass_.wants_statistics()) rank(scores_, M_, first_, second_);
     if (pass_.indices) write_assignment();
@@ -47,7 +47,33 @@ class ForwardTile {
     if (pass_.wants_losses()) add_losses(partial);
   }
 
+  // Writes the queries that are still in the tile.
+  void finish() {
+    if (late_) queries_.write_map(inverse_, *late_);
+    late_.reset();
+  }
+
  private:
+  // Queries of the tile before go as these come.
+  void load_and_score() {
+    const Strides s = pass_.features_strides;
+    const T* features = static_cast<const T*>(pass_.features) + b_ * s.b + position_ * s.p;
+    const auto load_over = [&](auto leave) {
+      queries_.load_and_score(features, s, n_, sample_, squares_, scores_, leave);
+    };
+    if constexpr (Tile::kWritesLate)
+      if (late_ && Tile::is_whole(n_, s)) {
+        with_columns(*late_, [&](auto to) {
+          load_over([=, this](int64_t c) {
+            return [=, this](int v, Vector<A> x) { write(to, c, v, x * load(inverse_ + v * kWidth<A>)); };
+          });
+        });
+        return late_.reset();
+      }
+    finish();
+    load_over(Nothing{});
+  }
+
   void normalise_scores() {
     inverse_norms(squares_, inverse_);
     for (int64_t m = 0; m < M_; ++m)
@@ -80,8 +106,15 @@ class ForwardTile {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
     const Target<T, A> to{output, s, streamed_, spare_};
-    if (!compares_while_writing()) return queries_.write_output(inverse_, weights_, sample_, to);
-    queries_.write_and_compare(inverse_, sample_, first_, second_, to, differences_);
+    if constexpr (Tile::kWritesLate)
+      if (Tile::is_whole(n_, s)) {
+        if (compares_while_writing()) queries_.compare(inverse_, sample_, first_, second_, differences_);
+        late_ = to;
+      }
+    if (!late_ && compares_while_writing())
+      queries_.write_and_compare(inverse_, sample_, first_, second_, to, differences_);
+    else if (!late_)
+      queries_.write_map(inverse_, to);
     queries_.write_mix(weights_, sample_, to.from_channel(C_));
   }
 
@@ -112,7 +145,7 @@ class ForwardTile {
   }
 
   void add_statistics(Partial<A> partial) {
-    A to_exp[kTile];  // like the factor, 0 for what is not a finite query
+    alignas(64) A to_exp[kTile];  // like the factor, 0 for what is not a finite query
     for (int t = 0; t < kTile; t += kWidth<A>) store(factor_ + t, exp(load(peak_ + t)));
     for (int64_t t = 0; t < kTile; ++t) {
       const bool counts = t < n_ && scores_[t] == scores_[t];
@@ -142,16 +175,17 @@ class ForwardTile {
   }
 
   const Forward& pass_;
+  const bool streamed_;
   SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_;
   A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  bool streamed_ = false;
-  A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile], factor_[kTile];
+  std::optional<Target<T, A>> late_;  // where queries that are still in the tile have to go
+  alignas(64) A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile], factor_[kTile];
   Differences<A> differences_;
-  Index<A> first_[kTile], second_[kTile];
+  alignas(64) Index<A> first_[kTile], second_[kTile];
   ByItem<A> by_item_;
   int* starts_;
 };
@@ -161,7 +195,7 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
                     int64_t begin, int64_t end) {
   const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
   const int64_t length = padded<A>(pass.shape.C);
-  ForwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
+  ForwardTile<T, A, Tile> tile(pass, items, plan.streamed, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     Partial<A> partial(partials, chunk, M, length);
     partial.losses[0] = partial.losses[1] = 0;
@@ -171,10 +205,10 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
       partial.peak_all[m] = partial.peak_assigned[m] = -A(INFINITY);
     }
     std::fill(partial.rows, partial.rows + M * length, A(0));
-    const bool streamed = is_streamed(plan, chunk + 1 == end);
     for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, partial); });
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, partial); });
   }
+  tile.finish();
   end_stream();
 }
 

@@ -13,15 +13,12 @@ namespace mnad::cpu {
 
 constexpr int kTile = 128;  // positions
 
-// What of a map is written past the caches.
-enum class Streaming { nothing, last_chunks, everything };
-
 struct Plan {
   int64_t chunk;  // positions, a multiple of kTile
   int64_t chunks_per_sample;
   int64_t chunks_per_memory;
   int64_t chunks;
-  Streaming streaming = Streaming::nothing;
+  bool streamed = false;  // whether the map is written past the caches
 
   Plan(const Shape& shape, bool sums_per_item) {
     const int64_t tiles = (shape.P + kTile - 1) / kTile;
@@ -46,34 +43,26 @@ inline bool in_rows(const Forward& pass) {
 }
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
-// Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
-// Vectors that are whole lines need not be read, so more may be held.
-constexpr int64_t kHeldBytes = int64_t{8} << 20, kHeldByLines = int64_t{16} << 20;
-// Of columns that are held, the last chunk of each thread is streamed, unless they are few: at the end of each run a
-// processor reads on into what another one writes, whose lines then have to be fetched back.
-constexpr int64_t kSmallBytes = int64_t{4} << 20;
+// Work that moves more bytes is written past the caches: what does not stay there only costs time in them, and at the
+// end of each run a processor reads on into what another one writes, whose lines then have to be fetched back.
+constexpr int64_t kHeldBytes = int64_t{4} << 20;
 
-// How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be
-// aligned.
-inline Streaming streaming(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s,
-                           int64_t vector_bytes) {
+// Whether to write past the caches to `to`, in work that reads and writes as much as `maps` times the features; the
+// vectors must all be aligned.
+inline bool streamed(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s) {
   const int64_t element = dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2, line = 64 / element;
   const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0 && s.b % line == 0 &&
                        (rows ? s.p % line == 0 && shape.C % line == 0 : s.c % line == 0);
-  const int64_t bytes = maps * shape.B * shape.C * shape.P * element;
-  if (!to || !aligned || bytes <= kSmallBytes) return Streaming::nothing;
-  if (bytes > (vector_bytes == 64 && !rows ? kHeldByLines : kHeldBytes)) return Streaming::everything;
-  return rows ? Streaming::nothing : Streaming::last_chunks;
+  return to && aligned && maps * shape.B * shape.C * shape.P * element > kHeldBytes;
 }
 
 // A read has three maps, a step and its backward pass have six.
-inline Streaming streaming(const Forward& pass, int64_t vector_bytes) {
+inline bool streamed(const Forward& pass) {
   const int maps = pass.wants_losses() ? 6 : 3;
-  return streaming(pass.dtype, pass.shape, maps, in_rows(pass), pass.output, pass.output_strides, vector_bytes);
+  return streamed(pass.dtype, pass.shape, maps, in_rows(pass), pass.output, pass.output_strides);
 }
-inline Streaming streaming(const Backward& pass, int64_t vector_bytes) {
-  return streaming(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides,
-                   vector_bytes);
+inline bool streamed(const Backward& pass) {
+  return streamed(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides);
 }
 
 }  // namespace mnad::cpu

@@ -17,6 +17,8 @@ class RowTile {
   A* row(int64_t t) const { return data_ + t * length_; }
 
   static constexpr bool kHasColumns = false;  // of the items
+  static constexpr bool kWritesLate = false;
+  static bool is_whole(int64_t, Strides) { return false; }
   static bool can_pick(int64_t) { return false; }
   static bool scores_from_columns(int64_t) { return false; }
 
@@ -29,8 +31,8 @@ class RowTile {
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the rows are in the cache. Every sum runs
   // in the same order, so equal items give equal scores.
-  template <class T>
-  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
+  template <class T, class F>
+  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, F) {
     n_ = n;
     const auto read = [&](int64_t t) {
       load_row(from + t * s.p, s, t);
@@ -51,15 +53,15 @@ class RowTile {
     }
   }
 
-  // Reads n positions of this map and of another.
-  template <class T>
+  // Reads n positions of this map, y, and of another one, x.
+  template <class T, class F>
   void load_both(const T* from, Strides s, RowTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products) {
+                 Products<A>& products, F) {
     n_ = other.n_ = n;
     for (int64_t t = 0; t < n; ++t) {
       load_row(from + t * s.p, s, t);
       other.load_row(other_from + t * other_s.p, other_s, t);
-      multiply(t, other, products);
+      other.multiply(t, *this, products);
     }
   }
 
@@ -147,13 +149,6 @@ class RowTile {
                  [sum](int64_t t, int64_t c, Vector<A> value) { store(sum.row(t) + c, value); });
       send_rows(sum, t, end, to);
     }
-  }
-
-  // Writes the unit queries, and behind them the mix.
-  template <class T>
-  void write_output(const A* inverse, const A* weights, const Items<A>& items, Target<T, A> to) const {
-    write_map(inverse, to);
-    write_mix(weights, items, to.from_channel(C_));
   }
 
   // Whether losses are best worked out while the unit queries are written.

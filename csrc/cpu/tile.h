@@ -28,19 +28,19 @@ struct Items {
 
 // Of every query, for the nearest and the second nearest item: |q - p|^2 and the sum of q - p over the channels.
 template <class A>
-struct Differences {
+struct alignas(64) Differences {
   A near_square[kTile], near_total[kTile], far_square[kTile], far_total[kTile];
 };
 
 // Of every query of a tile x and of another one y: |x|^2, the sum of x over the channels, and x . y.
 template <class A>
-struct Products {
+struct alignas(64) Products {
   A square[kTile], total[kTile], dot[kTile];
 };
 
 // Factors of x, of its two items and of 1 in the gradient of every query.
 template <class A>
-struct LossTerms {
+struct alignas(64) LossTerms {
   A on_query[kTile], on_first[kTile], on_second[kTile], shift[kTile];
 };
 
