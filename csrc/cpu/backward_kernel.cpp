@@ -81,27 +81,27 @@ class BackwardTile {
   // The gradient of the tile before goes as these come.
   void read_both(const T* features, Strides s, const T* grad, Strides grad_s) {
     using V = Vector<A>;
-    const auto load_over = [&](auto leave) {
-      grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_, leave);
+    const auto load_over = [&](auto late, auto sum) {
+      grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_, late, sum);
     };
     if constexpr (Tile::kWritesLate)
       if (late_ && Tile::is_whole(n_, s) && Tile::is_whole(n_, grad_s)) {
-        with_columns(*late_, [&](auto to) {
+        with_columns(*late_, [&](auto late) {
           if (!pass_.indices)
-            return load_over([=, this](int64_t c) {
-              return [=, this](int v, V g, V x) { write(to, c, v, Tile::sum(v, g, x, terms_.on_query, inverse_)); };
+            return load_over(late, [this](int64_t) {
+              return [this](int v, V g, V x) { return Tile::sum(v, g, x, terms_.on_query, inverse_); };
             });
           const ColumnPicks<A> picks(sample_, first_, second_);
-          load_over([=, this](int64_t c) {
-            return [=, this, channel = picks.channel(c)](int v, V g, V x) {
-              write(to, c, v, picks.sum(channel, v, g, x, terms_, inverse_));
+          load_over(late, [this, picks](int64_t c) {
+            return [this, picks, channel = picks.channel(c)](int v, V g, V x) {
+              return picks.sum(channel, v, g, x, terms_, inverse_);
             };
           });
         });
         return late_.reset();
       }
     finish();
-    load_over(Nothing{});
+    load_over(Nowhere{}, [](int64_t) { return [](int, V g, V) { return g; }; });
   }
 
   // The tile's part of the weights, 0 beyond its end.

@@ -48,13 +48,6 @@ struct Nowhere {};
 template <class V>
 inline void write(Nowhere, int64_t, int, V) {}
 
-// Does nothing with the vectors of a channel that leave a tile.
-struct Nothing {
-  Nothing operator()(int64_t) const { return {}; }
-  template <class... V>
-  void operator()(int, V...) const {}
-};
-
 // Calls f(columns) with a map that takes vectors.
 template <class T, class A, class F>
 void with_columns(Target<T, A> to, F&& f) {

@@ -54,18 +54,19 @@ class ColumnTile {
   template <class T>
   void load_map(const T* from, Strides s, int64_t n) {
     n_ = n;
-    load_channels(from, s, 0, C_, Nothing{});
+    load_channels(from, s, 0, C_, Nowhere{}, nullptr);
   }
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the channels are in the cache. Every sum
-  // runs in the same order, so equal items give equal scores. Where the tile is whole and was, leave(c)(v, x) is called
-  // with each vector that goes.
-  template <class T, class F>
-  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, F leave) {
+  // runs in the same order, so equal items give equal scores. Where the tile is whole and was, what goes is written to
+  // `late`, each query times its scale.
+  template <class T, class To>
+  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, To late,
+                      const A* scale) {
     n_ = n;
     std::fill(squares, squares + kTile, A(0));
     if (!scores_from_columns(items.M)) {
-      load_channels(from, s, 0, C_, leave);
+      load_channels(from, s, 0, C_, late, scale);
       add_squares(0, C_, squares);
       return dots(items, scores);
     }
@@ -75,20 +76,20 @@ class ColumnTile {
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
       if (on_the_way) {
-        load_and_dot(from, s, dots, c, end, squares, leave);
+        load_and_dot(from, s, dots, c, end, squares, late, scale);
       } else {
-        load_channels(from, s, c, end, leave);
+        load_channels(from, s, c, end, late, scale);
         add_squares(c, end, squares);
       }
       dots.template add<true>(data_, on_the_way, c, end);
     }
   }
 
-  // Reads n positions of this map, y, and of another one, x. Where both tiles are whole and were, leave(c)(v, y, x) is
-  // called with the vectors that go.
-  template <class T, class F>
+  // Reads n positions of this map, y, and of another one, x. Where both tiles are whole and were, what goes is written
+  // to `late`: sum(c)(v, y, x) of its vectors.
+  template <class T, class To, class F>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products, F leave) {
+                 Products<A>& products, To late, F sum) {
     if (!is_whole(n, s) || !is_whole(n, other_s)) {
       load_map(from, s, n);
       other.load_map(other_from, other_s, n);
@@ -97,7 +98,7 @@ class ColumnTile {
     n_ = other.n_ = n;
     products = {};
     for (int64_t c = 0; c < C_; c += kRead)
-      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, leave);
+      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, late, sum);
   }
 
   void fill_zero(int64_t n) {
@@ -262,17 +263,16 @@ class ColumnTile {
 
   ColumnRows<A> rows() const { return {data_, C_, n_}; }
 
-  template <class T, class F>
-  void load_channels(const T* from, Strides s, int64_t begin, int64_t end, F leave) {
+  template <class T, class To>
+  void load_channels(const T* from, Strides s, int64_t begin, int64_t end, To late, const A* scale) {
     if (is_whole(n_, s)) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
         A* x = column(c);
         prefetch(run + kCached * s.c, kTile);
-        const auto leave_channel = leave(c);
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) {
-          leave_channel(v, load(x + v * W));
+          if constexpr (!std::is_same_v<To, Nowhere>) write(late, c, v, load(x + v * W) * load(scale + v * W));
           store(x + v * W, load(run + v * W));
         }
       }
@@ -282,10 +282,11 @@ class ColumnTile {
     }
   }
 
-  template <class T, class F>
+  // Not inlined: in a longer function the compiler keeps the sums in memory.
+  template <class T, class To, class F>
   [[gnu::noinline]] void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from,
-                                           Strides other_s, int64_t begin, int64_t end, Products<A>& products,
-                                           F leave) {
+                                           Strides other_s, int64_t begin, int64_t end, Products<A>& products, To late,
+                                           F sum) {
     constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
     const T *next = from + (begin + kRead) * s.c, *other_next = other_from + (begin + kRead) * other_s.c;
     for (int v = 0; v < kVectors; v += kTogether) {
@@ -300,10 +301,10 @@ class ColumnTile {
         const int64_t done = (v / kTogether * kRead + c - begin) * (kTogether * W);
         prefetch_part(next, s, done, kTogether * W);
         prefetch_part(other_next, other_s, done, kTogether * W);
-        const auto leave_channel = leave(c);
+        const auto sum_of_channel = sum(c);
 #pragma GCC unroll 8
         for (int i = 0; i < kTogether; ++i) {
-          leave_channel(v + i, load(to + i * W), load(other_to + i * W));
+          write(late, c, v + i, sum_of_channel(v + i, load(to + i * W), load(other_to + i * W)));
           const Vector<A> y = load(run + i * W), x = load(other_run + i * W);
           store(to + i * W, y);
           store(other_to + i * W, x);
@@ -328,21 +329,22 @@ class ColumnTile {
     }
   }
 
-  // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items.
-  template <class T, class F>
-  void load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end, A* squares,
-                    F leave) {
+  // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items. Not
+  // inlined, likewise.
+  template <class T, class To>
+  [[gnu::noinline]] void load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
+                                      A* squares, To late, const A* scale) {
     const T* next = from + (begin + kCached) * s.c;
     for (int v = 0; v < kVectors; v += 2) {
+      const Vector<A> scales[2] = {load(scale + v * W), load(scale + (v + 1) * W)};
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
       dots.add_on_the_way(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         prefetch_part<kVectorBytes == 64 ? kFirstCache : kSecondCache>(next, s, (v / 2 * kCached + c - begin) * (2 * W),
                                                                        2 * W);
         A* to = column(c) + v * W;
-        const auto leave_channel = leave(c);
-        leave_channel(v, load(to));
-        leave_channel(v + 1, load(to + W));
+        write(late, c, v, load(to) * scales[0]);
+        write(late, c, v + 1, load(to + W) * scales[1]);
         x0 = load(run), x1 = load(run + W);
         store(to, x0);
         store(to + W, x1);

@@ -58,20 +58,16 @@ class ForwardTile {
   void load_and_score() {
     const Strides s = pass_.features_strides;
     const T* features = static_cast<const T*>(pass_.features) + b_ * s.b + position_ * s.p;
-    const auto load_over = [&](auto leave) {
-      queries_.load_and_score(features, s, n_, sample_, squares_, scores_, leave);
+    const auto load_over = [&](auto late) {
+      queries_.load_and_score(features, s, n_, sample_, squares_, scores_, late, inverse_);
     };
     if constexpr (Tile::kWritesLate)
       if (late_ && Tile::is_whole(n_, s)) {
-        with_columns(*late_, [&](auto to) {
-          load_over([=, this](int64_t c) {
-            return [=, this](int v, Vector<A> x) { write(to, c, v, x * load(inverse_ + v * kWidth<A>)); };
-          });
-        });
+        with_columns(*late_, load_over);
         return late_.reset();
       }
     finish();
-    load_over(Nothing{});
+    load_over(Nowhere{});
   }
 
   void normalise_scores() {
@@ -183,7 +179,7 @@ class ForwardTile {
   A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   std::optional<Target<T, A>> late_;  // where queries that are still in the tile have to go
-  alignas(64) A squares_[kTile] = {}, inverse_[kTile], peak_[kTile], total_[kTile], factor_[kTile];
+  alignas(64) A squares_[kTile] = {}, inverse_[kTile] = {}, peak_[kTile], total_[kTile], factor_[kTile];
   Differences<A> differences_;
   alignas(64) Index<A> first_[kTile], second_[kTile];
   ByItem<A> by_item_;

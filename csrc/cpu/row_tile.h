@@ -31,8 +31,8 @@ class RowTile {
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the rows are in the cache. Every sum runs
   // in the same order, so equal items give equal scores.
-  template <class T, class F>
-  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, F) {
+  template <class T, class To>
+  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, To, const A*) {
     n_ = n;
     const auto read = [&](int64_t t) {
       load_row(from + t * s.p, s, t);
@@ -54,9 +54,9 @@ class RowTile {
   }
 
   // Reads n positions of this map, y, and of another one, x.
-  template <class T, class F>
+  template <class T, class To, class F>
   void load_both(const T* from, Strides s, RowTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products, F) {
+                 Products<A>& products, To, F) {
     n_ = other.n_ = n;
     for (int64_t t = 0; t < n; ++t) {
       load_row(from + t * s.p, s, t);
