@@ -17,9 +17,8 @@ namespace {
 template <class T, class A, class Tile>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const void* items, bool streamed, Arena arena)
+  BackwardTile(const Backward& pass, const void* items, Arena arena)
       : pass_(pass),
-        streamed_(streamed),
         items_(items, pass.shape, arena, pass.wants_score_gradient() || (pass.indices && Tile::can_pick(pass.shape.M))),
         M_(pass.shape.M),
         C_(pass.shape.C),
@@ -37,9 +36,9 @@ class BackwardTile {
   }
 
   // Positions [position, position + n) of sample b; `grad_items` is the chunk's (M, length) sum or null.
-  void run(int64_t b, int64_t position, int64_t n, A* grad_items) {
+  void run(int64_t b, int64_t position, int64_t n, bool streamed, A* grad_items) {
     if (pass_.shape.items_per_sample && b != b_) finish();  // with the items of its own sample
-    b_ = b, position_ = position, n_ = n;
+    b_ = b, position_ = position, n_ = n, streamed_ = streamed;
     sample_ = items_.of(b);
     const Strides s = pass_.features_strides;
     read_maps(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s);
@@ -184,7 +183,6 @@ class BackwardTile {
   }
 
   const Backward& pass_;
-  const bool streamed_;
   SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
@@ -192,6 +190,7 @@ class BackwardTile {
   A* spare_;  // free once the gradient of the readout, which lies there, has been used
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
+  bool streamed_ = false;
   std::optional<Target<T, A>> late_;  // where the gradient that is still in the tiles has to go
   LossTerms<A> terms_;
   Products<A> of_{};  // the queries and the gradient of the unit queries
@@ -203,12 +202,13 @@ template <class T, class A, class Tile>
 void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
                      int64_t begin, int64_t end) {
   const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
-  BackwardTile<T, A, Tile> tile(pass, items, plan.streamed, Arena(scratch));
+  BackwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
+    const bool streamed = is_streamed(plan, chunk + 1 == end);
     for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, grad_items); });
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, grad_items); });
   }
   tile.finish();
   end_stream();

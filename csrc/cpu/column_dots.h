@@ -8,8 +8,8 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnDots {
  public:
-  // Items whose sums for two vectors of positions fit into the registers.
-  static constexpr int kItems = kVectorBytes == 64 ? 10 : 5;
+  // Items whose sums for two vectors of positions fit into the registers, and what is done together of fewer.
+  static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kFewItems = 5;
 
   ColumnDots(const Items<A>& items, A* scores) : items_(items), scores_(scores) {}
 
@@ -20,14 +20,16 @@ class ColumnDots {
   void add(const A* columns, int64_t first, int64_t begin, int64_t end) const {
     int64_t m = first;
     for (; m + kItems <= items_.M; m += kItems) add_items<kFromColumns, kItems>(columns, m, begin, end);
+    for (; m + kFewItems <= items_.M; m += kFewItems) add_items<kFromColumns, kFewItems>(columns, m, begin, end);
+    for (; m + 2 <= items_.M; m += 2) add_items<kFromColumns, 2>(columns, m, begin, end);
     for (; m < items_.M; ++m) add_items<kFromColumns, 1>(columns, m, begin, end);
   }
 
-  // Adds channels [begin, end) of two vectors of positions, from the v-th on, to the scores of the first kItems items;
+  // Adds channels [begin, end) of two vectors of positions, from the v-th on, to the scores of the first Count items;
   // queries(c, x0, x1) gives them.
-  template <class F>
+  template <int Count, class F>
   void add_on_the_way(int v, int64_t begin, int64_t end, F&& queries) const {
-    add_block<true, kItems>(v, 0, begin, end, queries);
+    add_block<true, Count>(v, 0, begin, end, queries);
   }
 
  private:

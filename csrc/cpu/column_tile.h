@@ -72,11 +72,14 @@ class ColumnTile {
     }
     std::fill(scores, scores + items.M * kTile, A(0));
     const ColumnDots<A> dots(items, scores);
-    const int64_t on_the_way = is_whole(n, s) && items.M >= kScoredFirst ? kScoredFirst : 0;
+    constexpr int kMost = ColumnDots<A>::kItems, kFew = ColumnDots<A>::kFewItems;
     for (int64_t c = 0; c < C_; c += kCached) {
       const int64_t end = std::min(c + kCached, C_);
-      if (on_the_way) {
-        load_and_dot(from, s, dots, c, end, squares, late, scale);
+      int64_t on_the_way = 0;
+      if (is_whole(n, s) && items.M >= kMost) {
+        on_the_way = load_and_dot<kMost>(from, s, dots, c, end, squares, late, scale);
+      } else if (is_whole(n, s) && items.M >= kFew) {
+        on_the_way = load_and_dot<kFew>(from, s, dots, c, end, squares, late, scale);
       } else {
         load_channels(from, s, c, end, late, scale);
         add_squares(c, end, squares);
@@ -254,7 +257,6 @@ class ColumnTile {
 
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
-  static constexpr int kScoredFirst = ColumnDots<A>::kItems;  // items, while the map is read
   // Channels that are read before the rest of the items meets them, in the nearest caches; that are asked for ahead
   // where two maps are read; and of which many items are scored, in the second cache.
   static constexpr int64_t kCached = kVectorBytes == 64 ? 128 : 32, kRead = kVectorBytes == 64 ? 64 : 32;
@@ -329,16 +331,16 @@ class ColumnTile {
     }
   }
 
-  // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items. Not
-  // inlined, likewise.
-  template <class T, class To>
-  [[gnu::noinline]] void load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
-                                      A* squares, To late, const A* scale) {
+  // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items; gives
+  // their number. Not inlined, likewise.
+  template <int Items, class T, class To>
+  [[gnu::noinline]] int load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
+                                     A* squares, To late, const A* scale) {
     const T* next = from + (begin + kCached) * s.c;
     for (int v = 0; v < kVectors; v += 2) {
       const Vector<A> scales[2] = {load(scale + v * W), load(scale + (v + 1) * W)};
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
-      dots.add_on_the_way(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+      dots.template add_on_the_way<Items>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         prefetch_part<kVectorBytes == 64 ? kFirstCache : kSecondCache>(next, s, (v / 2 * kCached + c - begin) * (2 * W),
                                                                        2 * W);
@@ -353,6 +355,7 @@ class ColumnTile {
       });
       for (int i = 0; i < 2; ++i) store(squares + (v + i) * W, sums[i]);
     }
+    return Items;
   }
 
   A* data_;

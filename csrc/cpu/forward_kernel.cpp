@@ -16,9 +16,8 @@ namespace {
 template <class T, class A, class Tile>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const void* items, bool streamed, Arena arena)
+  ForwardTile(const Forward& pass, const void* items, Arena arena)
       : pass_(pass),
-        streamed_(streamed),
         items_(items, pass.shape, arena, pass.output || Tile::scores_from_columns(pass.shape.M)),
         M_(pass.shape.M),
         C_(pass.shape.C),
@@ -32,8 +31,8 @@ class ForwardTile {
   }
 
   // Positions [position, position + n) of sample b.
-  void run(int64_t b, int64_t position, int64_t n, Partial<A> partial) {
-    b_ = b, position_ = position, n_ = n;
+  void run(int64_t b, int64_t position, int64_t n, bool streamed, Partial<A> partial) {
+    b_ = b, position_ = position, n_ = n, streamed_ = streamed;
     sample_ = items_.of(b);
     load_and_score();
     normalise_scores();
@@ -171,13 +170,13 @@ class ForwardTile {
   }
 
   const Forward& pass_;
-  const bool streamed_;
   SampleItems<A, Tile> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
   Tile queries_;
   A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
+  bool streamed_ = false;
   std::optional<Target<T, A>> late_;  // where queries that are still in the tile have to go
   alignas(64) A squares_[kTile] = {}, inverse_[kTile] = {}, peak_[kTile], total_[kTile], factor_[kTile];
   Differences<A> differences_;
@@ -191,7 +190,7 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
                     int64_t begin, int64_t end) {
   const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
   const int64_t length = padded<A>(pass.shape.C);
-  ForwardTile<T, A, Tile> tile(pass, items, plan.streamed, Arena(scratch));
+  ForwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     Partial<A> partial(partials, chunk, M, length);
     partial.losses[0] = partial.losses[1] = 0;
@@ -201,8 +200,9 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
       partial.peak_all[m] = partial.peak_assigned[m] = -A(INFINITY);
     }
     std::fill(partial.rows, partial.rows + M * length, A(0));
+    const bool streamed = is_streamed(plan, chunk + 1 == end);
     for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, partial); });
+                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, partial); });
   }
   tile.finish();
   end_stream();

@@ -120,7 +120,7 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const Shape& shape = pass.shape;
   const bool sums = pass.wants_statistics();
   Plan plan(shape, sums);
-  plan.streamed = streamed(pass);
+  plan.streaming = streaming(pass, kernels().vector_bytes);
   const Padding padding(shape, pass.dtype);
   const int64_t M = sums ? shape.M : 0;
   const void* items = pad_rows<A>(pass.items, shape, padding);
@@ -145,7 +145,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const Shape& shape = pass.shape;
   const bool sums = pass.grad_items != nullptr;
   Plan plan(shape, sums);
-  plan.streamed = streamed(pass);
+  plan.streaming = streaming(pass, kernels().vector_bytes);
   const Padding padding(shape, pass.dtype);
   const void* items = pad_rows<A>(pass.items, shape, padding);
   const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;

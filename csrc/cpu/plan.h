@@ -13,12 +13,15 @@ namespace mnad::cpu {
 
 constexpr int kTile = 128;  // positions
 
+// What of a map is written past the caches.
+enum class Streaming { nothing, last_chunks, everything };
+
 struct Plan {
   int64_t chunk;  // positions, a multiple of kTile
   int64_t chunks_per_sample;
   int64_t chunks_per_memory;
   int64_t chunks;
-  bool streamed = false;  // whether the map is written past the caches
+  Streaming streaming = Streaming::nothing;
 
   Plan(const Shape& shape, bool sums_per_item) {
     const int64_t tiles = (shape.P + kTile - 1) / kTile;
@@ -43,26 +46,34 @@ inline bool in_rows(const Forward& pass) {
 }
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
-// Work that moves more bytes is written past the caches: what does not stay there only costs time in them, and at the
-// end of each run a processor reads on into what another one writes, whose lines then have to be fetched back.
-constexpr int64_t kHeldBytes = int64_t{4} << 20;
+// Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
+constexpr int64_t kHeldBytes = int64_t{8} << 20;
+// Columns, unless they are few: at the end of each run a processor reads on into what another one writes, whose lines
+// then have to be fetched back. So the last chunk of each thread is streamed, and where vectors are whole lines, which
+// memory takes while something is computed, everything is.
+constexpr int64_t kSmallBytes = int64_t{4} << 20;
 
-// Whether to write past the caches to `to`, in work that reads and writes as much as `maps` times the features; the
-// vectors must all be aligned.
-inline bool streamed(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s) {
+// How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be
+// aligned.
+inline Streaming streaming(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s,
+                           int64_t vector_bytes) {
   const int64_t element = dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2, line = 64 / element;
   const bool aligned = reinterpret_cast<uintptr_t>(to) % 64 == 0 && s.b % line == 0 &&
                        (rows ? s.p % line == 0 && shape.C % line == 0 : s.c % line == 0);
-  return to && aligned && maps * shape.B * shape.C * shape.P * element > kHeldBytes;
+  const int64_t bytes = maps * shape.B * shape.C * shape.P * element;
+  if (!to || !aligned || bytes <= kSmallBytes) return Streaming::nothing;
+  if (bytes > kHeldBytes || (!rows && vector_bytes == 64)) return Streaming::everything;
+  return rows ? Streaming::nothing : Streaming::last_chunks;
 }
 
 // A read has three maps, a step and its backward pass have six.
-inline bool streamed(const Forward& pass) {
+inline Streaming streaming(const Forward& pass, int64_t vector_bytes) {
   const int maps = pass.wants_losses() ? 6 : 3;
-  return streamed(pass.dtype, pass.shape, maps, in_rows(pass), pass.output, pass.output_strides);
+  return streaming(pass.dtype, pass.shape, maps, in_rows(pass), pass.output, pass.output_strides, vector_bytes);
 }
-inline bool streamed(const Backward& pass) {
-  return streamed(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides);
+inline Streaming streaming(const Backward& pass, int64_t vector_bytes) {
+  return streaming(pass.dtype, pass.shape, 6, in_rows(pass), pass.grad_features, pass.grad_features_strides,
+                   vector_bytes);
 }
 
 }  // namespace mnad::cpu

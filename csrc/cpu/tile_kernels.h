@@ -57,6 +57,10 @@ class SampleItems {
   Items<A> items_;
 };
 
+inline bool is_streamed(const Plan& plan, bool last_chunk) {
+  return plan.streaming == Streaming::everything || (plan.streaming == Streaming::last_chunks && last_chunk);
+}
+
 // Calls f(sample, position, number of positions) for every tile of a chunk.
 template <class F>
 void for_each_tile(const Plan& plan, const Shape& shape, int64_t chunk, F&& f) {

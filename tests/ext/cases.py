@@ -40,6 +40,7 @@ CASES = [
     Case(3, 16, 7, 9, 10, per_sample=True),
     Case(2, 512, 8, 8, 10),
     Case(1, 64, 32, 32, 10),
+    Case(2, 40, 13, 24, 10, per_sample=True),
     Case(5, 33, 6, 1, 129),
     Case(1, 24, 8, 16, 70),
     Case(0, 8, 4, 4, 3),

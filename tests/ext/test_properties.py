@@ -112,7 +112,9 @@ SAME_BITS = {
     "shared items": Case(3, 64, 16, 24, 10),
     "items of each sample": Case(2, 64, 32, 20, 10, per_sample=True),
     "many items": Case(2, 24, 16, 24, 70),
-    "streamed in part": Case(1, 512, 16, 56, 10),  # 11 MB, of which each thread streams its last chunk
+    "streamed": Case(1, 512, 16, 56, 10),  # 11 MB
+    "streamed in part": Case(1, 512, 16, 32, 10),  # 6 MB; of vectors of half a line, each thread's last chunk
+    "whole tiles and parts": Case(3, 40, 13, 24, 10, per_sample=True),
 }
 
 
