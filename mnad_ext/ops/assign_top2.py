@@ -39,7 +39,7 @@ def assign_top2(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
     """
     check_features_and_items(features, items)
     check_two_items(items)
-    result: tuple[Tensor, Tensor] = torch.ops.mnad.assign_top2(features, items)
+    result: tuple[Tensor, Tensor] = torch.ops.mnad.assign_top2.default(features, items)
     return result
 
 

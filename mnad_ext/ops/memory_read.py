@@ -45,7 +45,7 @@ def memory_read(features: Tensor, items: Tensor, *, grad_through_weights: bool =
         (torch.Size([4, 1024, 32, 32]), torch.Size([4, 10, 32, 32]))
     """
     check_features_and_items(features, items)
-    result: tuple[Tensor, Tensor] = torch.ops.mnad.memory_read(
+    result: tuple[Tensor, Tensor] = torch.ops.mnad.memory_read.default(
         features, items, grad_through_weights=grad_through_weights
     )
     return result
@@ -58,18 +58,26 @@ def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False
     return output, weights
 
 
-def _setup(
-    ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, Tensor]
-) -> None:
-    features, items = inputs
-    ctx.save_for_backward(features, items, output[1])
-    ctx.grad_through_weights = keyword_only_inputs["grad_through_weights"]
-    ctx.set_materialize_grads(False)
+class _MemoryRead(torch.autograd.Function):
+    """memory_read with its gradient."""
 
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, items: Tensor, grad_through_weights: bool) -> tuple[Tensor, Tensor]:
+        with torch._C._AutoDispatchBelowAutograd():
+            output, weights = torch.ops.mnad.memory_read.default(
+                features, items, grad_through_weights=grad_through_weights
+            )
+        ctx.save_for_backward(features, items, weights)
+        ctx.grad_through_weights = grad_through_weights
+        ctx.set_materialize_grads(False)
+        return output, weights
 
-def _backward(ctx: Any, grad_output: Tensor | None, grad_weights: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    features, items, weights = ctx.saved_tensors
-    return memory_gradient(ctx, (grad_output, grad_weights, None, None), features, items, weights)
+    @staticmethod
+    def backward(
+        ctx: Any, grad_output: Tensor | None, grad_weights: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None, None]:
+        features, items, weights = ctx.saved_tensors
+        return memory_gradient(ctx, (grad_output, grad_weights, None, None), features, items, weights)
 
 
 def memory_gradient(
@@ -81,18 +89,18 @@ def memory_gradient(
     indices: Tensor | None = None,
     scores: Tensor | None = None,
     distances: Tensor | None = None,
-) -> tuple[Tensor | None, Tensor | None]:
-    """Calls the backward operator for what autograd needs.
+) -> tuple[Tensor | None, Tensor | None, None]:
+    """Calls the backward operator for what autograd needs of features, items and the constant behind them.
 
     ``grads`` are those of output, weights, compactness and separateness; the losses' need the last three arguments.
     """
     wants_features, wants_items = ctx.needs_input_grad[:2]
     if all(grad is None for grad in grads) or not (wants_features or wants_items):
-        return None, None
+        return None, None, None
     # Where no second derivative is recorded, its rule need not be asked for.
     skip_rule = nullcontext() if torch.is_grad_enabled() else torch._C._AutoDispatchBelowAutograd()
     with skip_rule:
-        grad_features, grad_items = torch.ops.mnad.memory_backward(
+        grad_features, grad_items = torch.ops.mnad.memory_backward.default(
             *grads,
             features,
             items,
@@ -104,7 +112,7 @@ def memory_gradient(
             wants_features=wants_features,
             wants_items=wants_items,
         )
-    return (grad_features if wants_features else None), (grad_items if wants_items else None)
+    return (grad_features if wants_features else None), (grad_items if wants_items else None), None
 
 
 @torch.library.register_fake("mnad::memory_backward")
@@ -139,5 +147,5 @@ def _refuse_double_backward(ctx: Any, *grads: Tensor | None) -> None:
 _rules.register_fallback("memory_read", reference.memory_read)
 _rules.register_fallback("memory_backward", reference.memory_backward)
 _rules.register_autocast("memory_read")
-torch.library.register_autograd("mnad::memory_read", _backward, setup_context=_setup)
+_rules.register_gradient("memory_read", _MemoryRead)
 torch.library.register_autograd("mnad::memory_backward", _refuse_double_backward)

@@ -65,7 +65,7 @@ def memory_step(features: Tensor, items: Tensor, *, grad_through_weights: bool =
     """
     check_features_and_items(features, items)
     check_two_items(items)
-    results = torch.ops.mnad.memory_step(features, items, grad_through_weights=grad_through_weights)
+    results = torch.ops.mnad.memory_step.default(features, items, grad_through_weights=grad_through_weights)
     output, weights, indices, _scores, _distances, compactness, separateness, *statistics = results
     return MemoryStep(output, weights, indices, compactness, separateness, UpdateStatistics(*statistics))
 
@@ -99,21 +99,28 @@ def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False
     )
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], keyword_only_inputs: dict[str, Any], output: tuple[Tensor, ...]) -> None:
-    features, items = inputs
-    _, *per_query = output[:5]
-    ctx.save_for_backward(features, items, *per_query)
-    ctx.grad_through_weights = keyword_only_inputs["grad_through_weights"]
-    ctx.set_materialize_grads(False)
-    ctx.mark_non_differentiable(*output[2:5], *output[7:])
+class _MemoryStep(torch.autograd.Function):
+    """memory_step with its gradient."""
 
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, items: Tensor, grad_through_weights: bool) -> tuple[Tensor, ...]:
+        with torch._C._AutoDispatchBelowAutograd():
+            results: tuple[Tensor, ...] = torch.ops.mnad.memory_step.default(
+                features, items, grad_through_weights=grad_through_weights
+            )
+        ctx.save_for_backward(features, items, *results[1:5])
+        ctx.grad_through_weights = grad_through_weights
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*results[2:5], *results[7:])
+        return results
 
-def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-    grad_output, grad_weights, _, _, _, grad_compactness, grad_separateness = grads[:7]
-    wanted = (grad_output, grad_weights, grad_compactness, grad_separateness)
-    return memory_gradient(ctx, wanted, *ctx.saved_tensors)
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
+        grad_output, grad_weights, _, _, _, grad_compactness, grad_separateness = grads[:7]
+        wanted = (grad_output, grad_weights, grad_compactness, grad_separateness)
+        return memory_gradient(ctx, wanted, *ctx.saved_tensors)
 
 
 _rules.register_fallback("memory_step", _reference)
 _rules.register_autocast("memory_step")
-torch.library.register_autograd("mnad::memory_step", _backward, setup_context=_setup)
+_rules.register_gradient("memory_step", _MemoryStep)

@@ -41,7 +41,7 @@ def memory_update(features: Tensor, items: Tensor, rule: UpdateRule = "max-all")
     """
     check_features_and_items(features, items)
     check_rule(rule)
-    new_items: Tensor = torch.ops.mnad.memory_update(features, items, rule)
+    new_items: Tensor = torch.ops.mnad.memory_update.default(features, items, rule)
     return new_items
 
 
@@ -71,7 +71,7 @@ def update_statistics(features: Tensor, items: Tensor) -> UpdateStatistics:
         torch.Size([10, 16])
     """
     check_features_and_items(features, items)
-    return UpdateStatistics(*torch.ops.mnad.update_statistics(features, items))
+    return UpdateStatistics(*torch.ops.mnad.update_statistics.default(features, items))
 
 
 def update_items(items: Tensor, statistics: UpdateStatistics, rule: UpdateRule = "max-all") -> Tensor:
@@ -99,7 +99,7 @@ def update_items(items: Tensor, statistics: UpdateStatistics, rule: UpdateRule =
     """
     check_statistics(items, statistics)
     check_rule(rule)
-    new_items: Tensor = torch.ops.mnad.update_items(items, *statistics, rule)
+    new_items: Tensor = torch.ops.mnad.update_items.default(items, *statistics, rule)
     return new_items
 
 
