@@ -1,8 +1,9 @@
 """How far the CPU kernels are from what this machine can do at all: python bench/roofline/roofline.py [RESULTS].
 
 For a read, and for a step with its backward pass, at the published shape: the time that the multiply-adds with the
-items take at this machine's peak, the time that a copy of as many bytes takes, both measured in the same run, and how
-many instructions there are (callgrind's count for AVX2, as it has no AVX-512). RESULTS is a folder for the JSON file.
+items take at this machine's peak, that a copy of as many bytes takes and that what is written takes alone, all measured
+in the same run, and how many instructions there are (callgrind's count for AVX2, as it has no AVX-512). RESULTS is a
+folder for the JSON file.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from bench_operators import PUBLISHED_ITEMS, C, H, W, least_bytes, operands  # n
 from ninja_build import tile_kernels  # noqa: E402
 from report import device_name, name_of_file  # noqa: E402
 
-WORKS, BATCHES = ("read", "step + backward"), (1, 4)
+WRITTEN_MAPS, BATCHES = {"read": 2, "step + backward": 3}, (1, 4)  # of the size of the features
 SECONDS = 2.0
 
 
@@ -63,7 +64,7 @@ def build() -> None:
 
 
 def roofs() -> dict[str, Any]:
-    """Gives multiply-adds in FLOP/s, and bytes/s of copies by their size in MiB, inside and past the caches."""
+    """Gives multiply-adds in FLOP/s, bytes/s written past the caches, and copied in and past them by size in MiB."""
     found: dict[str, Any] = json.loads(subprocess.run([ROOFS], check=True, capture_output=True, text=True).stdout)
     return found
 
@@ -117,7 +118,7 @@ def measure() -> dict[str, Any]:
     build()
     found = roofs()
     rows = []
-    for work in WORKS:
+    for work, written in WRITTEN_MAPS.items():
         for B in BATCHES:
             features, items = operands(B, "contiguous", "float32", PUBLISHED_ITEMS)
             flops, size = 4 * features.numel() * PUBLISHED_ITEMS, least_bytes(work, features)
@@ -130,6 +131,7 @@ def measure() -> dict[str, Any]:
                     "multiply_add_ms": 1e3 * flops / found["multiply_add"],
                     "copied_ms": 1e3 * size / found["copied"][nearest],
                     "streamed_ms": 1e3 * size / found["streamed"][nearest],
+                    "written_ms": 1e3 * written * features.numel() * 4 / found["written"],
                     "avx2_instructions": instructions(work, B),
                     "avx2_multiply_adds": flops // 16,
                 }
@@ -147,12 +149,16 @@ def measure() -> dict[str, Any]:
 
 def table(results: dict[str, Any]) -> str:
     """Shows the works beside their roofs."""
-    head = "| work | B | ours, ms | multiply-adds, ms | copy, ms | copy past the caches, ms | AVX2 instructions |"
+    head = (
+        "| work | B | ours, ms | multiply-adds, ms | copy, ms | copy past the caches, ms | writes past them, ms "
+        "| AVX2 instructions |"
+    )
     lines = [head, "|---" * head.count("| ") + "|"]
     for row in results["rows"]:
         counted = row["avx2_instructions"]
         share = f"{counted / 1e6:.2f} M, {row['avx2_multiply_adds'] / counted:.0%} multiply-adds" if counted else ""
-        times = (row[name] for name in ("median_ms", "multiply_add_ms", "copied_ms", "streamed_ms"))
+        names = ("median_ms", "multiply_add_ms", "copied_ms", "streamed_ms", "written_ms")
+        times = (row[name] for name in names)
         lines.append("| " + " | ".join([row["work"], str(row["B"]), *(f"{ms:.3f}" for ms in times), share]) + " |")
     peak = results["roofs"]["multiply_add"] / 1e9
     return "\n".join([*lines, "", f"peak {peak:.0f} GFLOP/s; {results['device']}; commit {results['commit'][:9]}"])

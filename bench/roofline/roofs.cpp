@@ -1,5 +1,5 @@
-// Prints the roofs of this machine: floating-point operations a second in multiply-adds, and bytes a second of copies,
-// by as many threads as there are processors.
+// Prints the roofs of this machine: floating-point operations a second in multiply-adds, and bytes a second of writes
+// and of copies, by as many threads as there are processors.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -51,18 +51,21 @@ double multiply_add() {
   return 2.0 * kChains * kRounds * kWidth<float> / took;
 }
 
+struct Free {
+  void operator()(float* memory) const { std::free(memory); }
+};
+using Buffer = std::unique_ptr<float, Free>;
+
+Buffer make_buffer(size_t count) {
+  Buffer buffer(static_cast<float*>(std::aligned_alloc(64, 4 * count)));
+  std::fill(buffer.get(), buffer.get() + count, 1.0f);
+  return buffer;
+}
+
 // Copies so much that all threads together read and write `bytes`.
 double copy(size_t bytes, bool past_the_caches) {
   const size_t count = bytes / 2 / sizeof(float) / std::max(1u, std::thread::hardware_concurrency()) / 16 * 16;
-  struct Free {
-    void operator()(float* memory) const { std::free(memory); }
-  };
-  const auto make = [&] {
-    return std::unique_ptr<float, Free>(static_cast<float*>(std::aligned_alloc(64, 4 * count)));
-  };
-  const auto from = make(), to = make();
-  std::fill(from.get(), from.get() + count, 1.0f);
-  std::fill(to.get(), to.get() + count, 0.0f);
+  const Buffer from = make_buffer(count), to = make_buffer(count);
   const int64_t rounds = std::max<int64_t>(400'000'000 / int64_t(bytes), 4);
   const double begin = seconds();
   for (int64_t i = 0; i < rounds; ++i) {
@@ -75,8 +78,20 @@ double copy(size_t bytes, bool past_the_caches) {
   return 8.0 * double(count) * double(rounds) / (seconds() - begin);
 }
 
+// Writes past the caches, and reads nothing. The values are not zero, as some memories take zeros faster.
+double write() {
+  constexpr size_t kBytes = 16 << 20;
+  const size_t count = kBytes / sizeof(float) / std::max(1u, std::thread::hardware_concurrency()) / 16 * 16;
+  const Buffer to = make_buffer(count);
+  constexpr int64_t kRounds = 40;
+  const double begin = seconds();
+  for (int64_t i = 0; i < kRounds; ++i)
+    for (size_t k = 0; k < count; k += kWidth<float>) stream(to.get() + k, broadcast(float(k + 1)));
+  return 4.0 * double(count) * double(kRounds) / (seconds() - begin);
+}
+
 void print_roofs() {
-  std::printf("{\"multiply_add\": %.4g", rate(multiply_add));
+  std::printf("{\"multiply_add\": %.4g, \"written\": %.4g", rate(multiply_add), rate(write));
   for (const auto& [name, past] : {std::pair{"copied", false}, {"streamed", true}}) {
     std::printf(", \"%s\": {", name);
     const char* separator = "";

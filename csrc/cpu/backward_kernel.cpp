@@ -1,6 +1,7 @@
 // The backward pass on tiles of queries: one look at the features and at each gradient that comes.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <optional>
 
 #include "cpu/column_picks.h"
@@ -77,7 +78,7 @@ class BackwardTile {
     if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
   }
 
-  // The gradient of the tile before goes as these come.
+  // The gradient of the tile before, if it is still there, is written as these come.
   void read_both(const T* features, Strides s, const T* grad, Strides grad_s) {
     using V = Vector<A>;
     const auto load_over = [&](auto late, auto sum) {
@@ -93,7 +94,7 @@ class BackwardTile {
           const ColumnPicks<A> picks(sample_, first_, second_);
           load_over(late, [this, picks](int64_t c) {
             return [this, picks, channel = picks.channel(c)](int v, V g, V x) {
-              return picks.sum(channel, v, g, x, terms_, inverse_);
+              return picks.sum(channel, picks.factors(v, terms_, inverse_), g, x);
             };
           });
         });
@@ -178,8 +179,14 @@ class BackwardTile {
     }
     const Strides s = pass_.grad_features_strides;
     late_ = {static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, spare_};
-    const bool stays = Tile::kWritesLate && Tile::is_whole(n_, s) && pass_.grad_output;
-    if (!stays || (pass_.indices && !Tile::can_pick(M_))) finish();
+    if (!can_wait()) finish();
+  }
+
+  // Whether the next tile can be read over this one, and gives room vector by vector.
+  bool can_wait() const {
+    if (!Tile::kWritesLate || !pass_.grad_output || (pass_.indices && !Tile::can_pick(M_))) return false;
+    const Strides all[] = {pass_.features_strides, pass_.grad_output_strides, pass_.grad_features_strides};
+    return std::all_of(std::begin(all), std::end(all), [this](Strides s) { return Tile::is_whole(n_, s); });
   }
 
   const Backward& pass_;
@@ -207,8 +214,9 @@ void backward_chunks(const Backward& pass, const Plan& plan, const void* items, 
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
     const bool streamed = is_streamed(plan, chunk + 1 == end);
-    for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, grad_items); });
+    for_each_tile(plan, pass.shape, chunk, [&](int64_t b, int64_t position, int64_t n, bool) {
+      tile.run(b, position, n, streamed, grad_items);
+    });
   }
   tile.finish();
   end_stream();

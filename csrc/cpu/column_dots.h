@@ -8,7 +8,8 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnDots {
  public:
-  // Items whose sums for two vectors of positions fit into the registers, and what is done together of fewer.
+  // How many items' sums for two vectors of positions fit into the registers, and how many of the rest are done
+  // together.
   static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kFewItems = 5;
 
   ColumnDots(const Items<A>& items, A* scores) : items_(items), scores_(scores) {}

@@ -8,7 +8,7 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-// How near elements are brought that are asked for: in the first cache, many channels push each other out.
+// The caches that elements are brought to. Many channels push each other out of the first one.
 constexpr int kFirstCache = 3, kSecondCache = 2;
 
 template <int kCache = kSecondCache, class T>

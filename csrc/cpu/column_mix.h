@@ -12,10 +12,6 @@ class ColumnMix {
  public:
   static constexpr int64_t kItems = 64;  // whose weights, (kItems, kTile), stay in the nearest caches
 
-  // Whether blocks are runs of positions, which are best to write; then the weights of all items must stay in the first
-  // cache.
-  static bool by_runs(int64_t M) { return kVectorBytes == 64 && M * kTile * int64_t{sizeof(A)} <= kWeightBytes; }
-
   // Up to kItems items from `first` on.
   ColumnMix(const A* weights, const Items<A>& items, int64_t first)
       : weights_(weights + first * kTile),
@@ -28,13 +24,17 @@ class ColumnMix {
   template <class Start, class Take>
   void run(int64_t begin, int64_t end, Start start, Take take) const {
     if constexpr (kVectorBytes == 64)
-      if (by_runs(M_)) return run_blocks<2, 8>(begin, end, start, take);
+      if (by_runs()) return run_blocks<2, 8>(begin, end, start, take);
     run_blocks<kVectorBytes == 64 ? 8 : 4, 2>(begin, end, start, take);
   }
 
  private:
   static constexpr int W = kWidth<A>;
   static constexpr int64_t kWeightBytes = 16 << 10;
+
+  // Whether blocks are runs of positions, which are best to write; then the weights of all items must stay in the first
+  // cache.
+  bool by_runs() const { return kVectorBytes == 64 && M_ * kTile * int64_t{sizeof(A)} <= kWeightBytes; }
 
   // By blocks whose sums fit into the registers. Not inlined: in a longer function the compiler keeps them in memory.
   template <int Channels, int Vectors, class Start, class Take>

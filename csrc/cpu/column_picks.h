@@ -24,18 +24,31 @@ class ColumnPicks {
 
   Vector<A> channel(int64_t c) const { return load(items_ + c * W); }
 
-  // (x + on_query[t] y + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t] for the v-th vector of
-  // positions of a channel.
-  Vector<A> sum(Vector<A> channel, int v, Vector<A> x, Vector<A> y, const LossTerms<A>& terms, const A* scale) const {
-    const int t = v * W;
+  // The loss terms of a vector of positions, its scale and its items.
+  struct Factors {
+    Vector<A> on_query, on_first, on_second, shift, scale;
     Integer<A> near, far;
-    std::memcpy(&near, first_ + t, sizeof near);
-    std::memcpy(&far, second_ + t, sizeof far);
-    Vector<A> sum = x + load(terms.shift + t);
-    sum += load(terms.on_query + t) * y;
-    sum += load(terms.on_first + t) * __builtin_shuffle(channel, near);
-    sum += load(terms.on_second + t) * __builtin_shuffle(channel, far);
-    return sum * load(scale + t);
+  };
+
+  // Those of the v-th vector.
+  Factors factors(int v, const LossTerms<A>& terms, const A* scale) const {
+    const int t = v * W;
+    Factors factors;
+    factors.on_query = load(terms.on_query + t), factors.shift = load(terms.shift + t);
+    factors.on_first = load(terms.on_first + t), factors.on_second = load(terms.on_second + t);
+    factors.scale = load(scale + t);
+    std::memcpy(&factors.near, first_ + t, sizeof factors.near);
+    std::memcpy(&factors.far, second_ + t, sizeof factors.far);
+    return factors;
+  }
+
+  // (x + on_query[t] y + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t] of a channel.
+  static Vector<A> sum(Vector<A> channel, const Factors& of, Vector<A> x, Vector<A> y) {
+    Vector<A> sum = x + of.shift;
+    sum += of.on_query * y;
+    sum += of.on_first * __builtin_shuffle(channel, of.near);
+    sum += of.on_second * __builtin_shuffle(channel, of.far);
+    return sum * of.scale;
   }
 
  private:
@@ -71,7 +84,8 @@ class ColumnPicks {
       const A* x = columns + c * kTile + v * W;
 #pragma GCC unroll 4
       for (int i = 0; i < kTogether; ++i) {
-        const Vector<A> q = load(x + i * W) * scale[i];
+        Vector<A> q = load(x + i * W) * scale[i];
+        round_here(q);  // the same, written or not
         const Vector<A> to_near = q - __builtin_shuffle(channel, pairs.near[i]);
         const Vector<A> to_far = q - __builtin_shuffle(channel, pairs.far[i]);
         write(to, c - begin, v + i, q);

@@ -30,9 +30,9 @@ class ForwardTile {
     starts_ = arena.take<int>(M_ + 1);
   }
 
-  // Positions [position, position + n) of sample b.
-  void run(int64_t b, int64_t position, int64_t n, bool streamed, Partial<A> partial) {
-    b_ = b, position_ = position, n_ = n, streamed_ = streamed;
+  // Positions [position, position + n) of sample b. The last ones of a thread need not wait for others.
+  void run(int64_t b, int64_t position, int64_t n, bool streamed, bool last, Partial<A> partial) {
+    b_ = b, position_ = position, n_ = n, streamed_ = streamed, last_ = last;
     sample_ = items_.of(b);
     load_and_score();
     normalise_scores();
@@ -53,7 +53,7 @@ class ForwardTile {
   }
 
  private:
-  // Queries of the tile before go as these come.
+  // Queries of the tile before, if they are still there, are written as these come.
   void load_and_score() {
     const Strides s = pass_.features_strides;
     const T* features = static_cast<const T*>(pass_.features) + b_ * s.b + position_ * s.p;
@@ -102,7 +102,7 @@ class ForwardTile {
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
     const Target<T, A> to{output, s, streamed_, spare_};
     if constexpr (Tile::kWritesLate)
-      if (Tile::is_whole(n_, s)) {
+      if (!last_ && Tile::is_whole(n_, s) && Tile::is_whole(n_, pass_.features_strides)) {
         if (compares_while_writing()) queries_.compare(inverse_, sample_, first_, second_, differences_);
         late_ = to;
       }
@@ -176,7 +176,7 @@ class ForwardTile {
   Tile queries_;
   A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
-  bool streamed_ = false;
+  bool streamed_ = false, last_ = false;
   std::optional<Target<T, A>> late_;  // where queries that are still in the tile have to go
   alignas(64) A squares_[kTile] = {}, inverse_[kTile] = {}, peak_[kTile], total_[kTile], factor_[kTile];
   Differences<A> differences_;
@@ -200,9 +200,10 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
       partial.peak_all[m] = partial.peak_assigned[m] = -A(INFINITY);
     }
     std::fill(partial.rows, partial.rows + M * length, A(0));
-    const bool streamed = is_streamed(plan, chunk + 1 == end);
-    for_each_tile(plan, pass.shape, chunk,
-                  [&](int64_t b, int64_t position, int64_t n) { tile.run(b, position, n, streamed, partial); });
+    const bool last_chunk = chunk + 1 == end, streamed = is_streamed(plan, last_chunk);
+    for_each_tile(plan, pass.shape, chunk, [&](int64_t b, int64_t position, int64_t n, bool last) {
+      tile.run(b, position, n, streamed, last && last_chunk, partial);
+    });
   }
   tile.finish();
   end_stream();

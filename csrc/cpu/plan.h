@@ -48,9 +48,9 @@ inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1;
 
 // Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
 constexpr int64_t kHeldBytes = int64_t{8} << 20;
-// Columns, unless they are few: at the end of each run a processor reads on into what another one writes, whose lines
-// then have to be fetched back. So the last chunk of each thread is streamed, and where vectors are whole lines, which
-// memory takes while something is computed, everything is.
+// Of columns even less is held: at the end of each run a processor reads on into what another one writes, whose lines
+// then have to be fetched back. So the last chunk of each thread is streamed, unless all is small; and where it can be
+// written late, while something is computed, all is streamed.
 constexpr int64_t kSmallBytes = int64_t{4} << 20;
 
 // How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be

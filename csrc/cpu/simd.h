@@ -201,6 +201,18 @@ inline void store_one(double* to, double x) { *to = x; }
 inline void store_one(bf16* to, float x) { *to = narrow_bf16(x); }
 inline void store_one(f16* to, float x) { *to = narrow_f16(x); }
 
+// Rounds v here: what made it is not fused with what uses it, so that it is the same for all that use it.
+template <class V>
+inline void round_here(V& v) {
+#if defined(__AVX512F__)
+  asm("" : "+v"(v));
+#elif defined(__x86_64__)
+  asm("" : "+x"(v));
+#elif defined(__aarch64__)
+  asm("" : "+w"(v));
+#endif
+}
+
 // ---- transposition of a square block held in registers ----
 
 // Swaps, inside every pair of rows that are `Distance` apart, the two off-diagonal blocks of that size.

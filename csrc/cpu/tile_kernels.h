@@ -61,12 +61,12 @@ inline bool is_streamed(const Plan& plan, bool last_chunk) {
   return plan.streaming == Streaming::everything || (plan.streaming == Streaming::last_chunks && last_chunk);
 }
 
-// Calls f(sample, position, number of positions) for every tile of a chunk.
+// Calls f(sample, position, number of positions, whether it is the last one) for every tile of a chunk.
 template <class F>
 void for_each_tile(const Plan& plan, const Shape& shape, int64_t chunk, F&& f) {
   const int64_t first = chunk % plan.chunks_per_sample * plan.chunk, last = std::min(first + plan.chunk, shape.P);
   for (int64_t position = first; position < last; position += kTile)
-    f(chunk / plan.chunks_per_sample, position, std::min<int64_t>(kTile, last - position));
+    f(chunk / plan.chunks_per_sample, position, std::min<int64_t>(kTile, last - position), position + kTile >= last);
 }
 
 // Calls f(storage type, computing type) with values of the types that `dtype` stands for.

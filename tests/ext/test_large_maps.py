@@ -12,7 +12,7 @@ import mnad_ext
 from tests.ext.cases import DTYPES, Case, make_features, make_items
 
 
-@pytest.mark.parametrize("M", [3, 70])
+@pytest.mark.parametrize("M", [3, 10, 70])
 @pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_samples_of_a_large_batch_equal_those_of_a_small_one(dtype: torch.dtype, layout: str, M: int) -> None:

@@ -126,9 +126,11 @@ def test_the_same_input_gives_the_same_bits(case: Case, layout: str, device: str
     items = make_items(case, device=device).requires_grad_()
 
     def run() -> list[torch.Tensor]:
-        step = mnad_ext.memory_step(features, items, grad_through_weights=True)
-        wanted = (step.output.square().sum(), step.compactness.sum())
-        return [*torch.autograd.grad(wanted, (features, items)), *step[:5], *step.statistics]
+        step = torch.ops.mnad.memory_step(features, items, grad_through_weights=True)
+        read = mnad_ext.memory_read(features, items)[0]
+        losses = (step[5].sum(), step[6].sum())
+        of_step = torch.autograd.grad((step[0].square().sum(), *losses), (features, items))
+        return [*of_step, *torch.autograd.grad(read.square().sum(), (features, items)), read, *step]
 
     first = run()
     threads = torch.get_num_threads()
