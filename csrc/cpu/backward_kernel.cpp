@@ -213,7 +213,7 @@ void backward_chunks(const Backward& pass, const Plan& plan, const void* items, 
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
-    const bool streamed = is_streamed(plan, chunk + 1 == end);
+    const bool streamed = is_streamed(plan.streaming, chunk, begin, end);
     for_each_tile(plan, pass.shape, chunk, [&](int64_t b, int64_t position, int64_t n, bool) {
       tile.run(b, position, n, streamed, grad_items);
     });

@@ -200,9 +200,9 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
       partial.peak_all[m] = partial.peak_assigned[m] = -A(INFINITY);
     }
     std::fill(partial.rows, partial.rows + M * length, A(0));
-    const bool last_chunk = chunk + 1 == end, streamed = is_streamed(plan, last_chunk);
+    const bool streamed = is_streamed(plan.streaming, chunk, begin, end);
     for_each_tile(plan, pass.shape, chunk, [&](int64_t b, int64_t position, int64_t n, bool last) {
-      tile.run(b, position, n, streamed, last && last_chunk, partial);
+      tile.run(b, position, n, streamed, last && chunk + 1 == end, partial);
     });
   }
   tile.finish();

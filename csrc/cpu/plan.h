@@ -13,8 +13,8 @@ namespace mnad::cpu {
 
 constexpr int kTile = 128;  // positions
 
-// What of a map is written past the caches.
-enum class Streaming { nothing, last_chunks, everything };
+// What is written past the caches: of a thread's chunks none, the last one, the later half, or all.
+enum class Streaming { nothing, last_chunk, later_half, everything };
 
 struct Plan {
   int64_t chunk;  // positions, a multiple of kTile
@@ -49,8 +49,8 @@ inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1;
 // Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
 constexpr int64_t kHeldBytes = int64_t{8} << 20;
 // Of columns even less is held: at the end of each run a processor reads on into what another one writes, whose lines
-// then have to be fetched back. So the last chunk of each thread is streamed, unless all is small; and where it can be
-// written late, while something is computed, all is streamed.
+// then have to be fetched back. So a part of each thread's chunks is streamed, unless all is small: the more where it
+// can be written late, while something is computed.
 constexpr int64_t kSmallBytes = int64_t{4} << 20;
 
 // How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be
@@ -62,8 +62,8 @@ inline Streaming streaming(DType dtype, const Shape& shape, int maps, bool rows,
                        (rows ? s.p % line == 0 && shape.C % line == 0 : s.c % line == 0);
   const int64_t bytes = maps * shape.B * shape.C * shape.P * element;
   if (!to || !aligned || bytes <= kSmallBytes) return Streaming::nothing;
-  if (bytes > kHeldBytes || (!rows && vector_bytes == 64)) return Streaming::everything;
-  return rows ? Streaming::nothing : Streaming::last_chunks;
+  if (bytes > kHeldBytes) return Streaming::everything;
+  return rows ? Streaming::nothing : vector_bytes == 64 ? Streaming::later_half : Streaming::last_chunk;
 }
 
 // A read has three maps, a step and its backward pass have six.

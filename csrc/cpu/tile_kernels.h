@@ -57,8 +57,19 @@ class SampleItems {
   Items<A> items_;
 };
 
-inline bool is_streamed(const Plan& plan, bool last_chunk) {
-  return plan.streaming == Streaming::everything || (plan.streaming == Streaming::last_chunks && last_chunk);
+// Whether a chunk of a thread's chunks [begin, end) is streamed.
+inline bool is_streamed(Streaming streaming, int64_t chunk, int64_t begin, int64_t end) {
+  switch (streaming) {
+    case Streaming::nothing:
+      return false;
+    case Streaming::last_chunk:
+      return chunk + 1 == end;
+    case Streaming::later_half:
+      return 2 * (chunk - begin) >= end - begin;
+    case Streaming::everything:
+      return true;
+  }
+  return false;
 }
 
 // Calls f(sample, position, number of positions, whether it is the last one) for every tile of a chunk.

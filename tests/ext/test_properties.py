@@ -113,7 +113,7 @@ SAME_BITS = {
     "items of each sample": Case(2, 64, 32, 20, 10, per_sample=True),
     "many items": Case(2, 24, 16, 24, 70),
     "streamed": Case(1, 512, 16, 56, 10),  # 11 MB
-    "streamed in part": Case(1, 512, 16, 32, 10),  # 6 MB; of vectors of half a line, each thread's last chunk
+    "streamed in part": Case(1, 512, 16, 32, 10),  # 6 MB
     "whole tiles and parts": Case(3, 40, 13, 24, 10, per_sample=True),
 }
 
