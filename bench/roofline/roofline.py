@@ -35,7 +35,9 @@ from bench_operators import PUBLISHED_ITEMS, C, H, W, least_bytes, operands  # n
 from ninja_build import tile_kernels  # noqa: E402
 from report import device_name, name_of_file  # noqa: E402
 
-WRITTEN_MAPS, BATCHES = {"read": 2, "step + backward": 3}, (1, 4)  # of the size of the features
+# The works, and how many times as much as the features each writes.
+WRITTEN_MAPS = {"read": 2, "step + backward": 3}
+BATCHES = (1, 4)
 SECONDS = 2.0
 
 

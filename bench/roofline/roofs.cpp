@@ -51,6 +51,11 @@ double multiply_add() {
   return 2.0 * kChains * kRounds * kWidth<float> / took;
 }
 
+// A thread's share of so many bytes, in whole lines of the cache.
+size_t floats_of_a_thread(size_t bytes) {
+  return bytes / sizeof(float) / std::max(1u, std::thread::hardware_concurrency()) / 16 * 16;
+}
+
 struct Free {
   void operator()(float* memory) const { std::free(memory); }
 };
@@ -64,7 +69,7 @@ Buffer make_buffer(size_t count) {
 
 // Copies so much that all threads together read and write `bytes`.
 double copy(size_t bytes, bool past_the_caches) {
-  const size_t count = bytes / 2 / sizeof(float) / std::max(1u, std::thread::hardware_concurrency()) / 16 * 16;
+  const size_t count = floats_of_a_thread(bytes / 2);
   const Buffer from = make_buffer(count), to = make_buffer(count);
   const int64_t rounds = std::max<int64_t>(400'000'000 / int64_t(bytes), 4);
   const double begin = seconds();
@@ -80,8 +85,7 @@ double copy(size_t bytes, bool past_the_caches) {
 
 // Writes past the caches, and reads nothing. The values are not zero, as some memories take zeros faster.
 double write() {
-  constexpr size_t kBytes = 16 << 20;
-  const size_t count = kBytes / sizeof(float) / std::max(1u, std::thread::hardware_concurrency()) / 16 * 16;
+  const size_t count = floats_of_a_thread(16 << 20);
   const Buffer to = make_buffer(count);
   constexpr int64_t kRounds = 40;
   const double begin = seconds();

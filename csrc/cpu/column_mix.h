@@ -23,18 +23,15 @@ class ColumnMix {
   // sums[i][j] = start(c + i, v + j) + the mix.
   template <class Start, class Take>
   void run(int64_t begin, int64_t end, Start start, Take take) const {
+    // Runs of positions are best to write, if the weights of all items stay in the first cache.
     if constexpr (kVectorBytes == 64)
-      if (by_runs()) return run_blocks<2, 8>(begin, end, start, take);
+      if (M_ * kTile * int64_t{sizeof(A)} <= kWeightBytes) return run_blocks<2, 8>(begin, end, start, take);
     run_blocks<kVectorBytes == 64 ? 8 : 4, 2>(begin, end, start, take);
   }
 
  private:
   static constexpr int W = kWidth<A>;
   static constexpr int64_t kWeightBytes = 16 << 10;
-
-  // Whether blocks are runs of positions, which are best to write; then the weights of all items must stay in the first
-  // cache.
-  bool by_runs() const { return kVectorBytes == 64 && M_ * kTile * int64_t{sizeof(A)} <= kWeightBytes; }
 
   // By blocks whose sums fit into the registers. Not inlined: in a longer function the compiler keeps them in memory.
   template <int Channels, int Vectors, class Start, class Take>

@@ -22,6 +22,7 @@ class ColumnPicks {
     for (int v = 0; v < kVectors; v += kTogether) compare(columns, v, begin, end, inverse, to, found);
   }
 
+  // A channel of all items.
   Vector<A> channel(int64_t c) const { return load(items_ + c * W); }
 
   // The loss terms of a vector of positions, its scale and its items.
@@ -80,14 +81,14 @@ class ColumnPicks {
       far_square[i] = load(found.far_square + t), far_total[i] = load(found.far_total + t);
     }
     for (int64_t c = begin; c < end; ++c) {
-      const Vector<A> channel = load(items_ + c * W);
+      const Vector<A> items = channel(c);
       const A* x = columns + c * kTile + v * W;
 #pragma GCC unroll 4
       for (int i = 0; i < kTogether; ++i) {
         Vector<A> q = load(x + i * W) * scale[i];
         round_here(q);  // the same, written or not
-        const Vector<A> to_near = q - __builtin_shuffle(channel, pairs.near[i]);
-        const Vector<A> to_far = q - __builtin_shuffle(channel, pairs.far[i]);
+        const Vector<A> to_near = q - __builtin_shuffle(items, pairs.near[i]);
+        const Vector<A> to_far = q - __builtin_shuffle(items, pairs.far[i]);
         write(to, c - begin, v + i, q);
         near_square[i] += to_near * to_near;
         near_total[i] += to_near;
