@@ -55,7 +55,8 @@ class ColumnMix {
       for (int64_t m = 0; m < M; ++m, weights += kTile) {
 #pragma GCC unroll 8
         for (int j = 0; j < Vectors; ++j) {
-          const Vector<A> weight = load(weights + j * W);
+          Vector<A> weight = load(weights + j * W);
+          to_register(weight);
 #pragma GCC unroll 8
           for (int i = 0; i < Channels; ++i) sums[i][j] += weight * items[i * breadth + m];
         }

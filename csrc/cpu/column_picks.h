@@ -86,7 +86,7 @@ class ColumnPicks {
 #pragma GCC unroll 4
       for (int i = 0; i < kTogether; ++i) {
         Vector<A> q = load(x + i * W) * scale[i];
-        round_here(q);  // the same, written or not
+        to_register(q);  // the same, written or not
         const Vector<A> to_near = q - __builtin_shuffle(items, pairs.near[i]);
         const Vector<A> to_far = q - __builtin_shuffle(items, pairs.far[i]);
         write(to, c - begin, v + i, q);

@@ -100,8 +100,8 @@ class ColumnTile {
     }
     n_ = other.n_ = n;
     products = {};
-    for (int64_t c = 0; c < C_; c += kRead)
-      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, late, sum);
+    for (int64_t c = 0; c < C_; c += kCached)
+      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kCached, C_), products, late, sum);
   }
 
   void fill_zero(int64_t n) {
@@ -259,10 +259,9 @@ class ColumnTile {
 
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
-  // Channels that are read before the rest of the items meets them, in the nearest caches; that are asked for ahead
-  // where two maps are read; and of which many items are scored, in the second cache.
-  static constexpr int64_t kCached = kVectorBytes == 64 ? 128 : 32, kRead = kVectorBytes == 64 ? 64 : 32;
-  static constexpr int64_t kScored = 128;
+  // Channels that are read before the rest of the items meets them, in the nearest caches, while the next ones are
+  // asked for; and of which many items are scored, in the second cache.
+  static constexpr int64_t kCached = kVectorBytes == 64 ? 64 : 32, kScored = 128;
   // Where the map is brought while it is scored; from the second cache a step takes 4 to 20 % longer with long vectors.
   static constexpr int kNear = kVectorBytes == 64 ? kFirstCache : kSecondCache;
   static constexpr int64_t kMixed = ColumnMix<A>::kItems;
@@ -298,7 +297,7 @@ class ColumnTile {
                                            Strides other_s, int64_t begin, int64_t end, Products<A>& products, To late,
                                            F sum) {
     constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
-    const T *next = from + (begin + kRead) * s.c, *other_next = other_from + (begin + kRead) * other_s.c;
+    const T *next = from + (begin + kCached) * s.c, *other_next = other_from + (begin + kCached) * other_s.c;
     for (int v = 0; v < kVectors; v += kTogether) {
       Vector<A> square[kTogether], total[kTogether], dot[kTogether];
       for (int i = 0; i < kTogether; ++i) {
@@ -308,7 +307,7 @@ class ColumnTile {
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
         A *to = column(c) + v * W, *other_to = other.column(c) + v * W;
-        const int64_t done = (v / kTogether * kRead + c - begin) * (kTogether * W);
+        const int64_t done = (v / kTogether * kCached + c - begin) * (kTogether * W);
         prefetch_part(next, s, done, kTogether * W);
         prefetch_part(other_next, other_s, done, kTogether * W);
         const auto sum_of_channel = sum(c);

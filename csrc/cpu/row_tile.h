@@ -322,7 +322,8 @@ class RowTile {
       for (int q = 0; q < Queries; ++q) query[q] = load(row(t + q) + c);
 #pragma GCC unroll 8
       for (int m = 0; m < Count; ++m) {
-        const Vector<A> item = load(items + m * length_ + c);
+        Vector<A> item = load(items + m * length_ + c);
+        to_register(item);
 #pragma GCC unroll 8
         for (int q = 0; q < Queries; ++q) sums[q][m] += query[q] * item;
       }
@@ -372,7 +373,7 @@ class RowTile {
     const A *items = part.items + c, *weights = part.weights + t;
     for (int64_t m = 0; m < part.count; ++m, items += length_, weights += kTile) {
       Vector<A> item[Vectors];
-      for (int v = 0; v < Vectors; ++v) item[v] = load(items + v * W);
+      for (int v = 0; v < Vectors; ++v) item[v] = load(items + v * W), to_register(item[v]);
 #pragma GCC unroll 8
       for (int q = 0; q < Queries; ++q)
 #pragma GCC unroll 8

@@ -201,9 +201,9 @@ inline void store_one(double* to, double x) { *to = x; }
 inline void store_one(bf16* to, float x) { *to = narrow_bf16(x); }
 inline void store_one(f16* to, float x) { *to = narrow_f16(x); }
 
-// Rounds v here: what made it is not fused with what uses it, so that it is the same for all that use it.
+// Takes v through a register: it is rounded there, not fused with what uses it, and not loaded anew for each use.
 template <class V>
-inline void round_here(V& v) {
+inline void to_register(V& v) {
 #if defined(__AVX512F__)
   asm("" : "+v"(v));
 #elif defined(__x86_64__)
