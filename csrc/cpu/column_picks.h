@@ -85,11 +85,11 @@ class ColumnPicks {
       const A* x = columns + c * kTile + v * W;
 #pragma GCC unroll 4
       for (int i = 0; i < kTogether; ++i) {
-        Vector<A> q = load(x + i * W) * scale[i];
-        to_register(q);  // the same, written or not
-        const Vector<A> to_near = q - __builtin_shuffle(items, pairs.near[i]);
-        const Vector<A> to_far = q - __builtin_shuffle(items, pairs.far[i]);
-        write(to, c - begin, v + i, q);
+        Vector<A> here = load(x + i * W);
+        const Vector<A> to_near = here * scale[i] - __builtin_shuffle(items, pairs.near[i]);
+        const Vector<A> to_far = here * scale[i] - __builtin_shuffle(items, pairs.far[i]);
+        to_register(here);  // for the differences to be the same, written or not
+        write(to, c - begin, v + i, here * scale[i]);
         near_square[i] += to_near * to_near;
         near_total[i] += to_near;
         far_square[i] += to_far * to_far;

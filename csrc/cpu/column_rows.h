@@ -61,8 +61,7 @@ class ColumnRows {
       for (int64_t c = begin; c < end; c += W)
         for (int q = 0; q < kQueries; q += W) {
           Vector<A> added[W];
-          for (int i = 0; i < W; ++i) added[i] = load(rows[q + i] + c - begin);
-          transpose<A>(added);
+          load_transposed(rows[q] + c - begin, kStaged, added);
           const Vector<A> on_query = load(terms.on_query + t + q), scales = load(scale + t + q);
           const A *x = columns_ + c * kTile + t + q, *y = other + c * kTile + t + q;
           A* run = to + (c - begin) * kTile + t + q;
@@ -105,8 +104,7 @@ class ColumnRows {
   void turn(int64_t c, int64_t t, Vector<A>* rows) const {
     const A* from = columns_ + c * kTile + t;
     Vector<A> block[W];
-    for (int i = 0; i < W; ++i) block[i] = load(from + i * kTile);
-    transpose<A>(block);
+    load_transposed(from, kTile, block);
     for (int i = 0; i < W; ++i) rows[i] = block[i];
   }
 

@@ -237,6 +237,25 @@ inline void transpose(Vector<A> (&rows)[kWidth<A>]) {
   if constexpr (Distance > 1) transpose<A, Distance / 2>(rows);
 }
 
+// Loads rows[j][i] = from[i * stride + j].
+template <class A>
+inline void load_transposed(const A* from, int64_t stride, Vector<A> (&rows)[kWidth<A>]) {
+  constexpr int W = kWidth<A>;
+#if defined(__AVX512F__)
+  // Loads of halves take less of what moves lanes than the swap of the largest blocks.
+  const auto half = [](const A* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); };
+  for (int i = 0; i < W; ++i) {
+    const A* low = from + i % (W / 2) * stride + i / (W / 2) * (W / 2);
+    const auto both = _mm512_inserti64x4(_mm512_castsi256_si512(half(low)), half(low + W / 2 * stride), 1);
+    rows[i] = bit_cast<Vector<A>>(both);
+  }
+  transpose<A, W / 4>(rows);
+#else
+  for (int i = 0; i < W; ++i) rows[i] = load(from + i * stride);
+  transpose<A>(rows);
+#endif
+}
+
 // ---- exp, within 2 ulp; NaN stays NaN, what would overflow or underflow stays finite and positive ----
 
 inline Vector<float> exp(Vector<float> x) {
