@@ -4,7 +4,7 @@
 #include <iterator>
 #include <optional>
 
-#include "cpu/column_picks.h"
+#include "cpu/column_sums.h"
 #include "cpu/column_tile.h"
 #include "cpu/partials.h"
 #include "cpu/plan.h"
@@ -80,28 +80,20 @@ class BackwardTile {
 
   // The gradient of the tile before, if it is still there, is written as these come.
   void read_both(const T* features, Strides s, const T* grad, Strides grad_s) {
-    using V = Vector<A>;
-    const auto load_over = [&](auto late, auto sum) {
+    const auto load_over = [&](auto late, const auto& sum) {
       grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_, late, sum);
     };
+    const ScaledSum<A> without_items{terms_.on_query, inverse_};
     if constexpr (Tile::kWritesLate)
       if (late_ && Tile::is_whole(n_, s) && Tile::is_whole(n_, grad_s)) {
         with_columns(*late_, [&](auto late) {
-          if (!pass_.indices)
-            return load_over(late, [this](int64_t) {
-              return [this](int v, V g, V x) { return Tile::sum(v, g, x, terms_.on_query, inverse_); };
-            });
-          const ColumnPicks<A> picks(sample_, first_, second_);
-          load_over(late, [this, picks](int64_t c) {
-            return [this, picks, channel = picks.channel(c)](int v, V g, V x) {
-              return picks.sum(channel, picks.factors(v, terms_, inverse_), g, x);
-            };
-          });
+          if (!pass_.indices) return load_over(late, without_items);
+          load_over(late, PickedSum<A>{sample_.columns, first_, second_, terms_, inverse_});
         });
         return late_.reset();
       }
     finish();
-    load_over(Nowhere{}, [](int64_t) { return [](int, V g, V) { return g; }; });
+    load_over(Nowhere{}, without_items);
   }
 
   // The tile's part of the weights, 0 beyond its end.

@@ -16,12 +16,24 @@ inline void prefetch(const T* run, int64_t length) {
   for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, kCache);
 }
 
-// The same, in the order of memory, for a part of a block of channels of which `done` elements have been asked for.
-template <int kCache = kSecondCache, class T>
-inline void prefetch_part(const T* block, Strides s, int64_t done, int64_t length) {
-  const auto runs = uint64_t(done) / kTile, rest = uint64_t(done) % kTile;
-  prefetch<kCache>(block + int64_t(runs) * s.c + rest, length);
-}
+// Runs of channels to ask for in the order of memory, piece by piece.
+template <int kCache, class T>
+class RunsAhead {
+ public:
+  RunsAhead(const T* first, int64_t stride) : first_(first), stride_(stride) {}
+
+  // Asks for the i-th piece of `Length` elements.
+  template <int Length>
+  void ask(int64_t i) const {
+    constexpr uint64_t kPieces = kTile / Length;  // of a run
+    const auto run = int64_t(uint64_t(i) / kPieces), piece = int64_t(uint64_t(i) % kPieces);
+    prefetch<kCache>(first_ + run * stride_ + piece * Length, Length);
+  }
+
+ private:
+  const T* first_;
+  int64_t stride_;
+};
 
 // Channels to write to, `stride` apart, vector by vector of positions.
 template <class T, class A, bool kStreamed>

@@ -22,36 +22,6 @@ class ColumnPicks {
     for (int v = 0; v < kVectors; v += kTogether) compare(columns, v, begin, end, inverse, to, found);
   }
 
-  // A channel of all items.
-  Vector<A> channel(int64_t c) const { return load(items_ + c * W); }
-
-  // The loss terms of a vector of positions, its scale and its items.
-  struct Factors {
-    Vector<A> on_query, on_first, on_second, shift, scale;
-    Integer<A> near, far;
-  };
-
-  // Those of the v-th vector.
-  Factors factors(int v, const LossTerms<A>& terms, const A* scale) const {
-    const int t = v * W;
-    Factors factors;
-    factors.on_query = load(terms.on_query + t), factors.shift = load(terms.shift + t);
-    factors.on_first = load(terms.on_first + t), factors.on_second = load(terms.on_second + t);
-    factors.scale = load(scale + t);
-    std::memcpy(&factors.near, first_ + t, sizeof factors.near);
-    std::memcpy(&factors.far, second_ + t, sizeof factors.far);
-    return factors;
-  }
-
-  // (x + on_query[t] y + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t] of a channel.
-  static Vector<A> sum(Vector<A> channel, const Factors& of, Vector<A> x, Vector<A> y) {
-    Vector<A> sum = x + of.shift;
-    sum += of.on_query * y;
-    sum += of.on_first * __builtin_shuffle(channel, of.near);
-    sum += of.on_second * __builtin_shuffle(channel, of.far);
-    return sum * of.scale;
-  }
-
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Vectors of queries that are worked on together.
@@ -81,7 +51,7 @@ class ColumnPicks {
       far_square[i] = load(found.far_square + t), far_total[i] = load(found.far_total + t);
     }
     for (int64_t c = begin; c < end; ++c) {
-      const Vector<A> items = channel(c);
+      const Vector<A> items = load(items_ + c * W);
       const A* x = columns + c * kTile + v * W;
 #pragma GCC unroll 4
       for (int i = 0; i < kTogether; ++i) {

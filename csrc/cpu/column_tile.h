@@ -10,6 +10,7 @@
 #include "cpu/column_mix.h"
 #include "cpu/column_picks.h"
 #include "cpu/column_rows.h"
+#include "cpu/column_sums.h"
 #include "cpu/tile.h"
 
 namespace mnad::cpu::MNAD_ISA {
@@ -89,10 +90,10 @@ class ColumnTile {
   }
 
   // Reads n positions of this map, y, and of another one, x. Where both tiles are whole and were, what goes is written
-  // to `late`: sum(c)(v, y, x) of its vectors.
-  template <class T, class To, class F>
+  // to `late`: the sum of its vectors.
+  template <class T, class To, class Sum>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products, To late, F sum) {
+                 Products<A>& products, To late, const Sum& sum) {
     if (!is_whole(n, s) || !is_whole(n, other_s)) {
       load_map(from, s, n);
       other.load_map(other_from, other_s, n);
@@ -121,44 +122,19 @@ class ColumnTile {
     });
   }
 
-  // (x + along[t] y) scale[t] for the v-th vector of positions.
-  static Vector<A> sum(int v, Vector<A> x, Vector<A> y, const A* along, const A* scale) {
-    return (x + load(along + v * W) * y) * load(scale + v * W);
-  }
-
   // Writes (x_t + along[t] other_t) scale[t].
   template <class T>
-  void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T, A> given) const {
-    staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-      for (int64_t c = begin; c < end; ++c) {
-        const A *x = column(c), *y = other.column(c);
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v)
-          write(to, c - begin, v, sum(v, load(x + v * W), load(y + v * W), along, scale));
-      }
-    });
+  void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T, A> to) const {
+    write_sum(ScaledSum<A>{along, scale}, other, to);
   }
 
   // Writes (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t].
   template <class T>
   void write_with_items(const LossTerms<A>& terms, const ColumnTile& other, const Items<A>& items,
-                        const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> given) const {
-    if (can_pick(items.M))
-      return staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
-        const ColumnPicks<A> picks(items, first, second);
-        for (int v = 0; v < kVectors; v += 2) {
-          const typename ColumnPicks<A>::Factors of_v[] = {picks.factors(v, terms, scale),
-                                                           picks.factors(v + 1, terms, scale)};
-          for (int64_t c = begin; c < end; ++c)
-#pragma GCC unroll 2
-            for (int i = 0; i < 2; ++i) {
-              const Vector<A> x = load(column(c) + (v + i) * W), y = load(other.column(c) + (v + i) * W);
-              write(to, c - begin, v + i, picks.sum(picks.channel(c), of_v[i], x, y));
-            }
-        }
-      });
-    through_spare(given, n_, C_, [&](int64_t begin, int64_t end) {
-      rows().write_sum(begin, end, terms, other.data_, items, first, second, scale, given.spare);
+                        const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> to) const {
+    if (can_pick(items.M)) return write_sum(PickedSum<A>{items.columns, first, second, terms, scale}, other, to);
+    through_spare(to, n_, C_, [&](int64_t begin, int64_t end) {
+      rows().write_sum(begin, end, terms, other.data_, items, first, second, scale, to.spare);
     });
   }
 
@@ -272,6 +248,27 @@ class ColumnTile {
 
   ColumnRows<A> rows() const { return {data_, C_, n_}; }
 
+  template <class T, class Sum>
+  void write_sum(const Sum& sum, const ColumnTile& other, Target<T, A> given) const {
+    staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
+      for (int v = 0; v < kVectors; v += 2) {
+        const typename Sum::Factors factors[] = {sum.factors(v), sum.factors(v + 1)};
+        for (int64_t c = begin; c < end; ++c)
+#pragma GCC unroll 2
+          for (int i = 0; i < 2; ++i) {
+            const Vector<A> x = load(column(c) + (v + i) * W), y = load(other.column(c) + (v + i) * W);
+            write(to, c - begin, v + i, sum(c, factors[i], x, y));
+          }
+      }
+    });
+  }
+
+  // The runs of the block of channels after the one that begins here, from where the v-th vector's turn is to ask.
+  template <int kCache, class T>
+  static RunsAhead<kCache, T> runs_ahead(const T* from, Strides s, int64_t begin, int v) {
+    return {from + (begin + kCached + v * kCached / kVectors) * s.c, s.c};
+  }
+
   template <class T, class To>
   void load_channels(const T* from, Strides s, int64_t begin, int64_t end, To late, const A* scale) {
     if (is_whole(n_, s)) {
@@ -292,29 +289,29 @@ class ColumnTile {
   }
 
   // Not inlined: in a longer function the compiler keeps the sums in memory.
-  template <class T, class To, class F>
+  template <class T, class To, class Sum>
   [[gnu::noinline]] void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from,
                                            Strides other_s, int64_t begin, int64_t end, Products<A>& products, To late,
-                                           F sum) {
-    constexpr int kTogether = kVectorBytes == 64 ? 8 : 4;
-    const T *next = from + (begin + kCached) * s.c, *other_next = other_from + (begin + kCached) * other_s.c;
+                                           const Sum& sum) {
+    constexpr int kTogether = kVectorBytes == 64 ? 2 : 4;
     for (int v = 0; v < kVectors; v += kTogether) {
       Vector<A> square[kTogether], total[kTogether], dot[kTogether];
+      typename Sum::Factors factors[kTogether];
       for (int i = 0; i < kTogether; ++i) {
         const int t = (v + i) * W;
         square[i] = load(products.square + t), total[i] = load(products.total + t), dot[i] = load(products.dot + t);
+        factors[i] = sum.factors(v + i);
       }
+      const auto ahead = runs_ahead<kSecondCache>(from, s, begin, v);
+      const auto other_ahead = runs_ahead<kSecondCache>(other_from, other_s, begin, v);
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
         A *to = column(c) + v * W, *other_to = other.column(c) + v * W;
-        const int64_t done = (v / kTogether * kCached + c - begin) * (kTogether * W);
-        prefetch_part(next, s, done, kTogether * W);
-        prefetch_part(other_next, other_s, done, kTogether * W);
-        const auto sum_of_channel = sum(c);
-#pragma GCC unroll 8
+        ahead.template ask<kTogether * W>(c - begin), other_ahead.template ask<kTogether * W>(c - begin);
+#pragma GCC unroll 4
         for (int i = 0; i < kTogether; ++i) {
           if constexpr (kLeaves<To>)
-            write(late, c, v + i, sum_of_channel(v + i, load(to + i * W), load(other_to + i * W)));
+            write(late, c, v + i, sum(c, factors[i], load(to + i * W), load(other_to + i * W)));
           const Vector<A> y = load(run + i * W), x = load(other_run + i * W);
           store(to + i * W, y);
           store(other_to + i * W, x);
@@ -344,14 +341,15 @@ class ColumnTile {
   template <int Count, class T, class To>
   [[gnu::noinline]] int load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
                                      A* squares, To late, const A* scale) {
-    const T* next = from + (begin + kCached) * s.c;
+    A* const tile = data_;  // the compiler does not know that no store changes it
     for (int v = 0; v < kVectors; v += 2) {
       const Vector<A> scales[2] = {load(scale + v * W), load(scale + (v + 1) * W)};
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
+      const auto ahead = runs_ahead<kNear>(from, s, begin, v);
       dots.template add_on_the_way<Count>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
-        prefetch_part<kNear>(next, s, (v / 2 * kCached + c - begin) * (2 * W), 2 * W);
-        A* to = column(c) + v * W;
+        A* to = tile + c * kTile + v * W;
+        ahead.template ask<2 * W>(c - begin);
         if constexpr (kLeaves<To>) {
           write(late, c, v, load(to) * scales[0]);
           write(late, c, v + 1, load(to + W) * scales[1]);
