@@ -80,7 +80,7 @@ class BackwardTile {
 
   // The gradient of the tile before, if it is still there, is written as these come.
   void read_both(const T* features, Strides s, const T* grad, Strides grad_s) {
-    const auto load_over = [&](auto late, const auto& sum) {
+    const auto load_over = [&](auto late, auto sum) {
       grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_, late, sum);
     };
     const ScaledSum<A> without_items{terms_.on_query, inverse_};

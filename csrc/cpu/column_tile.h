@@ -93,7 +93,7 @@ class ColumnTile {
   // to `late`: the sum of its vectors.
   template <class T, class To, class Sum>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products, To late, const Sum& sum) {
+                 Products<A>& products, To late, Sum sum) {
     if (!is_whole(n, s) || !is_whole(n, other_s)) {
       load_map(from, s, n);
       other.load_map(other_from, other_s, n);
@@ -249,7 +249,7 @@ class ColumnTile {
   ColumnRows<A> rows() const { return {data_, C_, n_}; }
 
   template <class T, class Sum>
-  void write_sum(const Sum& sum, const ColumnTile& other, Target<T, A> given) const {
+  void write_sum(Sum sum, const ColumnTile& other, Target<T, A> given) const {
     staged<false>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
       for (int v = 0; v < kVectors; v += 2) {
         const typename Sum::Factors factors[] = {sum.factors(v), sum.factors(v + 1)};
@@ -292,7 +292,7 @@ class ColumnTile {
   template <class T, class To, class Sum>
   [[gnu::noinline]] void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from,
                                            Strides other_s, int64_t begin, int64_t end, Products<A>& products, To late,
-                                           const Sum& sum) {
+                                           Sum sum) {
     constexpr int kTogether = kVectorBytes == 64 ? 2 : 4;
     for (int v = 0; v < kVectors; v += kTogether) {
       Vector<A> square[kTogether], total[kTogether], dot[kTogether];
