@@ -101,8 +101,8 @@ class ColumnTile {
     }
     n_ = other.n_ = n;
     products = {};
-    for (int64_t c = 0; c < C_; c += kCached)
-      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kCached, C_), products, late, sum);
+    for (int64_t c = 0; c < C_; c += kRead)
+      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, late, sum);
   }
 
   void fill_zero(int64_t n) {
@@ -236,8 +236,8 @@ class ColumnTile {
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Channels that are read before the rest of the items meets them, in the nearest caches, while the next ones are
-  // asked for; and of which many items are scored, in the second cache.
-  static constexpr int64_t kCached = kVectorBytes == 64 ? 64 : 32, kScored = 128;
+  // asked for; the same where two maps are read; and of which many items are scored, in the second cache.
+  static constexpr int64_t kCached = kVectorBytes == 64 ? 64 : 32, kRead = 32, kScored = 128;
   // Where the map is brought while it is scored; from the second cache a step takes 4 to 20 % longer with long vectors.
   static constexpr int kNear = kVectorBytes == 64 ? kFirstCache : kSecondCache;
   static constexpr int64_t kMixed = ColumnMix<A>::kItems;
@@ -263,10 +263,10 @@ class ColumnTile {
     });
   }
 
-  // The runs of the block of channels after the one that begins here, from where the v-th vector's turn is to ask.
+  // The runs of a block of channels, from where the v-th vector's turn is to ask.
   template <int kCache, class T>
-  static RunsAhead<kCache, T> runs_ahead(const T* from, Strides s, int64_t begin, int v) {
-    return {from + (begin + kCached + v * kCached / kVectors) * s.c, s.c};
+  static RunsAhead<kCache, T> runs_ahead(const T* block, Strides s, int64_t channels, int v) {
+    return {block + v * channels / kVectors * s.c, s.c};
   }
 
   template <class T, class To>
@@ -302,8 +302,8 @@ class ColumnTile {
         square[i] = load(products.square + t), total[i] = load(products.total + t), dot[i] = load(products.dot + t);
         factors[i] = sum.factors(v + i);
       }
-      const auto ahead = runs_ahead<kSecondCache>(from, s, begin, v);
-      const auto other_ahead = runs_ahead<kSecondCache>(other_from, other_s, begin, v);
+      const auto ahead = runs_ahead<kSecondCache>(from + (begin + kRead) * s.c, s, kRead, v);
+      const auto other_ahead = runs_ahead<kSecondCache>(other_from + (begin + kRead) * other_s.c, other_s, kRead, v);
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
         A *to = column(c) + v * W, *other_to = other.column(c) + v * W;
@@ -345,7 +345,7 @@ class ColumnTile {
     for (int v = 0; v < kVectors; v += 2) {
       const Vector<A> scales[2] = {load(scale + v * W), load(scale + (v + 1) * W)};
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
-      const auto ahead = runs_ahead<kNear>(from, s, begin, v);
+      const auto ahead = runs_ahead<kNear>(from + (begin + kCached) * s.c, s, kCached, v);
       dots.template add_on_the_way<Count>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         A* to = tile + c * kTile + v * W;
