@@ -16,24 +16,13 @@ inline void prefetch(const T* run, int64_t length) {
   for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, kCache);
 }
 
-// Runs of channels to ask for in the order of memory, piece by piece.
-template <int kCache, class T>
-class RunsAhead {
- public:
-  RunsAhead(const T* first, int64_t stride) : first_(first), stride_(stride) {}
-
-  // Asks for the i-th piece of `Length` elements.
-  template <int Length>
-  void ask(int64_t i) const {
-    constexpr uint64_t kPieces = kTile / Length;  // of a run
-    const auto run = int64_t(uint64_t(i) / kPieces), piece = int64_t(uint64_t(i) % kPieces);
-    prefetch<kCache>(first_ + run * stride_ + piece * Length, Length);
-  }
-
- private:
-  const T* first_;
-  int64_t stride_;
-};
+// The same for the i-th piece of a block of channels, whose runs are `stride` apart, in the order of memory.
+template <int kCache, int kLength, class T>
+inline void prefetch_piece(const T* block, int64_t stride, int64_t i) {
+  constexpr uint64_t kPieces = kTile / kLength;  // of a run
+  const auto run = int64_t(uint64_t(i) / kPieces), piece = int64_t(uint64_t(i) % kPieces);
+  prefetch<kCache>(block + run * stride + piece * kLength, kLength);
+}
 
 // Channels to write to, `stride` apart, vector by vector of positions.
 template <class T, class A, bool kStreamed>

@@ -263,12 +263,6 @@ class ColumnTile {
     });
   }
 
-  // The runs of a block of channels, from where the v-th vector's turn is to ask.
-  template <int kCache, class T>
-  static RunsAhead<kCache, T> runs_ahead(const T* block, Strides s, int64_t channels, int v) {
-    return {block + v * channels / kVectors * s.c, s.c};
-  }
-
   template <class T, class To>
   void load_channels(const T* from, Strides s, int64_t begin, int64_t end, To late, const A* scale) {
     if (is_whole(n_, s)) {
@@ -293,7 +287,8 @@ class ColumnTile {
   [[gnu::noinline]] void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from,
                                            Strides other_s, int64_t begin, int64_t end, Products<A>& products, To late,
                                            Sum sum) {
-    constexpr int kTogether = kVectorBytes == 64 ? 2 : 4;
+    constexpr int kTogether = kVectorBytes == 64 ? 2 : 4, kPiece = kTogether * W;
+    const T *next = from + (begin + kRead) * s.c, *other_next = other_from + (begin + kRead) * other_s.c;
     for (int v = 0; v < kVectors; v += kTogether) {
       Vector<A> square[kTogether], total[kTogether], dot[kTogether];
       typename Sum::Factors factors[kTogether];
@@ -302,12 +297,12 @@ class ColumnTile {
         square[i] = load(products.square + t), total[i] = load(products.total + t), dot[i] = load(products.dot + t);
         factors[i] = sum.factors(v + i);
       }
-      const auto ahead = runs_ahead<kSecondCache>(from + (begin + kRead) * s.c, s, kRead, v);
-      const auto other_ahead = runs_ahead<kSecondCache>(other_from + (begin + kRead) * other_s.c, other_s, kRead, v);
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
         A *to = column(c) + v * W, *other_to = other.column(c) + v * W;
-        ahead.template ask<kTogether * W>(c - begin), other_ahead.template ask<kTogether * W>(c - begin);
+        const int64_t asked = v / kTogether * kRead + c - begin;
+        prefetch_piece<kSecondCache, kPiece>(next, s.c, asked);
+        prefetch_piece<kSecondCache, kPiece>(other_next, other_s.c, asked);
 #pragma GCC unroll 4
         for (int i = 0; i < kTogether; ++i) {
           if constexpr (kLeaves<To>)
@@ -341,15 +336,15 @@ class ColumnTile {
   template <int Count, class T, class To>
   [[gnu::noinline]] int load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
                                      A* squares, To late, const A* scale) {
+    const T* next = from + (begin + kCached) * s.c;
     A* const tile = data_;  // the compiler does not know that no store changes it
     for (int v = 0; v < kVectors; v += 2) {
       const Vector<A> scales[2] = {load(scale + v * W), load(scale + (v + 1) * W)};
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
-      const auto ahead = runs_ahead<kNear>(from + (begin + kCached) * s.c, s, kCached, v);
       dots.template add_on_the_way<Count>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         A* to = tile + c * kTile + v * W;
-        ahead.template ask<2 * W>(c - begin);
+        prefetch_piece<kNear, 2 * W>(next, s.c, v / 2 * kCached + c - begin);
         if constexpr (kLeaves<To>) {
           write(late, c, v, load(to) * scales[0]);
           write(late, c, v + 1, load(to + W) * scales[1]);
