@@ -70,7 +70,7 @@ struct Backward {
   const void* features;  // (B, C, P)
   Strides features_strides;
   const void* items;       // A ([B,] M, C), contiguous
-  const void* weights;     // A (B, M, P), from the forward; null when neither read nor weights have a gradient
+  const void* weights;     // A (B, M, P), from the forward; may be null where reads_weights() is false
   const int64_t* indices;  // (B, 2, P), from the forward; null when the losses have no gradient
   const void* scores;      // A (B, 2, P), likewise
   const void* distances;   // A (B, 2, P), likewise
@@ -90,6 +90,10 @@ struct Backward {
   constexpr bool wants_score_gradient() const {
     return grad_weights != nullptr || (grad_through_weights && grad_output != nullptr);
   }
+  constexpr bool reads_grad_readout() const {
+    return grad_output != nullptr && (grad_through_weights || grad_items != nullptr);
+  }
+  constexpr bool reads_weights() const { return wants_score_gradient() || reads_grad_readout(); }
 };
 
 // The closing step of an update: p <- normalise(p + scale * weighted_sum), items without queries stay.

@@ -6,27 +6,33 @@
 //   B =  4:   25.2 MB,   42 MFLOP
 //   B = 64:  403.7 MB,  671 MFLOP
 // With the gradient through the weights or to the items, the readout's half comes in as well: a third more.
+//
+// All that comes from the losses and from the scores is a sum of x and of the items, whose factors depend on the
+// position alone:  grad_x = inverse (g + alpha x + sum over m of k_m p_m + shift).
+// The part along x that alpha takes away follows from sums over the channels and from the scores. So the threads of a
+// block meet four times a tile: when the tile is there, when the partial sums are, when the factors are, and at the
+// end.
 #include "cuda/chunk.cuh"
 #include "cuda/launchers.h"
 
 namespace mnad::cuda {
 namespace {
 
-template <class T, bool kAllShared>
-class BackwardChunk : Chunk<T, kAllShared> {
-  using Base = Chunk<T, kAllShared>;
-  using A = typename Base::A;
-  using Base::at_, Base::b_, Base::buffer_, Base::C_, Base::items_, Base::items_pitch_, Base::M_, Base::n_, Base::P_;
-  using Base::position_, Base::queries_, Base::shape_, Base::sums_;
+constexpr int kLargestWithItems = kLargestTile / 2;
+
+template <class K>
+class BackwardChunk : Chunk<K> {
+  using Base = Chunk<K>;
+  using A = typename K::A;
+  using T = typename K::T;
+  using Base::at_, Base::b_, Base::blocks, Base::C_, Base::channels, Base::items_, Base::M_, Base::n_, Base::P_;
+  using Base::position_, Base::sums_, Base::tile_of;
+  using ScoreSums = PartialSums<K, kScoreSums>;
+  using PairSums = PartialSums<K, kPairSums>;
 
  public:
   __device__ BackwardChunk(const Backward& pass, const Plan& plan, char* scratch, char* shared)
-      : Base(pass.shape, pass.items, pass.grad_items != nullptr, plan, scratch, shared),
-        pass_(pass),
-        weights_(Base::scores_),
-        grad_query_(Base::template array<A>(plan.grad_query)),
-        grad_readout_(plan.grad_readout.present() ? Base::template array<T>(plan.grad_readout) : nullptr),
-        grad_scores_(plan.grad_scores.present() ? Base::template array<A>(plan.grad_scores) : nullptr) {}
+      : Base(pass.shape, pass.items, pass.grad_items != nullptr, plan, scratch, shared), pass_(pass) {}
 
   __device__ void run() {
     Base::for_each_tile([&] { run_tile(); });
@@ -34,176 +40,283 @@ class BackwardChunk : Chunk<T, kAllShared> {
   }
 
  private:
+  __device__ Tile<K> queries() const { return Base::tile(0); }
+  // The gradients of the output's halves.
+  __device__ Tile<K> gradient() const { return Base::tile(1); }
+  __device__ Tile<K> grad_readout() const { return Base::tile(2); }
+  __device__ Table<A> table() const { return Base::table(0); }
+  __device__ Table<A> weights() const { return Base::table(1); }
+  __device__ PairSums pair_sums() const { return PairSums(Base::template array<A>(Base::plan_.partial_sums)); }
+  // Whether the readout's gradient reaches the weights, any gradient the scores, and any the items: never in the
+  // largest tiles of the fast kind, whose registers are needed otherwise.
+  static constexpr bool kSmall = !K::kFast || K::kTile <= kLargestWithItems;
+  __device__ bool through() const { return kSmall && pass_.grad_through_weights && pass_.grad_output; }
+  __device__ bool has_scores() const { return kSmall && pass_.wants_score_gradient(); }
+  __device__ bool has_items() const { return kSmall && pass_.grad_items; }
+
   __device__ void run_tile() {
     load();
     __syncthreads();
-    measure(queries_, shape_, buffer_, at_);
-    if (pass_.wants_score_gradient()) add_score_gradient();
-    if (pass_.indices) add_losses();
-    if (pass_.grad_items) add_to_items();
-    if (pass_.grad_features) write_features();
+    put_sums();
+    if (through()) multiply_readout();
+    __syncthreads();
+    const bool has_position = lane_.position < K::kTile;
+    if (has_position && has_scores()) differentiate_softmax();
+    Factors factors;
+    if (has_position && pass_.grad_features) factors = find_factors();
+    if (has_items()) {
+      __syncthreads();
+      add_to_items();
+      __syncthreads();
+    }
+    if (!pass_.grad_features) return;
+    if (has_position) write_factors(factors);
+    __syncthreads();
+    write_features();
   }
 
-  __device__ void load() {
-    load_tile(Base::tile_of(static_cast<const T*>(pass_.features), pass_.features_strides), shape_, queries_);
+  __device__ void load() const {
+    load_tile<K>(tile_of(static_cast<const T*>(pass_.features), pass_.features_strides), queries(), channels());
     const T* grad = static_cast<const T*>(pass_.grad_output);
     const Strides strides = pass_.grad_output_strides;
     if (grad) {
-      load_tile(Base::tile_of(grad, strides), shape_, grad_query_);
-      if (grad_readout_) load_tile(Base::tile_of(grad, strides, C_), shape_, grad_readout_);
+      load_tile<K>(tile_of(grad, strides), gradient(), channels());
+      if (kSmall && pass_.reads_grad_readout()) load_tile<K>(tile_of(grad, strides, C_), grad_readout(), channels());
     } else {
-      for (int i = threadIdx.x; i < shape_.rows() * shape_.pitch; i += kThreads) grad_query_[i] = 0;
+      clear_tile(gradient(), channels());
     }
-    const Seat seat(shape_);
-    const A* weights = static_cast<const A*>(pass_.weights) + b_ * M_ * P_ + position_ + seat.position;
-    for (int64_t m = seat.group; m < M_; m += seat.groups)
-      weights_[m * shape_.positions + seat.position] = seat.position < n_ ? weights[m * P_] : A(0);
-    if (pass_.indices && int(threadIdx.x) < shape_.positions) {
-      const int64_t* indices = pass_.indices + b_ * 2 * P_ + position_ + threadIdx.x;
-      at_.first[threadIdx.x] = int(threadIdx.x) < n_ ? int(indices[0]) : 0;
-      at_.second[threadIdx.x] = int(threadIdx.x) < n_ ? int(indices[P_]) : 0;
-    }
+    if (kSmall && pass_.reads_weights()) load_numbers(static_cast<const A*>(pass_.weights), weights());
+    if (has_scores()) load_numbers(static_cast<const A*>(pass_.grad_weights), table());
   }
 
-  // grad_scores = w (g - sum over the items of w g), and what follows of it for the query.
-  __device__ void add_score_gradient() {
-    const Seat seat(shape_);
-    const int t = seat.position;
-    const bool through = pass_.grad_through_weights && pass_.grad_output;
-    if (through) dots(grad_readout_, shape_, items_, items_pitch_, M_, buffer_, grad_scores_);
-    const A* grad = static_cast<const A*>(pass_.grad_weights);
-    A mean[1] = {};
-    for (int64_t m = seat.group; m < M_; m += seat.groups) {
-      const int64_t i = m * shape_.positions + t;
-      grad_scores_[i] =
-          (through ? grad_scores_[i] : A(0)) + (grad && t < n_ ? grad[(b_ * M_ + m) * P_ + position_ + t] : A(0));
-      mean[0] += weights_[i] * grad_scores_[i];
-    }
-    reduce_groups(mean, shape_, buffer_, [&](int, int position, A total) { at_.total[position] = total; });
-    for (int64_t m = seat.group; m < M_; m += seat.groups) {
-      const int64_t i = m * shape_.positions + t;
-      grad_scores_[i] = weights_[i] * (grad_scores_[i] - at_.total[t]);
-    }
-    __syncthreads();
-    mix<T>(grad_scores_, shape_, items_, items_pitch_, M_, [&](int row, int i, const A(&values)[kPack<T>]) {
+  // The tile's part of (B, M, P) numbers, 0 outside the map and where there are none.
+  __device__ void load_numbers(const A* from, const Table<A>& to) const {
+    constexpr int kWide = K::kFast ? 16 / int(sizeof(A)) : 1, kPacks = K::kTile / kWide;
+    for (int i = threadIdx.x; i < M_ * kPacks; i += kThreads) {
+      const int m = i / kPacks, t = i % kPacks * kWide;
+      A values[kWide] = {};
+      if (from && t < n_) load_values(from + (int64_t{b_} * M_ + m) * P_ + position_ + t, values);
 #pragma unroll
-      for (int v = 0; v < kPack<T>; ++v) grad_query_[row * shape_.pitch + i + v] += values[v];
-    });
-    __syncthreads();
+      for (int v = 0; v < kWide; ++v) to.at(m, t + v) = values[v];
+    }
   }
 
-  // Adds to grad_query what comes from the losses: pull (q - p_first), near ((q - p_first + eps) / d_first) and
-  // far ((q - p_second + eps) / d_second), the last two where the margin is not met.
-  __device__ void add_losses() {
+  // |x|^2, the sum of x, and x . g
+  __device__ void put_sums() const {
+    const Seat<K> seat;
+    A sums[kPairSums][K::kRows] = {};
+    seat.for_each_channel(channels(), [&](int step, int) {
+      A x[K::kChannelsAtOnce][K::kRows], g[K::kChannelsAtOnce][K::kRows];
+      seat.load(queries(), step, x);
+      seat.load(gradient(), step, g);
+#pragma unroll
+      for (int i = 0; i < K::kChannelsAtOnce; ++i)
+#pragma unroll
+        for (int r = 0; r < K::kRows; ++r) {
+          sums[0][r] += x[i][r] * x[i][r];
+          sums[1][r] += x[i][r];
+          sums[2][r] += x[i][r] * g[i][r];
+        }
+    });
+    pair_sums().put(sums);
+  }
+
+  // Adds the products of the readout's gradient with the items to the table; those of the last block are left where its
+  // lanes find them.
+  __device__ void multiply_readout() const {
+    const ScoreSums partial(pair_sums().end());
+    for (int block = 0; block < blocks(); ++block) {
+      A sums[kScoreSums][K::kRows] = {};
+      add_products<K>(grad_readout(), channels(), items_, block, sums);
+      if (block > 0) __syncthreads();
+      partial.put(sums);
+      __syncthreads();
+      if (lane_.position < K::kTile)
+        for (int i = lane_.number; i < kItemBlock; i += kLanes)
+          table().row(block, lane_.position)[i] += partial.total(i, lane_.position);
+    }
+  }
+
+  // The gradient of the scores: w (g - sum over the items of w g)
+  __device__ void differentiate_softmax() const {
+    const int t = lane_.position;
+    A mean[1] = {};
+    lane_.for_each_item(blocks(), [&](int m) {
+      if (m < M_) mean[0] += weights().at(m, t) * table().at(m, t);
+    });
+    add_lanes(mean);
+    lane_.for_each_item(
+        blocks(), [&](int m) { table().at(m, t) = m < M_ ? weights().at(m, t) * (table().at(m, t) - mean[0]) : A(0); });
+  }
+
+  // Of a position: what the losses add to the gradient of the unit query, as factors of its two items, and the rest.
+  struct Factors {
+    int first = -1, second = -1;
+    A on_first = 0, on_second = 0, inverse = 0, alpha = 0, shift = 0;
+  };
+
+  __device__ Factors find_factors() const {
+    const int t = lane_.position;
+    const A square = pair_sums().total(0, t), norm = sqrt(square);
+    Factors found;
+    found.inverse = A(1) / (norm < A(kNormEps) ? A(kNormEps) : norm);
+    A on_query = 0, dot = pair_sums().total(2, t);
+    if (pass_.indices && t < n_) {
+      const int64_t at = int64_t{b_} * 2 * P_ + position_ + t;
+      on_query = differentiate_losses(at, found);
+      const A* scores = static_cast<const A*>(pass_.scores) + at;
+      dot += (found.on_first * scores[0] + found.on_second * scores[P_]) / found.inverse;
+      dot += on_query * found.inverse * square + found.shift * pair_sums().total(1, t);
+    }
+    if (has_scores()) dot += along_items() / found.inverse;
+    // Below eps, or overflown: no part along q.
+    const A along = norm < A(kNormEps) || found.inverse == 0 ? A(0) : dot * found.inverse * found.inverse;
+    found.alpha = on_query * found.inverse - along;
+    return found;
+  }
+
+  // pull (q - p_first), near ((q - p_first + eps) / d_first) and far ((q - p_second + eps) / d_second), the last two
+  // where the margin is not met. Returns the factor of q.
+  __device__ A differentiate_losses(int64_t at, Factors& found) const {
     const A* compactness = static_cast<const A*>(pass_.grad_compactness);
     const A* separateness = static_cast<const A*>(pass_.grad_separateness);
+    const A* distances = static_cast<const A*>(pass_.distances) + at;
     const A pull = compactness ? compactness[b_] * 2 / (A(C_) * A(P_)) : A(0);
     const A push = separateness ? separateness[b_] / A(P_) : A(0);
-    const Seat seat(shape_);
-    const int t = seat.position;
-    A near = 0, far = 0;
-    if (separateness && t < n_) {
-      const A* distances = static_cast<const A*>(pass_.distances) + b_ * 2 * P_ + position_ + t;
-      const A d_first = distances[0], d_second = distances[P_];
-      if (!(d_first - d_second + A(kMargin) < 0)) {
-        near = d_first == 0 ? A(0) : push / d_first;
-        far = d_second == 0 ? A(0) : -push / d_second;
-      }
-    }
-    const A* first = items_ + int64_t{at_.first[t]} * items_pitch_;
-    const A* second = items_ + int64_t{at_.second[t]} * items_pitch_;
-    const A on_query = (pull + near + far) * at_.inverse[t], on_first = pull + near;
-    const A shift = (near + far) * A(kDistanceEps);
-    for_each_quad(shape_, seat, [&](int c) {
-      A x[4];
-      load_quad(queries_, shape_, c, t, x);
-#pragma unroll
-      for (int v = 0; v < 4; ++v)
-        grad_query_[shape_.at(c + v, t)] += on_query * x[v] - on_first * first[c + v] - far * second[c + v] + shift;
+    const A d_first = distances[0], d_second = distances[P_];
+    const bool met = d_first - d_second + A(kMargin) < 0;
+    const A near = met || d_first == 0 ? A(0) : push / d_first, far = met || d_second == 0 ? A(0) : -push / d_second;
+    found.first = int(pass_.indices[at]), found.second = int(pass_.indices[at + P_]);
+    found.on_first = -(pull + near), found.on_second = -far;
+    found.shift = (near + far) * A(kDistanceEps);
+    return pull + near + far;
+  }
+
+  // q . sum over m of grad_score_m p_m. A score is the logarithm of its weight but for a number that is the same for
+  // all items, and the gradients of the scores add up to 0.
+  __device__ A along_items() const {
+    A sum[1] = {};
+    lane_.for_each_item(blocks(), [&](int m) {
+      if (m >= M_) return;
+      const A weight = weights().at(m, lane_.position);
+      if (!(weight == 0)) sum[0] += table().at(m, lane_.position) * log(weight);
     });
-    __syncthreads();
+    add_lanes(sum);
+    return sum[0];
   }
 
   // Channel c is its thread's own.
-  __device__ void add_to_items() {
-    const bool from_readout = pass_.grad_output, from_scores = pass_.wants_score_gradient();
-    for (int c = threadIdx.x; c < shape_.channels; c += kThreads) {
-      for (int64_t m = 0; m < M_; ++m) {
-        A sum = 0;
+  __device__ void add_to_items() const {
+    for (int block = 0; block < blocks(); ++block)
+      for (int c = threadIdx.x; c < channels(); c += kThreads) {
+        A sums[kItemBlock] = {};
+#pragma unroll 1
         for (int t = 0; t < n_; ++t) {
-          const int64_t i = m * shape_.positions + t;
-          if (from_readout) sum += weights_[i] * widen(grad_readout_[shape_.at(c, t)]);
-          if (from_scores) sum += grad_scores_[i] * at_.inverse[t] * widen(queries_[shape_.at(c, t)]);
+          A row[kItemBlock];
+          if (pass_.grad_output) {
+            const A grad = widen(grad_readout().data[grad_readout().offset_of(c, t)]);
+            load_row<A>(weights().row(block, t), row);
+#pragma unroll
+            for (int m = 0; m < kItemBlock; ++m) sums[m] += row[m] * grad;
+          }
+          if (has_scores()) {
+            const A x = widen(queries().data[queries().offset_of(c, t)]), square = pair_sums().total(0, t),
+                    norm = sqrt(square);
+            const A q = x / (norm < A(kNormEps) ? A(kNormEps) : norm);
+            load_row<A>(table().row(block, t), row);
+#pragma unroll
+            for (int m = 0; m < kItemBlock; ++m) sums[m] += row[m] * q;
+          }
         }
-        sums_[m * shape_.channels + c] += sum;
+#pragma unroll
+        for (int m = 0; m < kItemBlock; ++m)
+          if (block * kItemBlock + m < M_) sums_[(block * kItemBlock + m) * channels() + c] += sums[m];
       }
-    }
   }
 
-  // grad_x = (g - q (q . g)) / |x|, or g / eps where the norm is below eps.
-  __device__ void write_features() {
-    const Seat seat(shape_);
-    A along[1] = {};
-    for_each_quad(shape_, seat, [&](int c) {
-      A x[4], g[4];
-      load_quad(queries_, shape_, c, seat.position, x);
-      load_quad(grad_query_, shape_, c, seat.position, g);
-#pragma unroll
-      for (int v = 0; v < 4; ++v) along[0] += x[v] * g[v];
+  // Leaves the factors of the items in the table.
+  __device__ void write_factors(const Factors& found) const {
+    const int t = lane_.position;
+    lane_.for_each_item(blocks(), [&](int m) {
+      A factor = has_scores() ? table().at(m, t) : A(0);
+      if (m == found.first) factor += found.on_first;
+      if (m == found.second) factor += found.on_second;
+      table().at(m, t) = factor;
     });
-    reduce_groups(along, shape_, buffer_, [&](int, int position, A total) {
-      const A inverse = at_.inverse[position];
-      // Below eps, or overflown: no part along q.
-      at_.total[position] = at_.at_floor[position] || inverse == 0 ? A(0) : total * inverse * inverse;
-    });
-    const auto grad = Base::tile_of(static_cast<T*>(pass_.grad_features), pass_.grad_features_strides);
-    for_each_pack<T>(shape_, [&](int row, int i) {
-      A values[kPack<T>];
+    if (lane_.number != 0) return;
+    at_.inverse[t] = found.inverse;
+    at_.factor[0][t] = found.alpha, at_.factor[1][t] = found.shift;
+  }
+
+  __device__ void write_features() const {
+    const auto grad = tile_of(static_cast<T*>(pass_.grad_features), pass_.grad_features_strides);
+    const int used = has_scores() || pass_.indices ? blocks() : 0;
+    A inverse[K::kAlong], alpha[K::kAlong], shift[K::kAlong];
+    const auto hold = [&](int along) {
+      hold_positions<K>(at_.inverse, along, inverse);
+      hold_positions<K>(at_.factor[0], along, alpha);
+      hold_positions<K>(at_.factor[1], along, shift);
+    };
+    const auto write = [&](int across, int along, A(&sums)[K::kAcross][K::kAlong]) {
 #pragma unroll
-      for (int v = 0; v < kPack<T>; ++v) {
-        const int t = shape_.channels_last ? row : i + v, element = row * shape_.pitch + i + v;
-        values[v] = (grad_query_[element] - at_.total[t] * widen(queries_[element])) * at_.inverse[t];
+      for (int i = 0; i < K::kAcross; ++i) {
+        A x[K::kAlong], g[K::kAlong];
+        const int offset = queries().offset(across + i, along);
+        load_widened(queries().data + offset, x);
+        load_widened(gradient().data + offset, g);
+        read_position<K>(at_.inverse, across + i, inverse);
+        read_position<K>(at_.factor[0], across + i, alpha);
+        read_position<K>(at_.factor[1], across + i, shift);
+#pragma unroll
+        for (int v = 0; v < K::kAlong; ++v)
+          sums[i][v] = inverse[v] * (g[v] + (alpha[v] * x[v] + sums[i][v]) + shift[v]);
       }
-      grad.store(row, i, values);
-    });
+      store_rows<K>(grad, across, along, sums);
+    };
+    weighted_sums<K>(table().as_const(), items_, used, channels(), hold, write);
   }
 
   const Backward& pass_;
-  A* const weights_;       // (M, positions)
-  A* const grad_query_;    // like the tile, in the computing type
-  T* const grad_readout_;  // like the tile, or null
-  A* const grad_scores_;   // (M, positions) or null
+  const Lane lane_;
 };
 
-template <class T, bool kAllShared>
-__global__ void __launch_bounds__(kThreads, 2) backward_kernel(Backward pass, Plan plan, char* scratch) {
+template <class K>
+__global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(Backward pass, Plan plan, char* scratch) {
   DYN_SHARED(shared);
-  BackwardChunk<T, kAllShared>(pass, plan, scratch, shared).run();
+  BackwardChunk<K>(pass, plan, scratch, shared).run();
 }
 
-Needs needs_of(const Backward& pass) {
+cudaError_t plan_backward(const Backward& pass, Plan& plan) {
+  if (pass.reads_weights() && !pass.weights) return cudaErrorInvalidValue;
   Needs needs;
-  needs.grad_query = true;
-  needs.grad_readout = pass.grad_output && (pass.grad_through_weights || pass.grad_items);
-  needs.grad_scores = pass.wants_score_gradient();
-  needs.sums = pass.grad_items != nullptr;
-  return needs;
+  needs.maps = pass.reads_grad_readout() ? 3 : 2;
+  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.grad_output, pass.grad_output_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.grad_features, pass.grad_features_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.items) && is_aligned(pass.weights) && is_aligned(pass.grad_weights);
+  needs.tables = pass.reads_weights() ? 2 : 1;
+  needs.partial_sums = kPairSums + (pass.grad_through_weights && pass.grad_output ? kScoreSums : 0);
+  needs.item_sums = pass.grad_items != nullptr;
+  if (pass.reads_weights() || pass.grad_items) needs.largest_tile = kLargestWithItems;
+  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
 }
 
 }  // namespace
 
-size_t backward_scratch(const Backward& pass) { return scratch_of(pass, needs_of(pass)); }
+cudaError_t backward_scratch(const Backward& pass, size_t& bytes) { return scratch_of(pass, plan_backward, bytes); }
 
 cudaError_t backward(const Backward& pass, void* scratch, cudaStream_t stream) {
-  char* bytes = static_cast<char*>(scratch);
-  Statistics grad_items{};
-  grad_items.weighted_sum = pass.grad_items;
-  return run_planned(pass, needs_of(pass), [&](auto storage, const Plan& plan) {
-    using T = decltype(storage);
-    using A = Computing<T>;
-    const auto all_shared = backward_kernel<T, true>, any = backward_kernel<T, false>;
-    const cudaError_t error = launch_chunks<A>(all_shared, any, pass, plan, bytes, stream);
-    if (error != cudaSuccess) return error;
+  Plan plan;
+  const cudaError_t error = plan_backward(pass, plan);
+  if (error != cudaSuccess) return error;
+  return dispatch(pass.dtype, plan, [&](auto kind) {
+    using K = decltype(kind);
+    using A = typename K::A;
+    char* bytes = static_cast<char*>(scratch);
+    Statistics grad_items{};
+    grad_items.weighted_sum = pass.grad_items;
+    const cudaError_t failed = launch_chunks<A>(backward_kernel<K>, pass, plan, bytes, stream);
+    if (failed != cudaSuccess) return failed;
     return finish(Sums<A>{pass.shape, plan, bytes, grad_items, nullptr, nullptr}, stream);
   });
 }

@@ -1,8 +1,4 @@
-// What the forward and the backward kernel share: how a block of threads loads, multiplies and reduces a tile.
-//
-// A thread has one position of the tile and one group of channels, or works on packs of 16 bytes along the axis that
-// lies contiguous in memory. The sum over a group of channels runs in the same order for every item, so equal items
-// give equal scores.
+// How a block of threads sees a tile: its kinds of kernels, where an element lies, and how maps are read and written.
 #pragma once
 
 #include <cstdint>
@@ -17,9 +13,29 @@ namespace mnad::cuda {
 template <class T>
 using Computing = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
-// Elements of 16 bytes.
-template <class T>
-constexpr int kPack = 16 / int(sizeof(T));
+// What a kernel is compiled for: the storage type, the layout, and the number of positions in a column of the tile.
+//
+// `Along` is the axis that lies contiguous in memory, positions or channels, and `across` the other one. A thread that
+// writes results has kAlong neighbours along, for some steps across; kShare such threads make up a pack of 16 bytes.
+template <class T_, int kRows_, bool kChannelsLast_, bool kFast_>
+struct Kind {
+  using T = T_;
+  using A = Computing<T>;
+  static constexpr bool kChannelsLast = kChannelsLast_, kFast = kFast_;
+  static constexpr int kRows = kRows_, kTile = kColumns * kRows;
+  static constexpr int kPack = 16 / int(sizeof(T));
+  static constexpr int kAlong = kChannelsLast ? std::min(4, kPack) : kRows;
+  static constexpr int kShare = kPack / kAlong;
+  static constexpr int kAcross = kFast ? kShare : std::max(kShare, 2);
+  static constexpr int kChannelsAtOnce = sizeof(T) == 2 ? 2 : 1;  // 4 bytes of a channels-last row
+  static constexpr int kPacksOfRow = kTile / kPack;               // of a contiguous tile
+  static_assert(kPack % kAlong == 0 && kAcross % kShare == 0 && kPacksOfRow > 0);
+};
+
+template <class T, int kRows, bool kChannelsLast>
+struct Fast : Kind<T, kRows, kChannelsLast, true> {};
+template <class T, bool kChannelsLast>
+struct General : Kind<T, std::is_same_v<T, double> ? 1 : kLargestTile / kColumns, kChannelsLast, false> {};
 
 __device__ inline float widen(float x) { return x; }
 __device__ inline double widen(double x) { return x; }
@@ -32,242 +48,202 @@ __device__ inline void narrow(float x, __nv_bfloat16& to) { to = __float2bfloat1
 __device__ inline void narrow(float x, __half& to) { to = __float2half(x); }
 
 template <int Bytes>
-__device__ inline void copy_aligned(void* to, const void* from) {
-  __builtin_memcpy(__builtin_assume_aligned(to, 16), __builtin_assume_aligned(from, 16), Bytes);
+using Word =
+    std::conditional_t<Bytes == 16, uint4,
+                       std::conditional_t<Bytes == 8, uint2, std::conditional_t<Bytes == 4, unsigned, unsigned short>>>;
+
+// Reads N neighbours at once.
+template <class S, int N>
+__device__ inline void load_values(const S* from, S (&to)[N]) {
+  const auto word = load_word<Word<N* int(sizeof(S))>>(from);
+  __builtin_memcpy(to, &word, sizeof word);
+}
+template <int N, class S, class A>
+__device__ inline void load_widened(const S* from, A (&to)[N]) {
+  S stored[N];
+  load_values(from, stored);
+#pragma unroll
+  for (int i = 0; i < N; ++i) to[i] = widen(stored[i]);
 }
 
-// How a tile lies in a block's memory: rows of positions for contiguous maps, rows of channels for channels-last.
-struct TileShape {
-  int positions, channels, pitch;
-  bool channels_last;
+// How a tile lies in a block's memory. Contiguous maps: rows of positions, channel after channel, with the packs of a
+// row exchanged so that neither neighbours in a row nor those in a column lie in the same banks. Channels-last maps:
+// rows of channels, `pitch` elements apart.
+template <class K>
+class Tile {
+ public:
+  using T = typename K::T;
 
-  __device__ explicit TileShape(const Plan& plan)
-      : positions(plan.tile), channels(plan.channels), pitch(plan.pitch), channels_last(plan.channels_last) {}
+  T* const data;
 
-  __device__ int at(int channel, int position) const {
-    return channels_last ? position * pitch + channel : channel * pitch + position;
+  __device__ Tile(T* elements, int pitch) : data(elements), pitch_(pitch) {}
+
+  // Where an element is; the first of a pack is aligned to 16 bytes.
+  __device__ int offset(int across, int along) const {
+    if constexpr (K::kChannelsLast) {
+      return across * pitch_ + along;
+    } else {
+      const int pack = along / K::kPack ^ across / kRowsOfLine % K::kPacksOfRow;
+      return across * K::kTile + pack * K::kPack + along % K::kPack;
+    }
   }
-  __device__ int row_length() const { return channels_last ? channels : positions; }
-  __device__ int rows() const { return channels_last ? positions : channels; }
+  __device__ int offset_of(int channel, int position) const {
+    return K::kChannelsLast ? offset(position, channel) : offset(channel, position);
+  }
+  // From an element to that of another row, kGroups or a multiple of it further on.
+  __device__ int distance(int across) const { return across * (K::kChannelsLast ? pitch_ : K::kTile); }
+
+ private:
+  static constexpr int kRowsOfLine = std::max(8 / K::kPacksOfRow, 1);  // of all 32 banks
+  static_assert(K::kChannelsLast || kGroups % (kRowsOfLine * K::kPacksOfRow) == 0);
+
+  const int pitch_;
 };
 
-// The part of a map in global memory that a tile covers, seen in rows like the tile's.
-template <class T>
+// The part of a map in global memory that a tile covers.
+template <class K, class E>
 class TileMap {
  public:
-  __device__ TileMap(T* base, Strides strides, const TileShape& shape, int64_t channels, int positions)
-      : base_(base),
-        along_(shape.channels_last ? strides.c : strides.p),
-        across_(shape.channels_last ? strides.p : strides.c),
-        length_(shape.channels_last ? int(channels) : positions),
-        rows_(shape.channels_last ? positions : int(channels)),
-        packs_(along_ == 1 && across_ % kPack<T> == 0 && reinterpret_cast<uintptr_t>(base) % 16 == 0) {}
+  using T = typename K::T;
 
-  // Reads the pack at (row, i); what lies outside the map is 0.
-  __device__ void load(int row, int i, std::remove_const_t<T> (&pack)[kPack<T>]) const {
-    if (packs_ && row < rows_ && i + kPack<T> <= length_) return copy_aligned<16>(pack, base_ + row * across_ + i);
+  __device__ TileMap(E* base, Strides strides, int channels, int positions)
+      : base_(base),
+        along_(K::kChannelsLast ? strides.c : strides.p),
+        across_(K::kChannelsLast ? strides.p : strides.c),
+        length_(K::kChannelsLast ? channels : positions),
+        rows_(K::kChannelsLast ? positions : channels),
+        packs_(along_ == 1 && across_ % K::kPack == 0 && reinterpret_cast<uintptr_t>(base) % 16 == 0) {}
+
+  // The pack of the elements from (across, along) on; what lies outside the map is 0.
+  __device__ uint4 load(int across, int along) const {
+    uint4 word{};
+    if (is_whole(across, along)) {
+      word = load_streaming(base_ + across * across_ + along);
+    } else if constexpr (!K::kFast) {
+      T pack[K::kPack];
 #pragma unroll
-    for (int v = 0; v < kPack<T>; ++v)
-      pack[v] = row < rows_ && i + v < length_ ? base_[row * across_ + (i + v) * along_] : T(0);
+      for (int v = 0; v < K::kPack; ++v)
+        pack[v] = across < rows_ && along + v < length_ ? base_[across * across_ + (along + v) * along_] : T(0);
+      __builtin_memcpy(&word, pack, sizeof word);
+    }
+    return word;
   }
 
-  // Writes the part of a pack at (row, i) that lies inside the map.
-  __device__ void store(int row, int i, const Computing<T> (&values)[kPack<T>]) const {
-    if (row >= rows_) return;
-    alignas(16) T pack[kPack<T>];
+  // Writes the part of a pack that lies inside the map.
+  __device__ void store(int across, int along, uint4 word) const {
+    if (is_whole(across, along)) {
+      store_streaming(base_ + across * across_ + along, word);
+    } else if constexpr (!K::kFast) {
+      T pack[K::kPack];
+      __builtin_memcpy(pack, &word, sizeof word);
 #pragma unroll
-    for (int v = 0; v < kPack<T>; ++v) narrow(values[v], pack[v]);
-    if (packs_ && i + kPack<T> <= length_) return copy_aligned<16>(base_ + row * across_ + i, pack);
-#pragma unroll
-    for (int v = 0; v < kPack<T>; ++v)
-      if (i + v < length_) base_[row * across_ + (i + v) * along_] = pack[v];
+      for (int v = 0; v < K::kPack; ++v)
+        if (across < rows_ && along + v < length_) base_[across * across_ + (along + v) * along_] = pack[v];
+    }
   }
 
  private:
-  T* const base_;
+  // Maps of the fast kind begin and end with whole packs.
+  __device__ bool is_whole(int across, int along) const {
+    if constexpr (K::kFast) return (across < rows_) & (along < length_);
+    return packs_ && across < rows_ && along + K::kPack <= length_;
+  }
+
+  E* const base_;
   const int64_t along_, across_;
   const int length_, rows_;
   const bool packs_;
 };
 
-// Calls f(row, i) for every pack of every `Rows`-th row of a tile.
-template <class T, int Rows = 1, class F>
-__device__ inline void for_each_pack(const TileShape& shape, F&& f) {
-  const unsigned packs = unsigned(shape.row_length() / kPack<T>), count = packs * unsigned(shape.rows() / Rows);
-  for (unsigned i = threadIdx.x; i < count; i += kThreads) f(int(i / packs) * Rows, int(i % packs) * kPack<T>);
-}
+// Goes through the packs of rows, kThreads at a time.
+class Packs {
+ public:
+  __device__ explicit Packs(int of_row)
+      : across(int(threadIdx.x) / of_row),
+        pack(int(threadIdx.x) % of_row),
+        of_row_(of_row),
+        rows_(kThreads / of_row),
+        rest_(kThreads % of_row) {}
 
-template <class T, class S>
-__device__ inline void load_tile(const TileMap<const T>& map, const TileShape& shape, S* tile) {
-  for_each_pack<T>(shape, [&](int row, int i) {
-    alignas(16) T pack[kPack<T>];
-    map.load(row, i, pack);
-    if constexpr (std::is_same_v<T, S>) {
-      copy_aligned<16>(tile + row * shape.pitch + i, pack);
-    } else {
-#pragma unroll
-      for (int v = 0; v < kPack<T>; ++v) tile[row * shape.pitch + i + v] = widen(pack[v]);
-    }
-  });
-}
-
-// One chunk's partial results: numbers of each item, and (M, channels) rows of weighted sums or gradients.
-template <class A>
-struct Partial {
-  int64_t* counts;
-  A* losses;  // compactness, separateness
-  A* total;
-  A* peak_all;
-  A* peak_assigned;
-  A* rows;
-
-  __device__ Partial(char* partials, int64_t chunk, int64_t M, int64_t channels) {
-    counts = reinterpret_cast<int64_t*>(partials + chunk * partial_bytes(M, channels, sizeof(A)));
-    losses = reinterpret_cast<A*>(counts + round_up(M, 4));
-    total = losses + 4;
-    peak_all = total + round_up(M, 4);
-    peak_assigned = peak_all + round_up(M, 4);
-    rows = peak_assigned + round_up(M, 4);
+  __device__ void next() {
+    across += rows_, pack += rest_;
+    if (pack >= of_row_) pack -= of_row_, ++across;
   }
+
+  int across, pack;
+
+ private:
+  int of_row_, rows_, rest_;
 };
 
-// A thread's position in the tile and its group of channels.
-struct Seat {
-  int position, group, groups;
-
-  __device__ explicit Seat(const TileShape& shape)
-      : position(int(threadIdx.x) % shape.positions),
-        group(int(threadIdx.x) / shape.positions),
-        groups(kThreads / shape.positions) {}
-};
-
-// Calls f(c) for every fourth channel of the thread's group.
-template <class F>
-__device__ inline void for_each_quad(const TileShape& shape, const Seat& seat, F&& f) {
-#pragma unroll 2
-  for (int c = 4 * seat.group; c < shape.channels; c += 4 * seat.groups) f(c);
-}
-
-template <class S, class A>
-__device__ inline void load_quad(const S* tile, const TileShape& shape, int c, int position, A (&quad)[4]) {
-  if (shape.channels_last) {
-    alignas(16) S stored[4];
-    __builtin_memcpy(stored, __builtin_assume_aligned(tile + position * shape.pitch + c, 4 * sizeof(S)), sizeof stored);
+// Copies a tile from global memory. A thread has kInFlight packs on their way before it needs the first.
+template <class K>
+__device__ inline void load_tile(const TileMap<K, const typename K::T>& map, const Tile<K>& tile, int channels) {
+  constexpr int kInFlight = K::kFast ? 8 : 4;
+  const int rows = K::kChannelsLast ? K::kTile : channels;
+  Packs from(K::kChannelsLast ? channels / K::kPack : K::kPacksOfRow), to = from;
+  while (from.across < rows) {
+    uint4 words[kInFlight];
 #pragma unroll
-    for (int i = 0; i < 4; ++i) quad[i] = widen(stored[i]);
-  } else {
+    for (int i = 0; i < kInFlight; ++i, from.next()) words[i] = map.load(from.across, from.pack * K::kPack);
 #pragma unroll
-    for (int i = 0; i < 4; ++i) quad[i] = widen(tile[(c + i) * shape.pitch + position]);
+    for (int i = 0; i < kInFlight; ++i, to.next())
+      if (to.across < rows) store_word(tile.data + tile.offset(to.across, to.pack * K::kPack), words[i]);
   }
 }
 
-// Adds up each of the threads' N values over the groups of a position and calls take(i, position, total) once for each.
-// Begins and ends with all threads together.
-template <int N, class A, class F>
-__device__ inline void reduce_groups(const A (&values)[N], const TileShape& shape, A* buffer, F&& take) {
-  static_assert(N <= kItemBlock);
-#pragma unroll
-  for (int i = 0; i < N; ++i) buffer[i * kThreads + threadIdx.x] = values[i];
-  __syncthreads();
-  for (int j = threadIdx.x; j < N * shape.positions; j += kThreads) {
-    const int i = j / shape.positions, position = j % shape.positions;
-    A total = 0;
-    for (int at = position; at < kThreads; at += shape.positions) total += buffer[i * kThreads + at];
-    take(i, position, total);
-  }
-  __syncthreads();
+template <class K>
+__device__ inline void clear_tile(const Tile<K>& tile, int channels) {
+  const int rows = K::kChannelsLast ? K::kTile : channels;
+  for (Packs at(K::kChannelsLast ? channels / K::kPack : K::kPacksOfRow); at.across < rows; at.next())
+    store_word(tile.data + tile.offset(at.across, at.pack * K::kPack), uint4{});
 }
 
-// to[m][t] = x_t . p_m
-template <class S, class A>
-__device__ inline void dots(const S* tile, const TileShape& shape, const A* items, int items_pitch, int64_t M,
-                            A* buffer, A* to) {
-  const Seat seat(shape);
-  for (int64_t block = 0; block < M; block += kItemBlock) {
-    A sums[kItemBlock] = {};
-    for_each_quad(shape, seat, [&](int c) {
-      A x[4];
-      load_quad(tile, shape, c, seat.position, x);
+// Lane i of N neighbours gives its piece r to lane r, as piece i. A round exchanges the pieces whose number differs
+// from the lane's in one bit.
+template <int N, int kWords>
+__device__ inline void transpose(unsigned (&pieces)[N][kWords], int lane) {
 #pragma unroll
-      for (int i = 0; i < kItemBlock; ++i) {
-        alignas(16) A item[4];
-        copy_aligned<4 * sizeof(A)>(item, items + (block + i < M ? block + i : M - 1) * items_pitch + c);
+  for (int bit = N / 2; bit > 0; bit /= 2) {
+    const bool upper = lane & bit;
+    unsigned sent[std::max(N / 2, 1) * kWords];
 #pragma unroll
-        for (int v = 0; v < 4; ++v) sums[i] += x[v] * item[v];
-      }
-    });
-    reduce_groups(sums, shape, buffer, [&](int i, int position, A total) {
-      if (block + i < M) to[(block + i) * shape.positions + position] = total;
-    });
+    for (int i = 0, n = 0; i < N; ++i)
+      if (!(i & bit))
+#pragma unroll
+        for (int w = 0; w < kWords; ++w) sent[n++] = upper ? pieces[i][w] : pieces[i + bit][w];
+    swap_lanes<N>(sent, bit);
+#pragma unroll
+    for (int i = 0, n = 0; i < N; ++i)
+      if (!(i & bit))
+#pragma unroll
+        for (int w = 0; w < kWords; ++w, ++n) {
+          pieces[i][w] = upper ? sent[n] : pieces[i][w];
+          pieces[i + bit][w] = upper ? pieces[i + bit][w] : sent[n];
+        }
   }
 }
 
-// Calls take(row, i, values) with every pack of sum over m of weights[m][t] p_m.
-template <class T, class A, class F>
-__device__ inline void mix(const A* weights, const TileShape& shape, const A* items, int items_pitch, int64_t M,
-                           F&& take) {
-  const A* along = shape.channels_last ? items : weights;
-  const A* across = shape.channels_last ? weights : items;
-  const int along_pitch = shape.channels_last ? items_pitch : shape.positions;
-  const int across_pitch = shape.channels_last ? shape.positions : items_pitch;
-  for_each_pack<T, 2>(shape, [&](int row, int i) {
-    A sums[2][kPack<T>] = {};
-#pragma unroll 2
-    for (int64_t m = 0; m < M; ++m) {
-      alignas(16) A values[kPack<T>];
-      copy_aligned<kPack<T> * sizeof(A)>(values, along + m * along_pitch + i);
-      const A first = across[m * across_pitch + row], second = across[m * across_pitch + row + 1];
+// Writes kAlong values of each of kAcross rows: kShare lanes, which lie side by side, put packs together.
+template <class K, class V>
+__device__ inline void store_rows(const TileMap<K, typename K::T>& map, int across, int along,
+                                  const V (&values)[K::kAcross][K::kAlong]) {
+  constexpr int kShare = K::kShare, kWords = 4 / kShare;  // of a lane's piece of a pack
+  const int lane = threadIdx.x % kShare;
 #pragma unroll
-      for (int v = 0; v < kPack<T>; ++v) {
-        sums[0][v] += first * values[v];
-        sums[1][v] += second * values[v];
-      }
-    }
-    take(row, i, sums[0]);
-    take(row + 1, i, sums[1]);
-  });
-}
-
-// What a block knows of each position of its tile.
-template <class A>
-struct Positions {
-  A inverse[kLargestTile];  // 1 / max(|x|, eps), 0 where the sum of squares overflows
-  A peak[kLargestTile], exp_peak[kLargestTile], total[kLargestTile];
-  A sums[4][kLargestTile];
-  int first[kLargestTile], second[kLargestTile];  // nearest and second nearest item
-  int at_floor[kLargestTile], finite[kLargestTile];
-};
-
-// Fills in inverse, at_floor and finite.
-template <class S, class A>
-__device__ inline void measure(const S* tile, const TileShape& shape, A* buffer, Positions<A>& at) {
-  const Seat seat(shape);
-  A sums[2] = {};
-  for_each_quad(shape, seat, [&](int c) {
-    A x[4];
-    load_quad(tile, shape, c, seat.position, x);
+  for (int part = 0; part < K::kAcross; part += kShare) {
+    typename K::T stored[kShare][K::kAlong];
 #pragma unroll
-    for (int v = 0; v < 4; ++v) {
-      sums[0] += x[v] * x[v];
-      sums[1] += x[v] * 0;  // NaN if x is not finite
-    }
-  });
-  reduce_groups(sums, shape, buffer, [&](int i, int position, A total) {
-    if (i == 0) {
-      const A norm = sqrt(total);
-      at.at_floor[position] = norm < A(kNormEps);
-      at.inverse[position] = A(1) / (norm < A(kNormEps) ? A(kNormEps) : norm);
-    } else {
-      at.finite[position] = total == 0;
-    }
-  });
-}
-
-// Copies M items to where they lie `pitch` elements apart, padded with zeros.
-template <class A>
-__device__ inline void load_items(const A* from, int64_t M, int64_t C, int pitch, A* items) {
-  for (int64_t m = 0; m < M; ++m)
-    for (int c = threadIdx.x; c < pitch; c += kThreads) items[m * pitch + c] = c < C ? from[m * C + c] : A(0);
+    for (int i = 0; i < kShare; ++i)
+#pragma unroll
+      for (int v = 0; v < K::kAlong; ++v) narrow(values[part + i][v], stored[i][v]);
+    unsigned words[kShare][kWords];
+    __builtin_memcpy(words, stored, sizeof words);
+    transpose<kShare>(words, lane);
+    uint4 word;
+    __builtin_memcpy(&word, words, sizeof word);
+    map.store(across + part + lane, along / K::kPack * K::kPack, word);
+  }
 }
 
 }  // namespace mnad::cuda

@@ -2,61 +2,102 @@
 // the host, how both are launched.
 #pragma once
 
-#include "cuda/block.cuh"
 #include "cuda/finish.cuh"
+#include "cuda/products.cuh"
 
 namespace mnad::cuda {
 
-// A block's chunk of a pass whose features are of type T. `kAllShared`: all its arrays lie in shared memory.
-template <class T, bool kAllShared>
+constexpr int kLanes = kColumns;  // that share a position once its products are there
+
+// What a block knows of each position of its tile.
+template <class A>
+struct Positions {
+  A inverse[kLargestTile];  // 1 / max(|x|, eps), 0 where the sum of squares overflows
+  A factor[3][kLargestTile];
+  double loss[2][kLargestTile];
+  int first[kLargestTile], second[kLargestTile];  // nearest and second nearest item
+  int counted[kLargestTile];                      // nearest item, -1 where the statistics leave the query out
+};
+
+// A thread's position and its share of the items, once products are there: kLanes neighbours have one position.
+struct Lane {
+  const int position = int(threadIdx.x) / kLanes, number = int(threadIdx.x) % kLanes;
+
+  // Calls f(m, i) for items m, number i of their block, and for what pads the last block.
+  template <class F>
+  __device__ void for_each_item(int blocks, F&& f) const {
+    for (int block = 0; block < blocks; ++block)
+#pragma unroll
+      for (int i = number; i < kItemBlock; i += kLanes) f(block * kItemBlock + i);
+  }
+};
+
+// Adds up the values of a position's lanes.
+template <class V, int N>
+__device__ inline void add_lanes(V (&values)[N]) {
+  combine_lanes<kLanes>(values, Add{});
+}
+
+// A block's chunk of a pass.
+template <class K>
 class Chunk {
  protected:
-  using A = Computing<T>;
+  using T = typename K::T;
+  using A = typename K::A;
 
-  __device__ Chunk(const Shape& shape, const void* items, bool sums, const Plan& plan, char* scratch, char* shared)
+  __device__ Chunk(const Shape& shape, const void* items, bool item_sums, const Plan& plan, char* scratch, char* shared)
       : plan_(plan),
-        shape_(plan),
-        M_(shape.M),
-        C_(shape.C),
+        M_(int(shape.M)),
+        C_(int(shape.C)),
+        memory_(int(blockIdx.x / plan.chunks_per_sequence)),
         P_(shape.P),
-        b_(blockIdx.x / plan.chunks_per_sample),
-        items_pitch_(plan.items_pitch),
         shared_(shared),
-        own_scratch_(scratch + plan.chunks_at + int64_t{blockIdx.x} * int64_t(plan.scratch_per_chunk)),
-        partial_(scratch, blockIdx.x, sums ? M_ : 0, plan.channels),
-        at_(*array<Positions<A>>(plan.positions)),
-        buffer_(array<A>(plan.reduction)),
-        queries_(array<T>(plan.queries)),
-        scores_(array<A>(plan.scores)),
-        sums_(!sums                            ? nullptr
-              : kAllShared || plan.sums.shared ? array<A>(plan.sums)
-                                               : partial_.rows) {
-    const int64_t memory = shape.items_per_sample ? b_ : 0;
-    if (kAllShared || plan.items.shared) {
+        own_scratch_(scratch + plan.chunks_at + int64_t{blockIdx.x} * plan.scratch_per_chunk),
+        losses_(reinterpret_cast<double*>(scratch + plan.losses_at)),
+        partial_(scratch, blockIdx.x, M_, plan.channels),
+        at_(*array<Positions<A>>(plan.positions)) {
+    if (K::kFast || plan.items.shared) {
       A* own = array<A>(plan.items);
-      load_items(static_cast<const A*>(items) + memory * M_ * C_, M_, C_, items_pitch_, own);
-      items_ = own;
+      for (int block = 0; block < plan.item_blocks; ++block) {
+        const int begin = block * kItemBlock, count = M_ - begin < kItemBlock ? M_ - begin : kItemBlock;
+        load_items<K::kFast>(static_cast<const A*>(items) + (int64_t{memory_} * M_ + begin) * C_, count, C_,
+                             plan.channels, own + block * plan.items_stride);
+      }
+      items_ = {own, plan.items_stride};
     } else {
-      items_ = reinterpret_cast<const A*>(scratch + plan.items_at) + memory * M_ * items_pitch_;
+      items_ = {
+          reinterpret_cast<const A*>(scratch + plan.items_at) + int64_t{memory_} * plan.item_blocks * plan.items_stride,
+          plan.items_stride};
     }
-    if (sums)
-      for (int64_t i = threadIdx.x; i < M_ * shape_.channels; i += kThreads) sums_[i] = 0;
+    if (!item_sums) return;
+    sums_ = K::kFast || plan.sums.shared ? array<A>(plan.sums) : partial_.rows;
+    numbers_ = K::kFast || plan.numbers.shared ? ItemNumbers<A>(array<char>(plan.numbers), M_) : partial_.numbers;
+    for (int64_t i = threadIdx.x; i < words_of_sums(); i += kThreads) store_word(sums_ + i * kWide, uint4{});
+    for (int m = threadIdx.x; m < M_; m += kThreads) numbers_.clear(m);
   }
+
+  __device__ int channels() const { return plan_.channels; }
+  __device__ int blocks() const { return K::kFast ? 1 : plan_.item_blocks; }
 
   // Finds one of the block's arrays.
   template <class E>
   __device__ E* array(const Place& place) const {
-    return reinterpret_cast<E*>((kAllShared || place.shared ? shared_ : own_scratch_) + place.offset);
+    return reinterpret_cast<E*>((K::kFast || place.shared ? shared_ : own_scratch_) + place.offset);
   }
 
-  // Calls f() for every tile, with position_ and n_ set; the threads are together after each.
+  // The plan lies in constant memory: what follows of it costs no register between its uses.
+  __device__ Tile<K> tile(int i) const { return {array<T>(plan_.maps[i]), plan_.pitch}; }
+  __device__ Table<A> table(int i) const { return {array<A>(plan_.tables[i]), plan_.table_stride}; }
+
+  // Calls f() for every tile, with tile_, b_, position_ and n_ set; the threads are together after each.
   template <class F>
   __device__ void for_each_tile(F&& f) {
-    const int64_t length = plan_.tiles_per_chunk * shape_.positions;
-    const int64_t begin = blockIdx.x % plan_.chunks_per_sample * length,
-                  end = begin + length < P_ ? begin + length : P_;
-    for (position_ = begin; position_ < end; position_ += shape_.positions) {
-      n_ = int(end - position_ < shape_.positions ? end - position_ : shape_.positions);
+    const int64_t chunk = blockIdx.x % plan_.chunks_per_sequence, first = memory_ * plan_.tiles_per_sequence;
+    const int end = int(first + (chunk + 1) * plan_.tiles_per_sequence / plan_.chunks_per_sequence);
+    for (tile_ = int(first + chunk * plan_.tiles_per_sequence / plan_.chunks_per_sequence); tile_ < end; ++tile_) {
+      b_ = tile_ / int(plan_.tiles_per_sample);
+      position_ = int64_t{tile_ % int(plan_.tiles_per_sample)} * K::kTile;
+      n_ = P_ - position_ < K::kTile ? int(P_ - position_) : K::kTile;
       f();
       __syncthreads();
     }
@@ -64,29 +105,34 @@ class Chunk {
 
   // The tile's part of a map of the sample, from channel `channel` on.
   template <class E>
-  __device__ TileMap<E> tile_of(E* map, Strides strides, int64_t channel = 0) const {
-    return TileMap<E>(map + b_ * strides.b + channel * strides.c + position_ * strides.p, strides, shape_, C_, n_);
+  __device__ TileMap<K, E> tile_of(E* map, Strides strides, int64_t channel = 0) const {
+    return TileMap<K, E>(map + b_ * strides.b + channel * strides.c + position_ * strides.p, strides, C_, n_);
   }
 
   // Leaves the sums to the second kernel.
   __device__ void write_sums() {
     if (sums_ && sums_ != partial_.rows)
-      for (int64_t i = threadIdx.x; i < M_ * shape_.channels; i += kThreads) partial_.rows[i] = sums_[i];
+      for (int64_t i = threadIdx.x; i < words_of_sums(); i += kThreads)
+        store_word(partial_.rows + i * kWide, load_word<uint4>(sums_ + i * kWide));
+    if (sums_ && numbers_.counts != partial_.numbers.counts)
+      for (int m = threadIdx.x; m < M_; m += kThreads) partial_.numbers.copy(m, numbers_);
   }
 
+  static constexpr int kWide = 16 / int(sizeof(A));
+  __device__ int64_t words_of_sums() const { return int64_t{M_} * channels() / kWide; }
+
   const Plan& plan_;
-  const TileShape shape_;
-  const int64_t M_, C_, P_, b_;
-  const int items_pitch_;
+  const int M_, C_, memory_;
+  const int64_t P_;
   char* const shared_;
   char* const own_scratch_;
-  Partial<A> partial_;
+  double* const losses_;  // of each tile
+  const Partial<A> partial_;
   Positions<A>& at_;
-  A* const buffer_;  // for reductions
-  T* const queries_;
-  A* const scores_;  // (M, positions)
-  A* const sums_;    // (M, channels) or null
-  const A* items_;
+  Table<const A> items_{};
+  A* sums_ = nullptr;  // (M, channels)
+  ItemNumbers<A> numbers_;
+  int tile_ = 0, b_ = 0;  // the tile's number and its sample
   int64_t position_ = 0;  // of the tile
   int n_ = 0;             // positions of the tile that lie inside the map
 };
@@ -96,49 +142,73 @@ using PassKernel = void (*)(Pass, Plan, char*);
 
 // Launches one block for each chunk.
 template <class A, class Pass>
-cudaError_t launch_chunks(PassKernel<Pass> all_shared, PassKernel<Pass> any, const Pass& pass, const Plan& plan,
-                          char* scratch, cudaStream_t stream) {
+cudaError_t launch_chunks(PassKernel<Pass> kernel, const Pass& pass, const Plan& plan, char* scratch,
+                          cudaStream_t stream) {
   if (plan.chunks == 0) return cudaSuccess;
   const cudaError_t error = pad_items(pass.shape, static_cast<const A*>(pass.items), plan, scratch, stream);
   if (error != cudaSuccess) return error;
-  return launch(plan.all_shared() ? all_shared : any, dim3(unsigned(plan.chunks)), dim3(kThreads), plan.shared_bytes,
-                stream, pass, plan, scratch);
+  return launch(kernel, dim3(unsigned(plan.chunks)), dim3(kThreads), size_t(plan.shared_bytes), stream, pass, plan,
+                scratch);
 }
 
-// Calls f(value of the type that `dtype` stands for).
-template <class F>
-cudaError_t dispatch(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::f32:
-      return f(float{});
-    case DType::f64:
-      return f(double{});
-    case DType::bf16:
-      return f(__nv_bfloat16{});
-    case DType::f16:
-      return f(__half{});
+// Whether a map can be read and written 16 bytes at a time, if the pass has it at all.
+inline bool is_aligned(const void* map, Strides s, const Shape& shape, DType dtype) {
+  const int64_t pack = dtype == DType::f64 ? 2 : dtype == DType::f32 ? 4 : 8;
+  const bool last = s.c == 1 && s.p != 1;
+  const int64_t along = last ? s.c : s.p, across = last ? s.p : s.c;
+  return map == nullptr || (along == 1 && across % pack == 0 && (shape.B == 1 || s.b % pack == 0) &&
+                            reinterpret_cast<uintptr_t>(map) % 16 == 0);
+}
+
+// Of the items and of numbers for each item and position.
+inline bool is_aligned(const void* numbers) { return reinterpret_cast<uintptr_t>(numbers) % 16 == 0; }
+
+// Scratch memory that a pass needs, by the function that plans it.
+template <class Pass>
+cudaError_t scratch_of(const Pass& pass, cudaError_t (*plan_pass)(const Pass&, Plan&), size_t& bytes) {
+  Plan plan;
+  const cudaError_t error = plan_pass(pass, plan);
+  bytes = error == cudaSuccess ? size_t(plan.scratch_bytes) : 0;
+  return error;
+}
+
+template <class T, bool kChannelsLast, class F>
+cudaError_t dispatch_tile(const Plan& plan, F&& f) {
+  // Contiguous rows of 2-byte elements begin at 16 positions.
+  constexpr bool kWide = sizeof(T) == 8, kNarrow = sizeof(T) == 2 && !kChannelsLast;
+  if (!plan.fast) return f(General<T, kChannelsLast>{});
+  if constexpr (!kNarrow)
+    if (plan.tile == kColumns) return f(Fast<T, 1, kChannelsLast>{});
+  if constexpr (!kWide) {
+    if (plan.tile == 2 * kColumns) return f(Fast<T, 2, kChannelsLast>{});
+    if (plan.tile == 4 * kColumns) return f(Fast<T, 4, kChannelsLast>{});
   }
   return cudaErrorInvalidValue;
 }
 
-template <class Pass>
-cudaError_t plan_pass(const Pass& pass, Needs needs, Plan& plan) {
-  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
-}
-
-template <class Pass>
-size_t scratch_of(const Pass& pass, Needs needs) {
-  Plan plan;
-  return plan_pass(pass, needs, plan) == cudaSuccess ? plan.scratch_bytes : 0;
-}
-
-// Plans a pass and calls f(value of the type of its features, plan).
-template <class Pass, class F>
-cudaError_t run_planned(const Pass& pass, Needs needs, F&& f) {
-  Plan plan;
-  const cudaError_t error = plan_pass(pass, needs, plan);
-  if (error != cudaSuccess) return error;
-  return dispatch(pass.dtype, [&](auto storage) { return f(storage, plan); });
+// Calls f(the Kind of the kernel that a plan is made for).
+template <class F>
+cudaError_t dispatch(DType dtype, const Plan& plan, F&& f) {
+  const auto with = [&](auto storage) {
+    using T = decltype(storage);
+    return plan.channels_last ? dispatch_tile<T, true>(plan, f) : dispatch_tile<T, false>(plan, f);
+  };
+  switch (dtype) {
+    case DType::f32:
+      return with(float{});
+#ifndef MNAD_ONLY_FLOAT  // for tests that compile the kernels several times
+    case DType::f64:
+      return with(double{});
+    case DType::bf16:
+      return with(__nv_bfloat16{});
+    case DType::f16:
+      return with(__half{});
+#else
+    default:
+      break;
+#endif
+  }
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace mnad::cuda

@@ -1,26 +1,61 @@
-// The small kernels around a pass: items padded beforehand where they don't fit into shared memory, and the chunks'
+// The small kernels around a pass: items laid out beforehand where they don't fit into shared memory, and the chunks'
 // partial sums added up afterwards, in their order.
 #pragma once
 
-#include "cuda/block.cuh"
+#include "cuda/products.cuh"
 
 namespace mnad::cuda {
 
-constexpr int kColumns = 32;                   // channels of a block that adds up
-constexpr int kStrands = kThreads / kColumns;  // chunks that it reads at once
+// Numbers of each item, see Statistics.
+template <class A>
+struct ItemNumbers {
+  int64_t* counts = nullptr;
+  A *total = nullptr, *peak_all = nullptr, *peak_assigned = nullptr;
+
+  ItemNumbers() = default;
+  __device__ ItemNumbers(char* data, int64_t M)
+      : counts(reinterpret_cast<int64_t*>(data)),
+        total(reinterpret_cast<A*>(counts + round_up(M, 4))),
+        peak_all(total + round_up(M, 4)),
+        peak_assigned(peak_all + round_up(M, 4)) {}
+
+  __device__ void clear(int64_t m) const {
+    counts[m] = 0, total[m] = 0;
+    peak_all[m] = peak_assigned[m] = -A(INFINITY);
+  }
+  __device__ void copy(int64_t m, const ItemNumbers& from) const {
+    counts[m] = from.counts[m], total[m] = from.total[m];
+    peak_all[m] = from.peak_all[m], peak_assigned[m] = from.peak_assigned[m];
+  }
+};
+
+// One chunk's partial sums: numbers of each item, and (M, channels) rows of weighted sums or gradients.
+template <class A>
+struct Partial {
+  ItemNumbers<A> numbers;
+  A* rows;
+
+  __device__ Partial(char* partials, int64_t chunk, int64_t M, int64_t channels) {
+    char* begin = partials + chunk * partial_bytes(M, channels, sizeof(A));
+    numbers = ItemNumbers<A>(begin, M);
+    rows = reinterpret_cast<A*>(begin + partial_bytes(M, 0, sizeof(A)));
+  }
+};
 
 template <class A>
-__global__ void __launch_bounds__(kThreads, 2) pad_items_kernel(const A* items, int64_t C, int pitch, A* to) {
-  const int64_t row = blockIdx.x;
-  load_items(items + row * C, 1, C, pitch, to + row * pitch);
+__global__ void __launch_bounds__(kThreads, kBlocks)
+    pad_items_kernel(const A* items, int64_t M, int64_t C, int channels, int64_t blocks, int64_t stride, A* to) {
+  const int64_t memory = blockIdx.x / blocks, begin = blockIdx.x % blocks * kItemBlock;
+  const int64_t count = M - begin < kItemBlock ? M - begin : kItemBlock;
+  load_items<false>(items + (memory * M + begin) * C, int(count), C, channels, to + int64_t{blockIdx.x} * stride);
 }
 
 // Copies the items to their place in the scratch memory, if that is where the plan has them.
 template <class A>
 cudaError_t pad_items(const Shape& shape, const A* items, const Plan& plan, char* scratch, cudaStream_t stream) {
   if (plan.items.shared) return cudaSuccess;
-  const int64_t rows = shape.memories() * shape.M;
-  return launch(pad_items_kernel<A>, dim3(unsigned(rows)), dim3(kThreads), 0, stream, items, shape.C, plan.items_pitch,
+  return launch(pad_items_kernel<A>, dim3(unsigned(shape.memories() * plan.item_blocks)), dim3(kThreads), 0, stream,
+                items, shape.M, shape.C, plan.channels, plan.item_blocks, plan.items_stride,
                 reinterpret_cast<A*>(scratch + plan.items_at));
 }
 
@@ -29,103 +64,149 @@ template <class A>
 struct Sums {
   Shape shape;
   Plan plan;
-  char* partials;
+  char* scratch;
   Statistics to;
   void* compactness;
   void* separateness;
 
-  constexpr int64_t column_blocks() const { return (shape.C + kColumns - 1) / kColumns; }
-  constexpr int64_t row_blocks() const { return to.weighted_sum ? shape.memories() * shape.M * column_blocks() : 0; }
-  __device__ Partial<A> partial(int64_t chunk) const {
-    return Partial<A>(partials, chunk, to.weighted_sum ? shape.M : 0, plan.channels);
+  static constexpr int kWide = 16 / int(sizeof(A));  // channels that a thread adds up
+  static constexpr int kStrands = 32;                // chunks that a block reads at once
+  static constexpr int kChannels = kThreads / kStrands * kWide;
+
+  __host__ __device__ int64_t channel_blocks() const { return (plan.channels + kChannels - 1) / kChannels; }
+  int64_t row_blocks() const { return to.weighted_sum ? shape.memories() * shape.M * channel_blocks() : 0; }
+  int64_t loss_blocks() const { return compactness ? (shape.B + kWarps - 1) / kWarps : 0; }
+  __device__ Partial<A> partial(int64_t chunk) const { return Partial<A>(scratch, chunk, shape.M, plan.channels); }
+};
+
+struct Add {
+  template <class V>
+  __device__ V operator()(V a, V b) const {
+    return a + b;
+  }
+};
+struct Larger {
+  template <class V>
+  __device__ V operator()(V a, V b) const {
+    return a > b ? a : b;
   }
 };
 
-// Combines one value of each thread, always in the same order; every thread gets the result.
+// Combines the values of the lanes of each group of `Width` by f, always in the same order; every lane gets the
+// results.
+template <int Width, class V, int N, class F>
+__device__ inline void combine_lanes(V (&values)[N], F&& f) {
+#pragma unroll
+  for (int distance = Width / 2; distance > 0; distance /= 2) {
+    V others[N];
+#pragma unroll
+    for (int i = 0; i < N; ++i) others[i] = values[i];
+    swap_lanes<Width>(others, distance);
+#pragma unroll
+    for (int i = 0; i < N; ++i) values[i] = f(values[i], others[i]);
+  }
+}
 template <class V, class F>
-__device__ V combine(V value, V* buffer, F&& f) {
-  __syncthreads();
-  buffer[threadIdx.x] = value;
-  __syncthreads();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    if (int(threadIdx.x) < half) buffer[threadIdx.x] = f(buffer[threadIdx.x], buffer[threadIdx.x + half]);
-    __syncthreads();
-  }
-  return buffer[0];
+__device__ inline V combine_warp(V value, F&& f) {
+  V values[1] = {value};
+  combine_lanes<32>(values, f);
+  return values[0];
 }
 
-template <class V, class F, class G>
-__device__ V combine_chunks(int64_t begin, int64_t end, V start, V* buffer, F&& of_chunk, G&& f) {
-  V value = start;
-  for (int64_t chunk = begin + threadIdx.x; chunk < end; chunk += kThreads) value = f(value, of_chunk(chunk));
-  return combine(value, buffer, f);
-}
-
+// Adds up one item's row: every thread some chunks, then one thread for each pack of channels the threads' sums.
 template <class A>
-__device__ void finish_row(const Sums<A>& sums, A* buffer) {
-  const Shape& shape = sums.shape;
-  const int64_t row = blockIdx.x / sums.column_blocks(), block = blockIdx.x % sums.column_blocks();
-  const int64_t m = row % shape.M, count = sums.plan.chunks / (shape.memories() > 0 ? shape.memories() : 1);
-  const int64_t begin = row / shape.M * count, end = begin + count;
-  const int64_t c = block * kColumns + threadIdx.x % kColumns;
-  A total = 0;
-  if (c < shape.C)
-    for (int64_t chunk = begin + threadIdx.x / kColumns; chunk < end; chunk += kStrands)
-      total += sums.partial(chunk).rows[m * sums.plan.channels + c];
-  buffer[threadIdx.x] = total;
+__device__ inline void finish_row(const Sums<A>& sums, int64_t row, int64_t block, A* buffer) {
+  constexpr int kWide = Sums<A>::kWide, kStrands = Sums<A>::kStrands, kPacks = kThreads / kStrands;
+  static_assert(kPacks == kWarps);
+  const int64_t m = row % sums.shape.M, C = sums.shape.C,
+                chunks = sums.plan.chunks > 0 ? sums.plan.chunks_per_sequence : 0;
+  const int64_t begin = row / sums.shape.M * chunks, end = begin + chunks;
+  const int pack = threadIdx.x % kPacks, strand = threadIdx.x / kPacks;
+  const int64_t c = block * Sums<A>::kChannels + pack * kWide;
+  A total[kWide] = {};
+  if (c < sums.plan.channels)
+#pragma unroll 4
+    for (int64_t chunk = begin + strand; chunk < end; chunk += kStrands) {
+      A values[kWide];
+      load_values(sums.partial(chunk).rows + m * sums.plan.channels + c, values);
+#pragma unroll
+      for (int v = 0; v < kWide; ++v) total[v] += values[v];
+    }
+#pragma unroll
+  for (int v = 0; v < kWide; ++v) buffer[(v * kPacks + pack) * kStrands + strand] = total[v];
   __syncthreads();
-  if (threadIdx.x < kColumns && c < shape.C) {
-    for (int i = 1; i < kStrands; ++i) total += buffer[i * kColumns + threadIdx.x];
-    static_cast<A*>(sums.to.weighted_sum)[row * shape.C + c] = total;
-  }
-  if (block != 0 || !sums.to.counts) return;
-
-  const auto add = [](auto a, auto b) { return a + b; };
-  const auto larger = [](A a, A b) { return a > b ? a : b; };
-  const auto totals = [&](int64_t chunk) { return sums.partial(chunk).total[m]; };
-  const auto counts = [&](int64_t chunk) { return sums.partial(chunk).counts[m]; };
-  const auto peaks_all = [&](int64_t chunk) { return sums.partial(chunk).peak_all[m]; };
-  const auto peaks_assigned = [&](int64_t chunk) { return sums.partial(chunk).peak_assigned[m]; };
-  const A all_total = combine_chunks(begin, end, A(0), buffer, totals, add);
-  const A peak_all = combine_chunks(begin, end, -A(INFINITY), buffer, peaks_all, larger);
-  const A peak_assigned = combine_chunks(begin, end, -A(INFINITY), buffer, peaks_assigned, larger);
-  const int64_t all = combine_chunks(begin, end, int64_t{0}, reinterpret_cast<int64_t*>(buffer), counts, add);
-  if (threadIdx.x != 0) return;
-  static_cast<A*>(sums.to.total)[row] = all_total;
-  static_cast<A*>(sums.to.peak_all)[row] = peak_all;
-  static_cast<A*>(sums.to.peak_assigned)[row] = peak_assigned;
-  sums.to.counts[row] = all;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  A all[kWide];  // of a pack of channels, which is a warp's
+#pragma unroll
+  for (int v = 0; v < kWide; ++v) all[v] = buffer[(v * kPacks + warp) * kStrands + lane];
+  combine_lanes<32>(all, Add{});
+  const int64_t first = block * Sums<A>::kChannels + warp * kWide;
+#pragma unroll
+  for (int v = 0; v < kWide; ++v)
+    if (lane == v && first + v < C) static_cast<A*>(sums.to.weighted_sum)[row * C + first + v] = all[v];
 }
 
+// Combines one item's numbers, a warp each.
 template <class A>
-__device__ void finish_losses(const Sums<A>& sums, int64_t b, double* buffer) {
-  const int64_t begin = b * sums.plan.chunks_per_sample, end = begin + sums.plan.chunks_per_sample;
-  const auto add = [](double a, double b) { return a + b; };
-  const auto near = [&](int64_t chunk) { return double(sums.partial(chunk).losses[0]); };
-  const auto margins = [&](int64_t chunk) { return double(sums.partial(chunk).losses[1]); };
-  const double compactness = combine_chunks(begin, end, 0.0, buffer, near, add);
-  const double separateness = combine_chunks(begin, end, 0.0, buffer, margins, add);
-  if (threadIdx.x != 0) return;
+__device__ inline void finish_numbers(const Sums<A>& sums, int64_t row) {
+  const int64_t m = row % sums.shape.M, chunks = sums.plan.chunks > 0 ? sums.plan.chunks_per_sequence : 0;
+  const int64_t begin = row / sums.shape.M * chunks, end = begin + chunks;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const auto combined = [&](auto start, auto&& of_chunk, auto&& f) {
+    for (int64_t chunk = begin + lane; chunk < end; chunk += 32)
+      start = f(start, of_chunk(sums.partial(chunk).numbers));
+    return combine_warp(start, f);
+  };
+  using N = const ItemNumbers<A>&;
+  if (warp == 0) {
+    const int64_t count = combined(int64_t{0}, [&](N of) { return of.counts[m]; }, Add{});
+    if (lane == 0) sums.to.counts[row] = count;
+  } else if (warp == 1) {
+    const A total = combined(A(0), [&](N of) { return of.total[m]; }, Add{});
+    if (lane == 0) static_cast<A*>(sums.to.total)[row] = total;
+  } else if (warp == 2) {
+    const A peak = combined(-A(INFINITY), [&](N of) { return of.peak_all[m]; }, Larger{});
+    if (lane == 0) static_cast<A*>(sums.to.peak_all)[row] = peak;
+  } else if (warp == 3) {
+    const A peak = combined(-A(INFINITY), [&](N of) { return of.peak_assigned[m]; }, Larger{});
+    if (lane == 0) static_cast<A*>(sums.to.peak_assigned)[row] = peak;
+  }
+}
+
+// Adds up the losses of a sample's tiles, a warp each sample.
+template <class A>
+__device__ inline void finish_losses(const Sums<A>& sums, int64_t block) {
+  const int64_t b = block * kWarps + threadIdx.x / 32, tiles = sums.plan.tiles_per_sample;
+  if (b >= sums.shape.B) return;
+  const double* losses = reinterpret_cast<const double*>(sums.scratch + sums.plan.losses_at) + b * tiles * 2;
+  const int lane = threadIdx.x % 32;
+  double compactness = 0, separateness = 0;
+  for (int64_t tile = lane; tile < tiles; tile += 32)
+    compactness += losses[2 * tile], separateness += losses[2 * tile + 1];
+  compactness = combine_warp(compactness, Add{}), separateness = combine_warp(separateness, Add{});
+  if (lane != 0) return;
   const double P = double(sums.shape.P), C = double(sums.shape.C);
   static_cast<A*>(sums.compactness)[b] = A(compactness / (P * C));
   static_cast<A*>(sums.separateness)[b] = A(separateness / P);
 }
 
 template <class A>
-__global__ void __launch_bounds__(kThreads, 2) finish_kernel(Sums<A> sums) {
+__global__ void __launch_bounds__(kThreads, kBlocks) finish_kernel(Sums<A> sums, int64_t row_blocks) {
   DYN_SHARED(buffer);
-  if (blockIdx.x < sums.row_blocks())
-    finish_row(sums, reinterpret_cast<A*>(buffer));
-  else
-    finish_losses(sums, blockIdx.x - sums.row_blocks(), reinterpret_cast<double*>(buffer));
+  const int64_t block = blockIdx.x;
+  if (block >= row_blocks) return finish_losses(sums, block - row_blocks);
+  const int64_t row = block / sums.channel_blocks(), part = block % sums.channel_blocks();
+  finish_row(sums, row, part, reinterpret_cast<A*>(buffer));
+  if (part == 0 && sums.to.counts) finish_numbers(sums, row);
 }
 
 // Adds up what the chunks left, if anything of it is asked for.
 template <class A>
 cudaError_t finish(const Sums<A>& sums, cudaStream_t stream) {
-  const int64_t blocks = sums.row_blocks() + (sums.compactness ? sums.shape.B : 0);
+  const int64_t blocks = sums.row_blocks() + sums.loss_blocks();
   if (blocks == 0) return cudaSuccess;
-  return launch(finish_kernel<A>, dim3(unsigned(blocks)), dim3(kThreads), kThreads * sizeof(double), stream, sums);
+  const size_t buffer = kThreads * size_t{Sums<A>::kWide} * sizeof(A);
+  return launch(finish_kernel<A>, dim3(unsigned(blocks)), dim3(kThreads), buffer, stream, sums, sums.row_blocks());
 }
 
 }  // namespace mnad::cuda

@@ -5,267 +5,328 @@
 //   B =  4:   25.3 MB,    84 MFLOP                                     8 MFLOP
 //   B = 64:  405.3 MB,  1342 MFLOP                                   134 MFLOP
 // 3.6 FLOP a byte: memory is the limit on every GPU, if the tile and the items stay in shared memory.
+//
+// The threads of a block meet four times a tile for a read: when the tile is there, when the partial products are, when
+// the weights are, and when nobody needs the tile any more. Losses and statistics need the ranks of all positions and
+// come between, with two more.
 #include "cuda/chunk.cuh"
 #include "cuda/launchers.h"
 
 namespace mnad::cuda {
 namespace {
 
-// Fills in sums: |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
-template <class S, class A>
-__device__ inline void measure_differences(const S* tile, const TileShape& shape, const A* items, int items_pitch,
-                                           A* buffer, Positions<A>& at) {
-  const Seat seat(shape);
-  const int t = seat.position;
-  const A* first = items + int64_t{at.first[t]} * items_pitch;
-  const A* second = items + int64_t{at.second[t]} * items_pitch;
-  A sums[4] = {};
-  for_each_quad(shape, seat, [&](int c) {
-    A x[4];
-    load_quad(tile, shape, c, t, x);
-#pragma unroll
-    for (int v = 0; v < 4; ++v) {
-      const A q = x[v] * at.inverse[t], near = q - first[c + v], far = q - second[c + v];
-      sums[0] += near * near;
-      sums[1] += near;
-      sums[2] += far * far;
-      sums[3] += far;
-    }
-  });
-  reduce_groups(sums, shape, buffer, [&](int i, int position, A total) { at.sums[i][position] = total; });
-}
-
-// |q - p + eps| of the nearest (0) or the second nearest item (1). Written out, as eps must not count for padding.
+// The two best of some items; the lower item wins a tie.
 template <class A>
-__device__ inline A distance(const Positions<A>& at, int rank, int position, int64_t channels) {
-  const A eps = A(kDistanceEps), square = at.sums[2 * rank][position], sum = at.sums[2 * rank + 1][position];
-  const A shifted = square + eps * (2 * sum + eps * A(channels));
-  return sqrt(shifted > 0 || shifted != shifted ? shifted : A(0));
-}
+struct Best {
+  A scores[2] = {-A(INFINITY), -A(INFINITY)};
+  int items[2] = {INT_MAX, INT_MAX};
 
-template <class T, bool kAllShared>
-class ForwardChunk : Chunk<T, kAllShared> {
-  using Base = Chunk<T, kAllShared>;
-  using A = typename Base::A;
-  using Base::at_, Base::b_, Base::buffer_, Base::C_, Base::items_, Base::items_pitch_, Base::M_, Base::n_, Base::P_;
-  using Base::partial_, Base::position_, Base::queries_, Base::scores_, Base::shape_, Base::sums_;
+  __device__ void offer(A score, int item) {
+    if (score > scores[0] || (score == scores[0] && item < items[0])) {
+      scores[1] = scores[0], items[1] = items[0];
+      scores[0] = score, items[0] = item;
+    } else if (score > scores[1] || (score == scores[1] && item < items[1])) {
+      scores[1] = score, items[1] = item;
+    }
+  }
+
+  // Of all lanes' items.
+  __device__ void join_lanes() {
+#pragma unroll
+    for (int distance = kLanes / 2; distance > 0; distance /= 2) {
+      Best other = *this;
+      swap_lanes<kLanes>(other.scores, distance);
+      swap_lanes<kLanes>(other.items, distance);
+      offer(other.scores[0], other.items[0]);
+      offer(other.scores[1], other.items[1]);
+    }
+  }
+};
+
+template <class K>
+class ForwardChunk : Chunk<K> {
+  using Base = Chunk<K>;
+  using A = typename K::A;
+  using T = typename K::T;
+  using Base::at_, Base::b_, Base::blocks, Base::C_, Base::channels, Base::items_, Base::losses_, Base::M_, Base::n_;
+  using Base::numbers_, Base::P_, Base::position_, Base::sums_, Base::tile_, Base::tile_of;
+  using ScoreSums = PartialSums<K, kScoreSums>;
+  using PairSums = PartialSums<K, kPairSums>;
 
  public:
   __device__ ForwardChunk(const Forward& pass, const Plan& plan, char* scratch, char* shared)
       : Base(pass.shape, pass.items, pass.wants_statistics(), plan, scratch, shared), pass_(pass) {}
 
   __device__ void run() {
-    if (pass_.wants_statistics()) clear();
     Base::for_each_tile([&] { run_tile(); });
     Base::write_sums();
-    if (pass_.wants_losses() && threadIdx.x == 0) {
-      partial_.losses[0] = compactness_;
-      partial_.losses[1] = separateness_;
-    }
   }
 
  private:
-  __device__ void clear() {
-    for (int64_t m = threadIdx.x; m < M_; m += kThreads) {
-      partial_.counts[m] = 0;
-      partial_.total[m] = 0;
-      partial_.peak_all[m] = partial_.peak_assigned[m] = -A(INFINITY);
-    }
-  }
+  __device__ Tile<K> queries() const { return Base::tile(0); }
+  __device__ Table<A> table() const { return Base::table(0); }
+  __device__ A* partial_sums() const { return Base::template array<A>(Base::plan_.partial_sums); }
 
   __device__ void run_tile() {
-    load_tile(Base::tile_of(static_cast<const T*>(pass_.features), pass_.features_strides), shape_, queries_);
+    load_tile<K>(tile_of(static_cast<const T*>(pass_.features), pass_.features_strides), queries(), channels());
     __syncthreads();
-    measure(queries_, shape_, buffer_, at_);
-    dots(queries_, shape_, items_, items_pitch_, M_, buffer_, scores_);
-    rank();
-    if (pass_.indices) write_assignment();
-    if (pass_.wants_losses()) add_losses();
-    if (pass_.wants_statistics()) add_peaks();
-    if (pass_.output || pass_.weights || pass_.wants_statistics()) soften();
+    multiply();
+    const bool has_position = lane_.position < K::kTile;
+    const A peak = has_position ? rank() : A(0);
+    if (pass_.wants_losses() || pass_.wants_statistics()) {
+      __syncthreads();
+      if (pass_.wants_statistics()) add_numbers();
+      if (pass_.wants_losses()) put_differences();
+      __syncthreads();
+      if (pass_.wants_losses() && has_position) measure_losses();
+    }
+    if (has_position && (pass_.output || pass_.weights)) turn_to_weights(peak);
+    __syncthreads();
+    if (pass_.wants_losses()) write_losses();
+    if (pass_.weights) write_weights();
     if (pass_.output) write_output();
-    if (pass_.wants_statistics()) add_statistics();
+    if (pass_.wants_statistics()) add_queries();
   }
 
-  // The two best of some items; the lower item wins a tie.
-  struct Best {
-    A first_score = -A(INFINITY), second_score = -A(INFINITY);
-    int first = INT_MAX, second = INT_MAX;
-
-    __device__ void offer(A score, int item) {
-      if (score > first_score || (score == first_score && item < first)) {
-        second_score = first_score, second = first;
-        first_score = score, first = item;
-      } else if (score > second_score || (score == second_score && item < second)) {
-        second_score = score, second = item;
-      }
+  // Puts the dot products with all items into the table, and the position's sum of squares where its lanes find it.
+  __device__ void multiply() {
+    const ScoreSums partial(partial_sums());
+    for (int block = 0; block < blocks(); ++block) {
+      A sums[kScoreSums][K::kRows] = {};
+      add_products<K>(queries(), channels(), items_, block, sums);
+      if (block > 0) __syncthreads();
+      partial.put(sums);
+      __syncthreads();
+      if (lane_.position < K::kTile)
+        for (int i = lane_.number; i < kItemBlock; i += kLanes)
+          table().row(block, lane_.position)[i] = partial.total(i, lane_.position);
     }
-  };
-
-  // Makes scores of dot products and finds the best two of every position.
-  __device__ void rank() {
-    const Seat seat(shape_);
-    const int t = seat.position;
-    const A inverse = at_.inverse[t];
-    // The sum of squares of a finite query may overflow: its unit vector is 0 then, and so are its scores.
-    const bool finite = at_.finite[t], overflow = inverse == 0 && finite;
-    Best best;
-    for (int64_t m = seat.group; m < M_; m += seat.groups) {
-      A& score = scores_[m * shape_.positions + t];
-      score = overflow ? A(0) : finite ? score * inverse : A(NAN);
-      best.offer(score, int(m));
-    }
-    int* items = reinterpret_cast<int*>(buffer_ + 2 * kThreads);
-    buffer_[threadIdx.x] = best.first_score, buffer_[kThreads + threadIdx.x] = best.second_score;
-    items[threadIdx.x] = best.first, items[kThreads + threadIdx.x] = best.second;
-    __syncthreads();
-    if (seat.group == 0) {
-      for (int i = t + shape_.positions; i < kThreads; i += shape_.positions) {
-        best.offer(buffer_[i], items[i]);
-        best.offer(buffer_[kThreads + i], items[kThreads + i]);
-      }
-      const bool ranked = best.first < M_;  // not so where scores are NaN
-      at_.first[t] = ranked ? best.first : 0;
-      at_.second[t] = ranked && best.second < M_ ? best.second : M_ > 1 ? 1 : 0;
-      at_.peak[t] = ranked ? best.first_score : A(NAN);
-      at_.exp_peak[t] = exp(at_.peak[t]);
-    }
-    __syncthreads();
   }
 
-  __device__ void write_assignment() {
-    const int t = threadIdx.x;
-    if (t >= n_) return;
-    const int64_t to = b_ * 2 * P_ + position_ + t;
+  // Makes scores of the products, finds the best two and returns the best score.
+  __device__ A rank() {
+    const int t = lane_.position;
+    const A square = ScoreSums(partial_sums()).total(kItemBlock, t), norm = sqrt(square);
+    const A inverse = A(1) / (norm < A(kNormEps) ? A(kNormEps) : norm);
+    const bool finite = square - square == 0 || is_finite(t);
+    Best<A> best;
+    lane_.for_each_item(blocks(), [&](int m) {
+      A& score = table().at(m, t);
+      // The sum of squares of a finite query may overflow: its unit vector is 0 then, and so are its scores.
+      score = !finite ? A(NAN) : inverse == 0 ? A(0) : score * inverse;
+      if (m < M_) best.offer(score, m);
+    });
+    best.join_lanes();
+    const bool ranked = best.items[0] < M_, both = best.items[1] < M_;  // not so where scores are NaN
+    const A peak = ranked ? best.scores[0] : A(NAN);
+    if (lane_.number != 0) return peak;
+    at_.inverse[t] = inverse;
+    at_.factor[0][t] = exp(peak) * inverse;
+    at_.first[t] = ranked ? best.items[0] : 0;
+    at_.second[t] = both ? best.items[1] : M_ > 1 ? 1 : 0;
+    at_.counted[t] = finite && t < n_ ? at_.first[t] : -1;
+    if (pass_.indices && t < n_) write_assignment(t, peak, both ? best.scores[1] : A(NAN));
+    return peak;
+  }
+
+  // Looks at every channel of a position: its lanes do so together.
+  __device__ bool is_finite(int t) const {
+    int others[1] = {0};
+    for (int c = lane_.number; c < channels(); c += kLanes)
+      others[0] += widen(queries().data[queries().offset_of(c, t)]) * 0 != 0;
+    add_lanes(others);
+    return others[0] == 0;
+  }
+
+  __device__ void write_assignment(int t, A best, A second) const {
+    const int64_t to = int64_t{b_} * 2 * P_ + position_ + t;
     pass_.indices[to] = at_.first[t], pass_.indices[to + P_] = at_.second[t];
     if (!pass_.scores) return;
     A* scores = static_cast<A*>(pass_.scores) + to;
-    scores[0] = scores_[int64_t{at_.first[t]} * shape_.positions + t];
-    scores[P_] = scores_[int64_t{at_.second[t]} * shape_.positions + t];
+    scores[0] = best, scores[P_] = second;
   }
 
-  __device__ void add_losses() {
-    measure_differences(queries_, shape_, items_, items_pitch_, buffer_, at_);
-    const int t = threadIdx.x;
-    if (t < n_) {
-      const A near = distance(at_, 0, t, C_), far = distance(at_, 1, t, C_), margin = near - far + A(kMargin);
-      A* distances = static_cast<A*>(pass_.distances) + b_ * 2 * P_ + position_ + t;
-      distances[0] = near, distances[P_] = far;
-      at_.total[t] = margin < 0 ? A(0) : margin;  // until the softmax has a total
-    }
-    __syncthreads();
-    if (t != 0) return;
-    for (int i = 0; i < n_; ++i) {
-      compactness_ += at_.sums[0][i];
-      separateness_ += at_.total[i];
+  // The part of the statistics that needs scores: an item is a warp's, a position a lane's.
+  __device__ void add_numbers() const {
+    const int t = threadIdx.x % 32, warp = threadIdx.x / 32;
+    const bool counts = t < K::kTile && at_.counted[t] >= 0;
+    for (int m = warp; m < M_; m += kWarps) {
+      const A score = counts ? table().at(m, t) : -A(INFINITY);
+      const bool nearest = counts && at_.counted[t] == m;
+      A sums[2] = {exp(score), nearest ? A(1) : A(0)}, peaks[2] = {score, nearest ? score : -A(INFINITY)};
+      combine_lanes<32>(sums, Add{});
+      combine_lanes<32>(peaks, Larger{});
+      if (t != 0) continue;
+      numbers_.total[m] += sums[0];
+      numbers_.counts[m] += int64_t(sums[1]);
+      numbers_.peak_all[m] = Larger{}(peaks[0], numbers_.peak_all[m]);
+      numbers_.peak_assigned[m] = Larger{}(peaks[1], numbers_.peak_assigned[m]);
     }
   }
 
-  // The part of the statistics that needs scores; item m is its thread's own.
-  __device__ void add_peaks() {
-    for (int64_t m = threadIdx.x; m < M_; m += kThreads) {
-      A all = partial_.peak_all[m], assigned = partial_.peak_assigned[m];
-      int64_t count = partial_.counts[m];
-      for (int t = 0; t < n_; ++t) {
-        if (!at_.finite[t]) continue;
-        const A score = scores_[m * shape_.positions + t];
-        all = score > all ? score : all;
-        if (at_.first[t] != m) continue;
-        assigned = score > assigned ? score : assigned;
-        ++count;
-      }
-      partial_.peak_all[m] = all, partial_.peak_assigned[m] = assigned, partial_.counts[m] = count;
-    }
-    __syncthreads();
-  }
-
-  // Turns scores into weights, the softmax over the items.
-  __device__ void soften() {
-    const Seat seat(shape_);
-    const int t = seat.position;
-    A sum[1] = {};
-    for (int64_t m = seat.group; m < M_; m += seat.groups) {
-      A& score = scores_[m * shape_.positions + t];
-      score = exp(score - at_.peak[t]);
-      sum[0] += score;
-    }
-    reduce_groups(sum, shape_, buffer_, [&](int, int position, A total) { at_.total[position] = total; });
-    A* weights = static_cast<A*>(pass_.weights);
-    for (int64_t m = seat.group; m < M_; m += seat.groups) {
-      A& weight = scores_[m * shape_.positions + t];
-      weight /= at_.total[t];
-      if (weights && t < n_) weights[(b_ * M_ + m) * P_ + position_ + t] = weight;
-    }
-    __syncthreads();
-  }
-
-  __device__ void write_output() {
-    const Strides strides = pass_.output_strides;
-    const auto queries = Base::tile_of(static_cast<T*>(pass_.output), strides);
-    const auto readouts = Base::tile_of(static_cast<T*>(pass_.output), strides, C_);
-    for_each_pack<T>(shape_, [&](int row, int i) {
-      alignas(16) T stored[kPack<T>];
-      A values[kPack<T>];
-      copy_aligned<16>(stored, queries_ + row * shape_.pitch + i);
+  // |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
+  __device__ void put_differences() const {
+    const Seat<K> seat;
+    const A *first[K::kRows], *second[K::kRows];
+    A inverse[K::kRows], sums[kPairSums][K::kRows] = {};
 #pragma unroll
-      for (int v = 0; v < kPack<T>; ++v) values[v] = widen(stored[v]) * at_.inverse[shape_.channels_last ? row : i + v];
-      queries.store(row, i, values);
+    for (int r = 0; r < K::kRows; ++r) {
+      const int t = seat.position(r);
+      first[r] = &items_.at(at_.first[t], 0), second[r] = &items_.at(at_.second[t], 0), inverse[r] = at_.inverse[t];
+    }
+    seat.for_each_channel(channels(), [&](int step, int row) {
+      A x[K::kChannelsAtOnce][K::kRows];
+      seat.load(queries(), step, x);
+#pragma unroll
+      for (int i = 0; i < K::kChannelsAtOnce; ++i)
+#pragma unroll
+        for (int r = 0; r < K::kRows; ++r) {
+          const A q = x[i][r] * inverse[r];
+          const A near = q - first[r][row + i * kRowPitch], far = q - second[r][row + i * kRowPitch];
+          sums[0][r] += near * near, sums[1][r] += near;
+          sums[2][r] += far * far, sums[3][r] += far;
+        }
     });
-    mix<T>(scores_, shape_, items_, items_pitch_, M_,
-           [&](int row, int i, const A(&values)[kPack<T>]) { readouts.store(row, i, values); });
+    PairSums(partial_sums()).put(sums);
   }
 
-  // Totals, item m by its own thread; weighted sums, channel c by its own thread.
-  __device__ void add_statistics() {
-    for (int64_t m = threadIdx.x; m < M_; m += kThreads) {
-      A total = partial_.total[m];
-      for (int t = 0; t < n_; ++t)
-        if (at_.finite[t]) total += scores_[m * shape_.positions + t] * (at_.total[t] * at_.exp_peak[t]);
-      partial_.total[m] = total;
-    }
-    for (int c = threadIdx.x; c < shape_.channels; c += kThreads) {
-      int item = at_.first[0];
-      A run = 0;  // of neighbours with the same nearest item
-      for (int t = 0; t < n_; ++t) {
-        if (!at_.finite[t]) continue;
-        if (at_.first[t] != item) {
-          sums_[int64_t{item} * shape_.channels + c] += run;
-          item = at_.first[t], run = 0;
-        }
-        run += at_.exp_peak[t] * at_.inverse[t] * widen(queries_[shape_.at(c, t)]);
+  // |q - p + eps| of the nearest item in even lanes and of the second nearest in odd ones, written out as eps must not
+  // count for padding; and the position's part of the losses.
+  __device__ void measure_losses() const {
+    const int t = lane_.position, which = lane_.number % 2;
+    const PairSums partial(partial_sums());
+    const A eps = A(kDistanceEps), square = partial.total(2 * which, t), sum = partial.total(2 * which + 1, t);
+    const A shifted = square + eps * (2 * sum + eps * A(C_));
+    const A distance = sqrt(shifted > 0 || shifted != shifted ? shifted : A(0));
+    if (lane_.number < 2 && t < n_)
+      static_cast<A*>(pass_.distances)[(int64_t{b_} * 2 + which) * P_ + position_ + t] = distance;
+    A other[1] = {distance};
+    swap_lanes<kLanes>(other, 1);
+    if (lane_.number != 0) return;
+    const A margin = distance - other[0] + A(kMargin);
+    at_.loss[0][t] = t < n_ ? square : 0;
+    at_.loss[1][t] = t < n_ && !(margin < 0) ? margin : 0;
+  }
+
+  __device__ void write_losses() const {
+    const int t = threadIdx.x;
+    if (t >= 32) return;
+    double sums[2] = {t < K::kTile ? at_.loss[0][t] : 0, t < K::kTile ? at_.loss[1][t] : 0};
+    combine_lanes<32>(sums, Add{});
+    if (t == 0) losses_[2 * int64_t{tile_}] = sums[0], losses_[2 * int64_t{tile_} + 1] = sums[1];
+  }
+
+  // The softmax over the items.
+  __device__ void turn_to_weights(A peak) const {
+    const int t = lane_.position;
+    A total[1] = {};
+    lane_.for_each_item(blocks(), [&](int m) {
+      A& score = table().at(m, t);
+      score = m < M_ ? exp(score - peak) : A(0);
+      total[0] += score;
+    });
+    add_lanes(total);
+    lane_.for_each_item(blocks(), [&](int m) { table().at(m, t) /= total[0]; });
+  }
+
+  __device__ void write_weights() const {
+    constexpr int kWide = K::kFast ? 16 / int(sizeof(A)) : 1, kPacks = K::kTile / kWide;
+    A* weights = static_cast<A*>(pass_.weights) + int64_t{b_} * M_ * P_ + position_;
+    for (int i = threadIdx.x; i < M_ * kPacks; i += kThreads) {
+      const int m = i / kPacks, t = i % kPacks * kWide;
+      if (t >= n_) continue;
+      A values[kWide];
+#pragma unroll
+      for (int v = 0; v < kWide; ++v) values[v] = table().at(m, t + v);
+      if constexpr (K::kFast) {
+        uint4 word;
+        __builtin_memcpy(&word, values, sizeof word);
+        store_streaming(weights + m * P_ + t, word);
+      } else {
+        weights[m * P_ + t] = values[0];
       }
-      sums_[int64_t{item} * shape_.channels + c] += run;
+    }
+  }
+
+  __device__ void write_output() const {
+    T* output = static_cast<T*>(pass_.output);
+    const auto units_map = tile_of(output, pass_.output_strides);
+    const auto readouts_map = tile_of(output, pass_.output_strides, C_);
+    A inverse[K::kAlong];
+    const auto hold = [&](int along) { hold_positions<K>(at_.inverse, along, inverse); };
+    const auto write = [&](int across, int along, const A(&sums)[K::kAcross][K::kAlong]) {
+      A units[K::kAcross][K::kAlong];
+#pragma unroll
+      for (int i = 0; i < K::kAcross; ++i) {
+        load_widened(queries().data + queries().offset(across + i, along), units[i]);
+        read_position<K>(at_.inverse, across + i, inverse);
+#pragma unroll
+        for (int v = 0; v < K::kAlong; ++v) units[i][v] *= inverse[v];
+      }
+      store_rows<K>(units_map, across, along, units);
+      store_rows<K>(readouts_map, across, along, sums);
+    };
+    weighted_sums<K>(table().as_const(), items_, blocks(), channels(), hold, write);
+  }
+
+  // Adds the queries to the sums of their items; channel c is its thread's own.
+  __device__ void add_queries() const {
+    constexpr int kAtOnce = K::kChannelsLast ? 1 : std::min(4, K::kPack);
+    for (int c = threadIdx.x; c < channels(); c += kThreads) {
+      int item = -1;
+      A run = 0;  // of neighbours with the same nearest item
+      for (int t = 0; t < K::kTile; t += kAtOnce) {
+        A x[kAtOnce];
+        load_widened(queries().data + queries().offset_of(c, t), x);
+#pragma unroll
+        for (int i = 0; i < kAtOnce; ++i) {
+          const int nearest = at_.counted[t + i];
+          if (nearest < 0) continue;
+          if (nearest != item) {
+            if (item >= 0) sums_[int64_t{item} * channels() + c] += run;
+            item = nearest, run = 0;
+          }
+          run += at_.factor[0][t + i] * x[i];
+        }
+      }
+      if (item >= 0) sums_[int64_t{item} * channels() + c] += run;
     }
   }
 
   const Forward& pass_;
-  A compactness_ = 0, separateness_ = 0;  // thread 0 has them
+  const Lane lane_;
 };
 
-template <class T, bool kAllShared>
-__global__ void __launch_bounds__(kThreads, 2) forward_kernel(Forward pass, Plan plan, char* scratch) {
+template <class K>
+__global__ void __launch_bounds__(kThreads, kBlocks) forward_kernel(Forward pass, Plan plan, char* scratch) {
   DYN_SHARED(shared);
-  ForwardChunk<T, kAllShared>(pass, plan, scratch, shared).run();
+  ForwardChunk<K>(pass, plan, scratch, shared).run();
 }
 
-Needs needs_of(const Forward& pass) {
+cudaError_t plan_forward(const Forward& pass, Plan& plan) {
   Needs needs;
-  needs.sums = pass.wants_statistics();
-  return needs;
+  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.output, pass.output_strides, pass.shape, pass.dtype) && is_aligned(pass.items) &&
+                  is_aligned(pass.weights);
+  needs.partial_sums = kScoreSums;
+  needs.item_sums = pass.wants_statistics();
+  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
 }
 
 }  // namespace
 
-size_t forward_scratch(const Forward& pass) { return scratch_of(pass, needs_of(pass)); }
+cudaError_t forward_scratch(const Forward& pass, size_t& bytes) { return scratch_of(pass, plan_forward, bytes); }
 
 cudaError_t forward(const Forward& pass, void* scratch, cudaStream_t stream) {
-  char* bytes = static_cast<char*>(scratch);
-  return run_planned(pass, needs_of(pass), [&](auto storage, const Plan& plan) {
-    using T = decltype(storage);
-    using A = Computing<T>;
-    const auto all_shared = forward_kernel<T, true>, any = forward_kernel<T, false>;
-    const cudaError_t error = launch_chunks<A>(all_shared, any, pass, plan, bytes, stream);
-    if (error != cudaSuccess) return error;
+  Plan plan;
+  const cudaError_t error = plan_forward(pass, plan);
+  if (error != cudaSuccess) return error;
+  return dispatch(pass.dtype, plan, [&](auto kind) {
+    using K = decltype(kind);
+    using A = typename K::A;
+    char* bytes = static_cast<char*>(scratch);
+    const cudaError_t failed = launch_chunks<A>(forward_kernel<K>, pass, plan, bytes, stream);
+    if (failed != cudaSuccess) return failed;
     return finish(Sums<A>{pass.shape, plan, bytes, pass.statistics, pass.compactness, pass.separateness}, stream);
   });
 }

@@ -1,82 +1,119 @@
 // How a pass is cut into tiles and chunks, and where a block keeps its arrays.
 //
-// A tile is 8, 16 or 32 positions of one sample, with all their channels. A chunk is a run of tiles of one sample;
-// one block works on it and leaves one partial sum behind. A second kernel adds the partial sums in the order of the
-// chunks, so the same input gives the same bits on the same device.
+// A tile is 8, 16 or 32 positions of one sample, with all their channels. A chunk is a run of tiles; one block works on
+// it and leaves one partial sum behind. A second kernel adds the partial sums in the order of the chunks, so the same
+// input gives the same bits on the same device. A chunk reaches into several samples unless each has items of its own.
 //
-// The arrays of a block lie in shared memory as far as it reaches, in the order of their use, and in the block's
-// part of the scratch memory otherwise: any number of channels and items works, the usual ones at full speed.
+// The sum over the channels of a query runs in the same order whatever the tile: scores, weights, outputs, distances
+// and the gradient of the features have the same bits at every batch size and in both layouts. Sums over positions,
+// which are the statistics and the gradient of the items, follow the chunks: from one batch size to another they differ
+// by rounding, |error| <= 2 n eps sum |terms| for n positions. The losses are added in double.
+//
+// There are two kinds of kernels. The fast kind has at most kItemBlock items, everything in shared memory, and maps
+// that are read and written 16 bytes at a time. The general kind takes anything: what does not fit into shared memory
+// lies in the block's part of the scratch memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
+#include <climits>
 
 #include "core/pass.h"
 
 namespace mnad::cuda {
 
 constexpr int kThreads = 256;
-constexpr int kItemBlock = 10;        // items that a thread keeps sums of in registers at once
-constexpr int kLargestTile = 32;      // positions
-constexpr int kSmallestTile = 8;      // positions: 32 bytes of float32, the smallest piece that memory moves
-constexpr size_t kWanted = 72 << 10;  // shared memory of a block that leaves room for two more beside it
+constexpr int kBlocks = 2;  // on a multiprocessor: registers, shared memory and chunks are planned for so many
+constexpr int kWarps = kThreads / 32;
+constexpr int kColumns = 8;                   // a tile has so many columns of 1, 2 or 4 positions
+constexpr int kGroups = kThreads / kColumns;  // of channels: one thread for each column and group
+constexpr int kItemBlock = 10;                // items that a thread keeps sums of in registers at once
+constexpr int kLargestTile = 32;              // positions
+constexpr int kSector = 32;                   // bytes: the smallest piece that memory moves
+constexpr int64_t kMostPartialBytes = 128 << 20;
+constexpr int64_t kLeastChunks = 32;
+
+// Rows of kItemBlock numbers, four rows in a quad. A row begins at 16 bytes, and the rows of 8 quads in different
+// banks.
+constexpr int kRowPitch = 12, kQuadPitch = 4 * kRowPitch + 4;
+
+// Numbers of a thread's partial sum of a tile, and the distance between those of two threads: odd, so that they lie in
+// different banks.
+constexpr int kScoreSums = kItemBlock + 1, kPairSums = 4;
+constexpr int round_to_quads(int n) { return (n + 3) / 4 * 4; }
+constexpr int sums_pitch(int numbers) { return round_to_quads(numbers) + 1; }
 
 constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
-// Of a chunk's partial sums, see Partial in block.cuh.
+// Of a table with so many rows.
+constexpr int64_t table_elements(int64_t rows) { return (rows + 3) / 4 * kQuadPitch; }
+
+// Of a chunk's partial sums, see Partial in chunk.cuh.
 constexpr int64_t partial_bytes(int64_t M, int64_t channels, int64_t element) {
-  return round_up(M, 4) * int64_t{sizeof(int64_t)} + (4 + 3 * round_up(M, 4) + M * channels) * element;
+  return round_up(M, 4) * int64_t{sizeof(int64_t)} + (3 * round_up(M, 4) + M * channels) * element;
 }
 
 struct Device {
   int processors = 0;
-  size_t shared_per_block = 0;
+  int64_t shared_per_block = 0, shared_per_processor = 0, reserved_per_block = 0;
 
   cudaError_t read() {
-    int device = 0, shared = 0;
+    int device = 0, block = 0, processor = 0, reserved = 0;
     cudaError_t error = cudaGetDevice(&device);
-    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device);
-    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
-    shared_per_block = size_t(shared);
+    const auto ask = [&](int* value, cudaDeviceAttr attribute) {
+      if (error == cudaSuccess) error = cudaDeviceGetAttribute(value, attribute, device);
+    };
+    ask(&processors, cudaDevAttrMultiProcessorCount);
+    ask(&block, cudaDevAttrMaxSharedMemoryPerBlockOptin);
+    ask(&processor, cudaDevAttrMaxSharedMemoryPerMultiprocessor);
+    ask(&reserved, cudaDevAttrReservedSharedMemoryPerBlock);
+    shared_per_block = block, shared_per_processor = processor, reserved_per_block = reserved;
     return error;
+  }
+
+  // Shared memory of a block that leaves room for so many on a multiprocessor.
+  int64_t shared_for(int blocks) const {
+    return std::min(shared_per_block, shared_per_processor / blocks - reserved_per_block) / 16 * 16;
   }
 };
 
-// Where an array of a block begins; not present if `offset` is negative.
+// Where an array of a block begins.
 struct Place {
-  int64_t offset = -1;
+  int64_t offset = 0;
   bool shared = true;
-
-  constexpr bool present() const { return offset >= 0; }
 };
 
-// What a pass keeps of a tile: arrays of (C, tile) in storage or computing type, of (M, tile), of (M, C).
+// What a pass keeps of a tile. The first two are of the storage type: parts of maps.
 struct Needs {
-  bool grad_query = false, grad_readout = false, grad_scores = false, sums = false;
+  int maps = 1;
+  bool aligned = false;             // every map can be read and written 16 bytes at a time
+  int tables = 1;                   // of a number for each position and item
+  int partial_sums = 0;             // numbers of a thread for each position of its column
+  bool item_sums = false;           // sums of each item: (M, C) and numbers of each item
+  int largest_tile = kLargestTile;  // of the fast kind
 };
 
 struct Plan {
-  int tile;         // positions
-  int channels;     // C, rounded up to whole packs
-  int pitch;        // elements between the rows of a tile
-  int items_pitch;  // elements between padded items
-  bool channels_last;
+  bool fast, channels_last;
+  int tile;      // positions
+  int channels;  // C, rounded up to whole packs
+  int pitch;     // elements between the positions of a channels-last tile
+  int item_blocks;
+  int64_t items_stride, table_stride;  // elements of a table of kItemBlock items, by channels and by positions
 
-  Place positions, reduction, queries, scores, items, sums, grad_query, grad_readout, grad_scores;
-  size_t shared_bytes, scratch_per_chunk;
+  Place positions, partial_sums, maps[3], tables[2], items, sums, numbers;
+  int64_t shared_bytes, scratch_per_chunk;
 
-  int64_t tiles_per_chunk, chunks_per_sample, chunks;
-  int64_t items_at, chunks_at;  // where padded items and the chunks' arrays begin in the scratch memory
-  size_t scratch_bytes;
-
-  constexpr bool all_shared() const { return scratch_per_chunk == 0 && items.shared && sums.shared; }
+  int64_t tiles_per_sample, tiles_per_sequence, chunks_per_sequence, chunks;
+  int64_t items_at, losses_at, chunks_at;  // in the scratch memory; partial sums come first
+  int64_t scratch_bytes;
 };
 
 // Gives every array its place and cuts the pass into chunks.
 class Planner {
  public:
-  Planner(const Shape& shape, DType dtype, Strides features, Needs needs)
+  Planner(const Shape& shape, DType dtype, Strides features, const Needs& needs)
       : shape_(shape),
         needs_(needs),
         storage_(dtype == DType::f64   ? 8
@@ -88,77 +125,94 @@ class Planner {
   cudaError_t plan(Plan& plan) {
     const cudaError_t error = device_.read();
     if (error != cudaSuccess) return error;
-    const size_t wanted = std::min(kWanted, device_.shared_per_block);
-    int tile = kLargestTile;
-    plan = arrange(tile, wanted);
-    // A large tile moves memory in long pieces, but every processor should have one or two.
-    while (tile > kSmallestTile && (!plan.all_shared() || tiles(tile) * shape_.B < 2 * device_.processors))
-      plan = arrange(tile /= 2, wanted);
-    if (!plan.all_shared()) plan = arrange(tile, device_.shared_per_block);
+    if (!plan_fast(plan)) plan_general(plan);
     cut(plan);
-    return cudaSuccess;
+    return shape_.B * plan.tiles_per_sample <= INT_MAX ? cudaSuccess : cudaErrorInvalidConfiguration;
   }
 
  private:
   int64_t tiles(int tile) const { return (shape_.P + tile - 1) / tile; }
 
-  Place place(Plan& plan, int64_t bytes, size_t shared_limit) {
-    bytes = round_up(bytes, 16);
-    if (plan.shared_bytes + size_t(bytes) <= shared_limit) {
-      plan.shared_bytes += size_t(bytes);
-      return {int64_t(plan.shared_bytes) - bytes, true};
-    }
-    plan.scratch_per_chunk += size_t(bytes);
-    return {int64_t(plan.scratch_per_chunk) - bytes, false};
+  bool plan_fast(Plan& plan) const {
+    if (!needs_.aligned || shape_.M > kItemBlock || shape_.C % 8 != 0 || shape_.P % 8 != 0) return false;
+    const int smallest = channels_last_ ? kColumns : std::max(kColumns, int(kSector / storage_));
+    const int largest = storage_ == 8 ? kColumns : needs_.largest_tile;
+    for (const int blocks : {kBlocks, 1})
+      for (int tile = largest; tile >= std::min(smallest, largest); tile /= 2) {
+        plan = arrange(tile, device_.shared_for(blocks), true);
+        // A large tile needs fewer loads of items and barriers, but there should be one for every block.
+        const bool enough = tile == smallest || tiles(tile) * shape_.B >= kBlocks * device_.processors;
+        if (plan.fast && enough) return true;
+      }
+    return false;
   }
 
-  Plan arrange(int tile, size_t limit) {
+  void plan_general(Plan& plan) const {
+    const int tile = storage_ == 8 ? kColumns : kLargestTile;
+    plan = arrange(tile, device_.shared_for(kBlocks), false);
+    if (plan.scratch_per_chunk > 0 || !plan.items.shared) plan = arrange(tile, device_.shared_per_block, false);
+  }
+
+  Plan arrange(int tile, int64_t limit, bool fast) const {
     Plan plan{};
-    const int64_t M = shape_.M, pack = 16 / storage_;
     plan.tile = tile;
-    plan.channels = int(round_up(shape_.C, 8));
     plan.channels_last = channels_last_;
-    plan.pitch = int((channels_last_ ? plan.channels : tile) + pack);
-    plan.items_pitch = plan.channels + 4;
-    const int64_t tile_elements = int64_t(plan.pitch) * (channels_last_ ? tile : plan.channels);
-    plan.positions = place(plan, kPositionArrays * kLargestTile * 8, limit);
-    plan.reduction = place(plan, kItemBlock * kThreads * computing_, limit);
-    plan.scores = place(plan, M * tile * computing_, limit);
-    plan.queries = place(plan, tile_elements * storage_, limit);
-    if (needs_.grad_query) plan.grad_query = place(plan, tile_elements * computing_, limit);
-    if (needs_.grad_readout) plan.grad_readout = place(plan, tile_elements * storage_, limit);
-    if (needs_.grad_scores) plan.grad_scores = place(plan, M * tile * computing_, limit);
-    plan.items = place_shared_or_elsewhere(plan, M * plan.items_pitch * computing_, limit);
-    if (needs_.sums) plan.sums = place_shared_or_elsewhere(plan, M * plan.channels * computing_, limit);
+    plan.channels = int(round_up(shape_.C, 8));
+    plan.pitch = int((round_up(plan.channels * storage_, 128) + 16) / storage_);
+    plan.item_blocks = int((shape_.M + kItemBlock - 1) / kItemBlock);
+    plan.items_stride = table_elements(plan.channels), plan.table_stride = table_elements(tile);
+    const int64_t map = int64_t{tile} * (channels_last_ ? plan.pitch : plan.channels);
+    plan.positions = place(plan, kPositionNumbers * kLargestTile * 8, limit);
+    plan.partial_sums = place(plan, int64_t{kWarps} * kColumns * sums_of_thread(tile) * computing_, limit);
+    for (int i = 0; i < needs_.maps; ++i) plan.maps[i] = place(plan, map * storage_, limit);
+    for (int i = 0; i < needs_.tables; ++i)
+      plan.tables[i] = place(plan, int64_t{plan.item_blocks} * plan.table_stride * computing_, limit);
+    plan.items = place_here_or_elsewhere(plan, plan.item_blocks * plan.items_stride * computing_, limit);
+    if (needs_.item_sums) {
+      plan.sums = place_here_or_elsewhere(plan, shape_.M * plan.channels * computing_, limit);
+      plan.numbers = place_here_or_elsewhere(plan, partial_bytes(shape_.M, 0, computing_), limit);
+    }
+    plan.fast = fast && plan.scratch_per_chunk == 0 && plan.items.shared && plan.sums.shared && plan.numbers.shared;
     return plan;
   }
 
-  // Items and sums that don't fit have places of their own: padded copies for all blocks, and the partial sums.
-  Place place_shared_or_elsewhere(Plan& plan, int64_t bytes, size_t limit) {
-    const size_t before = plan.scratch_per_chunk;
+  int64_t sums_of_thread(int tile) const { return int64_t{needs_.partial_sums} * (tile / kColumns) + kRestOfPitches; }
+
+  Place place(Plan& plan, int64_t bytes, int64_t shared_limit) const {
+    bytes = round_up(bytes, 16);
+    int64_t& end = plan.shared_bytes + bytes <= shared_limit ? plan.shared_bytes : plan.scratch_per_chunk;
+    const bool shared = &end == &plan.shared_bytes;
+    end += bytes;
+    return {end - bytes, shared};
+  }
+
+  // Items and sums that don't fit have places of their own: a copy for all blocks, and the partial sums.
+  Place place_here_or_elsewhere(Plan& plan, int64_t bytes, int64_t limit) const {
+    const int64_t before = plan.scratch_per_chunk;
     const Place found = place(plan, bytes, limit);
     plan.scratch_per_chunk = before;
     return found.shared ? found : Place{0, false};
   }
 
   void cut(Plan& plan) const {
-    const int64_t B = std::max<int64_t>(shape_.B, 1), rows = needs_.sums ? shape_.M : 0;
-    const int64_t partial = partial_bytes(rows, plan.channels, computing_);
-    int64_t wanted = 8 * device_.processors;
-    if (needs_.sums) wanted = std::clamp(kMostPartialBytes / partial, int64_t{device_.processors}, wanted);
-    const int64_t all = std::max<int64_t>(tiles(plan.tile), 1);
-    const int64_t per_sample = std::clamp<int64_t>(wanted / B, 1, all);
-    plan.tiles_per_chunk = (all + per_sample - 1) / per_sample;
-    plan.chunks_per_sample = (tiles(plan.tile) + plan.tiles_per_chunk - 1) / plan.tiles_per_chunk;
-    plan.chunks = shape_.B * plan.chunks_per_sample;
-    plan.items_at = round_up(plan.chunks * partial, 256);
-    const int64_t item_rows = plan.items.shared ? 0 : shape_.memories() * shape_.M;
-    plan.chunks_at = round_up(plan.items_at + item_rows * plan.items_pitch * computing_, 256);
-    plan.scratch_bytes = size_t(plan.chunks_at) + size_t(plan.chunks) * plan.scratch_per_chunk;
+    const int64_t sequences = std::max<int64_t>(shape_.memories(), 1);
+    const int64_t partial = needs_.item_sums ? partial_bytes(shape_.M, plan.channels, computing_) : 0;
+    int64_t most = int64_t{kBlocks} * device_.processors;
+    if (partial > 0) most = std::clamp(kMostPartialBytes / partial, std::min(kLeastChunks, most), most);
+    plan.tiles_per_sample = tiles(plan.tile);
+    const int64_t all = shape_.B * plan.tiles_per_sample;
+    plan.tiles_per_sequence = shape_.memories() > 0 ? all / shape_.memories() : 0;
+    plan.chunks_per_sequence = std::clamp<int64_t>(most / sequences, 1, std::max<int64_t>(plan.tiles_per_sequence, 1));
+    plan.chunks = all > 0 ? shape_.memories() * plan.chunks_per_sequence : 0;
+    plan.losses_at = round_up(plan.chunks * partial, 256);
+    plan.items_at = round_up(plan.losses_at + all * 2 * int64_t{sizeof(double)}, 256);
+    const int64_t tables = plan.items.shared ? 0 : shape_.memories() * plan.item_blocks;
+    plan.chunks_at = round_up(plan.items_at + tables * plan.items_stride * computing_, 256);
+    plan.scratch_bytes = plan.chunks_at + plan.chunks * plan.scratch_per_chunk;
   }
 
-  static constexpr int64_t kPositionArrays = 10;
-  static constexpr int64_t kMostPartialBytes = int64_t{64} << 20;
+  static constexpr int64_t kPositionNumbers = 10;
+  static constexpr int64_t kRestOfPitches = 8;  // two kinds of sums, each rounded up to an odd number
 
   const Shape shape_;
   const Needs needs_;

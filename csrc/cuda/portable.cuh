@@ -18,16 +18,44 @@ namespace mnad::cuda {
 
 constexpr size_t kSharedWithoutAsking = 48 << 10;
 
+// Returns the error of this very launch, and not one that an earlier call has left behind.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
                    Arguments... arguments) {
+  const void* function = reinterpret_cast<const void*>(kernel);
   if (shared > kSharedWithoutAsking) {
-    const cudaError_t error = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                                   cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
+    const cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
     if (error != cudaSuccess) return error;
   }
-  kernel<<<grid, block, shared, stream>>>(Parameters(arguments)...);
-  return cudaGetLastError();
+  const auto with = [&](Parameters... parameters) {
+    void* pointers[] = {&parameters...};
+    return cudaLaunchKernel(function, grid, block, pointers, shared, stream);
+  };
+  return with(Parameters(arguments)...);
+}
+
+// Reads or writes all of a word, such as a uint4, at once; `at` is aligned to its size.
+template <class Word>
+__device__ inline Word load_word(const void* at) {
+  return *static_cast<const Word*>(at);
+}
+template <class Word>
+__device__ inline void store_word(void* at, Word word) {
+  *static_cast<Word*>(at) = word;
+}
+
+// The same in global memory, for what is used once: the cache lets go of it first.
+__device__ inline uint4 load_streaming(const void* at) { return __ldcs(static_cast<const uint4*>(at)); }
+__device__ inline void store_streaming(void* at, uint4 word) { __stcs(static_cast<uint4*>(at), word); }
+
+// Gives every lane the values of the lane whose number differs by `distance`. The lanes of a warp are in groups of
+// `Width`; all lanes of a group call it together. Orders no other access to memory.
+template <int Width, class V, int N>
+__device__ inline void swap_lanes(V (&values)[N], int distance) {
+  const unsigned lane = threadIdx.x % 32, all = Width == 32 ? ~0u : (1u << Width % 32) - 1;
+  const unsigned group = all << (lane / Width * Width);
+#pragma unroll
+  for (int i = 0; i < N; ++i) values[i] = __shfl_xor_sync(group, values[i], distance);
 }
 
 }  // namespace mnad::cuda

@@ -19,7 +19,7 @@ __device__ A update_scale(const Statistics& statistics, UpdateRule rule, int64_t
 }
 
 template <class A>
-__global__ void __launch_bounds__(kThreads, 2) update_items_kernel(ItemsUpdate update) {
+__global__ void __launch_bounds__(kThreads, kBlocks) update_items_kernel(ItemsUpdate update) {
   DYN_SHARED(buffer);
   const int64_t row = blockIdx.x, C = update.C;
   const A* item = static_cast<const A*>(update.items) + row * C;
@@ -35,7 +35,12 @@ __global__ void __launch_bounds__(kThreads, 2) update_items_kernel(ItemsUpdate u
     const A moved = item[c] + scale * sum[c];
     square += double(moved) * double(moved);
   }
-  square = combine(square, reinterpret_cast<double*>(buffer), [](double a, double b) { return a + b; });
+  const double of_warp = combine_warp(square, Add{});
+  double* const partial = reinterpret_cast<double*>(buffer);
+  if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = of_warp;
+  __syncthreads();
+  square = 0;
+  for (int warp = 0; warp < kWarps; ++warp) square += partial[warp];
   const double norm = sqrt(square);
   const A inverse = A(1 / (norm > kNormEps ? norm : kNormEps));
   for (int64_t c = threadIdx.x; c < C; c += kThreads) to[c] = (item[c] + scale * sum[c]) * inverse;
@@ -43,7 +48,7 @@ __global__ void __launch_bounds__(kThreads, 2) update_items_kernel(ItemsUpdate u
 
 template <class A>
 cudaError_t run(const ItemsUpdate& update, cudaStream_t stream) {
-  return launch(update_items_kernel<A>, dim3(unsigned(update.rows)), dim3(kThreads), kThreads * sizeof(double), stream,
+  return launch(update_items_kernel<A>, dim3(unsigned(update.rows)), dim3(kThreads), kWarps * sizeof(double), stream,
                 update);
 }
 

@@ -7,9 +7,7 @@
 #include <torch/csrc/stable/accelerator.h>
 
 #include "cuda/launchers.h"
-
-// Exported by every torch with CUDA from 2.9 on; weak, so that one library also loads where torch has none.
-extern "C" __attribute__((weak)) AOTITorchError aoti_torch_get_current_cuda_stream(int32_t device, void** stream);
+#include "ops/stream.h"
 #endif
 
 namespace mnad::ops {
@@ -21,17 +19,21 @@ void in_torch_threads(int64_t n, int64_t grain, const std::function<void(int64_t
 
 #ifdef MNAD_WITH_CUDA
 void check(cudaError_t error) {
-  if (error != cudaSuccess) throw std::runtime_error(std::string("mnad CUDA kernel: ") + cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // or the next call that asks for an error would be told of this one
+  throw std::runtime_error(std::string("mnad CUDA kernel: ") + cudaGetErrorString(error));
 }
 
-cudaStream_t current_stream(const Tensor& on) {
-  void* stream = nullptr;
-  TORCH_ERROR_CODE_CHECK(aoti_torch_get_current_cuda_stream(on.get_device_index(), &stream));
-  return static_cast<cudaStream_t>(stream);
-}
+cudaStream_t stream_of(const Tensor& on) { return static_cast<cudaStream_t>(current_stream(on.get_device_index())); }
 
-Tensor scratch(size_t bytes, const Tensor& on) {
-  return torch::stable::empty({int64_t(bytes)}, ScalarType::Byte, std::nullopt, on.device());
+template <class Pass>
+void run_on_gpu(const Pass& pass, cudaError_t (*scratch_of)(const Pass&, size_t&),
+                cudaError_t (*launch)(const Pass&, void*, cudaStream_t), const Tensor& on) {
+  const torch::stable::accelerator::DeviceGuard guard(on.get_device_index());
+  size_t bytes = 0;
+  check(scratch_of(pass, bytes));
+  const Tensor scratch = torch::stable::empty({int64_t(bytes)}, ScalarType::Byte, std::nullopt, on.device());
+  check(launch(pass, scratch.mutable_data_ptr(), stream_of(on)));
 }
 #endif
 
@@ -39,11 +41,7 @@ Tensor scratch(size_t bytes, const Tensor& on) {
 
 void run(const Forward& pass, const Tensor& on) {
 #ifdef MNAD_WITH_CUDA
-  if (on.is_cuda()) {
-    const torch::stable::accelerator::DeviceGuard guard(on.get_device_index());
-    const Tensor memory = scratch(cuda::forward_scratch(pass), on);
-    return check(cuda::forward(pass, memory.mutable_data_ptr(), current_stream(on)));
-  }
+  if (on.is_cuda()) return run_on_gpu(pass, cuda::forward_scratch, cuda::forward, on);
 #endif
   (void)on;
   cpu::forward(pass, in_torch_threads);
@@ -51,11 +49,7 @@ void run(const Forward& pass, const Tensor& on) {
 
 void run(const Backward& pass, const Tensor& on) {
 #ifdef MNAD_WITH_CUDA
-  if (on.is_cuda()) {
-    const torch::stable::accelerator::DeviceGuard guard(on.get_device_index());
-    const Tensor memory = scratch(cuda::backward_scratch(pass), on);
-    return check(cuda::backward(pass, memory.mutable_data_ptr(), current_stream(on)));
-  }
+  if (on.is_cuda()) return run_on_gpu(pass, cuda::backward_scratch, cuda::backward, on);
 #endif
   (void)on;
   cpu::backward(pass, in_torch_threads);
@@ -65,7 +59,7 @@ void run(const ItemsUpdate& update, const Tensor& on) {
 #ifdef MNAD_WITH_CUDA
   if (on.is_cuda()) {
     const torch::stable::accelerator::DeviceGuard guard(on.get_device_index());
-    return check(cuda::update_items(update, current_stream(on)));
+    return check(cuda::update_items(update, stream_of(on)));
   }
 #endif
   (void)on;

@@ -22,7 +22,17 @@ from ninja_build import cuda_folders, libraries, tile_kernels, torch_flags  # no
 FOLDER = ROOT / "build" / "cuda-emulator"
 EXTENSION = FOLDER / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}"
 SANITIZERS = {"plain": [], "address": ["-fsanitize=address,undefined"], "thread": ["-fsanitize=thread"]}
-PLANTED_BUGS = ["NONE", "MISSING_BARRIER", "SHARED_OVERRUN", "GLOBAL_OVERRUN", "DIVERGENT_BARRIER"]
+PLANTED_BUGS = [
+    "NONE",
+    "MISSING_BARRIER",
+    "SHARED_OVERRUN",
+    "GLOBAL_OVERRUN",
+    "DIVERGENT_BARRIER",
+    "MISALIGNED_WORD",
+    "MISSING_LANES",
+    "LANES_OUTSIDE_GROUP",
+    "LANES_AS_BARRIER",
+]
 
 
 def available() -> bool:
@@ -87,7 +97,7 @@ def _write_extension(writer: Writer, engine: list[str]) -> None:
 
 def _write_programs(writer: Writer, engine: list[str], sanitizer: str, flags: str) -> None:
     sources = [*(ROOT / "csrc" / "cuda").glob("*.cu"), ROOT / "csrc" / "cpu" / "launchers.cpp", HERE / "run_passes.cpp"]
-    extra = f"-O1 {flags}"
+    extra = f"-O1 {flags} -DMNAD_ONLY_FLOAT"
     objects = [_compile(writer, source, extra, f"{sanitizer}/{source.name}") for source in sorted(sources)]
     for source, instruction_set, kernel_flags in tile_kernels():
         name = f"{sanitizer}/{source.name}.{instruction_set}"

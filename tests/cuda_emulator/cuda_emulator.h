@@ -13,6 +13,7 @@
 
 #include <climits>
 #include <cstdint>
+#include <cstring>
 
 #undef __global__
 #undef __device__
@@ -51,6 +52,9 @@ struct ThreadState {
 Options& options();
 const ThreadState& current();
 void wait_for_block(const void* barrier);
+// Replaces `values` by those of the lane whose number differs by `distance`; all lanes of `group` must come.
+void exchange(void* values, size_t bytes, int distance, unsigned group, const void* site);
+void check_alignment(const void* at, size_t bytes);
 void run(dim3 grid, dim3 block, size_t shared, void (*body)(void*), void* context);
 
 }  // namespace cuda_emulator
@@ -63,6 +67,28 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   auto body = [&] { kernel(Parameters(arguments)...); };
   cuda_emulator::run(grid, block, shared, [](void* context) { (*static_cast<decltype(body)*>(context))(); }, &body);
   return cudaSuccess;
+}
+
+template <class Word>
+inline Word load_word(const void* at) {
+  cuda_emulator::check_alignment(at, sizeof(Word));
+  Word word;
+  std::memcpy(&word, at, sizeof word);
+  return word;
+}
+template <class Word>
+inline void store_word(void* at, Word word) {
+  cuda_emulator::check_alignment(at, sizeof(Word));
+  std::memcpy(at, &word, sizeof word);
+}
+inline uint4 load_streaming(const void* at) { return load_word<uint4>(at); }
+inline void store_streaming(void* at, uint4 word) { store_word(at, word); }
+
+template <int Width, class V, int N>
+inline void swap_lanes(V (&values)[N], int distance) {
+  static const char site = 0;  // one for each instance
+  const unsigned lane = threadIdx.x % 32, all = Width == 32 ? ~0u : (1u << Width % 32) - 1;
+  cuda_emulator::exchange(values, sizeof values, distance, all << (lane / Width * Width), &site);
 }
 
 }  // namespace mnad::cuda

@@ -27,30 +27,29 @@ void read_options() {
   options.shared_per_block = number_in_environment("MNAD_EMULATOR_SHARED_KIB", 227) << 10;
 }
 
+void check(cudaError_t error) {
+  if (error != cudaSuccess) throw std::runtime_error("emulated kernel: error " + std::to_string(error));
+}
+
 template <class Pass>
-void run_pass(const Pass& pass, size_t scratch_bytes, cudaError_t (*launch)(const Pass&, void*, cudaStream_t)) {
-  const std::unique_ptr<void, decltype(&std::free)> scratch(std::aligned_alloc(256, (scratch_bytes + 511) / 256 * 256),
+void run_pass(const Pass& pass, cudaError_t (*scratch_of)(const Pass&, size_t&),
+              cudaError_t (*launch)(const Pass&, void*, cudaStream_t)) {
+  read_options();
+  size_t bytes = 0;
+  check(scratch_of(pass, bytes));
+  const std::unique_ptr<void, decltype(&std::free)> scratch(std::aligned_alloc(256, (bytes + 511) / 256 * 256),
                                                             &std::free);
-  std::memset(scratch.get(), 0xff, scratch_bytes);
-  if (const cudaError_t error = launch(pass, scratch.get(), nullptr); error != cudaSuccess)
-    throw std::runtime_error("emulated kernel: error " + std::to_string(error));
+  std::memset(scratch.get(), 0xff, bytes);
+  check(launch(pass, scratch.get(), nullptr));
 }
 
 }  // namespace
 
-void run(const Forward& pass, const Tensor&) {
-  read_options();
-  run_pass(pass, cuda::forward_scratch(pass), cuda::forward);
-}
+void run(const Forward& pass, const Tensor&) { run_pass(pass, cuda::forward_scratch, cuda::forward); }
 
-void run(const Backward& pass, const Tensor&) {
-  read_options();
-  run_pass(pass, cuda::backward_scratch(pass), cuda::backward);
-}
+void run(const Backward& pass, const Tensor&) { run_pass(pass, cuda::backward_scratch, cuda::backward); }
 
-void run(const ItemsUpdate& update, const Tensor&) {
-  if (cuda::update_items(update, nullptr) != cudaSuccess) throw std::runtime_error("emulated kernel failed");
-}
+void run(const ItemsUpdate& update, const Tensor&) { check(cuda::update_items(update, nullptr)); }
 
 }  // namespace mnad::ops
 

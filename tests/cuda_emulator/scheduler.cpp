@@ -15,12 +15,36 @@
 namespace cuda_emulator {
 namespace {
 
-constexpr int kWarp = 32;
+constexpr int kWarp = 32, kReserved = 1 << 10;  // lanes; bytes of shared memory for each block
+constexpr size_t kMostExchanged = 512;
+
+// What a thread waits for.
+enum class Wait { nothing, block, lanes };
+
+// Copies without memcpy, which ThreadSanitizer would take for an access by the kernel: an exchange orders nothing.
+void copy(void* to, const void* from, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) static_cast<volatile char*>(to)[i] = static_cast<const volatile char*>(from)[i];
+}
+
+// An exchange of values between lanes, as one of them asks for it.
+struct Exchange {
+  const void* site;
+  unsigned group;
+  int distance;
+  size_t bytes;
+  char sent[kMostExchanged], received[kMostExchanged];
+
+  bool fits(const Exchange& other) const {
+    return site == other.site && group == other.group && distance == other.distance && bytes == other.bytes;
+  }
+};
 
 struct Thread {
   ThreadState state;
   Fiber fiber;
-  const void* barrier = nullptr;  // where it waits
+  Wait wait = Wait::nothing;
+  const void* barrier = nullptr;  // the last one that it came to
+  Exchange exchange;
 };
 
 struct Launch {
@@ -65,8 +89,9 @@ void describe_and_stop(const char* what, const Thread& thread) {
   stop("%s [block (%u, %u, %u), thread (%u, %u, %u)]", what, b.x, b.y, b.z, t.x, t.y, t.z);
 }
 
-// All live threads wait, or all have ended; anything else is a barrier that not all threads reach.
-void check_barrier(int count) {
+// All live threads wait, or all have ended; anything else is a barrier that not all threads reach. Returns whether any
+// are live.
+bool open_barrier(int count) {
   const Thread* waiting = nullptr;
   const Thread* ended = nullptr;
   for (int i = 0; i < count; ++i) {
@@ -75,11 +100,45 @@ void check_barrier(int count) {
       ended = &thread;
       continue;
     }
+    if (thread.wait == Wait::lanes) describe_and_stop("a lane waits for lanes that do not come", thread);
     if (waiting && waiting->barrier != thread.barrier)
       describe_and_stop("threads wait at two different __syncthreads()", thread);
     waiting = &thread;
   }
   if (waiting && ended) describe_and_stop("__syncthreads() that threads which have ended never reach", *waiting);
+  for (int i = 0; i < count; ++i) threads[i].wait = Wait::nothing;
+  return waiting != nullptr;
+}
+
+// Gives every lane of a group what it is to receive, once all of them have come. Returns whether they have.
+bool exchange_in_group(int first, int lane, int count) {
+  const Exchange& asked = threads[first + lane].exchange;
+  if (!(asked.group >> lane & 1))
+    describe_and_stop("a lane exchanges in a group that it is not in", threads[first + lane]);
+  for (int i = 0; i < kWarp; ++i) {
+    if (!(asked.group >> i & 1)) continue;
+    if (first + i >= count) describe_and_stop("a group of lanes reaches beyond the block", threads[first + lane]);
+    const Thread& other = threads[first + i];
+    if (other.fiber.ended() || other.wait != Wait::lanes || !other.exchange.fits(asked)) return false;
+  }
+  for (int i = 0; i < kWarp; ++i) {
+    if (!(asked.group >> i & 1)) continue;
+    if (!(asked.group >> (i ^ asked.distance) & 1))
+      describe_and_stop("a lane asks for the values of a lane outside its group", threads[first + i]);
+    copy(threads[first + i].exchange.received, threads[first + (i ^ asked.distance)].exchange.sent, asked.bytes);
+  }
+  for (int i = 0; i < kWarp; ++i)
+    if (asked.group >> i & 1) threads[first + i].wait = Wait::nothing;
+  return true;
+}
+
+// Returns whether some lanes can go on.
+bool exchange_lanes(int count) {
+  bool some = false;
+  for (int i = 0; i < count; ++i)
+    if (!threads[i].fiber.ended() && threads[i].wait == Wait::lanes)
+      some |= exchange_in_group(i / kWarp * kWarp, i % kWarp, count);
+  return some;
 }
 
 void run_block(uint3 block, dim3 size, char* shared) {
@@ -88,17 +147,15 @@ void run_block(uint3 block, dim3 size, char* shared) {
   Fiber::release(&at_start);
   for (int i = 0; i < count; ++i) {
     threads[i].state = {{unsigned(i), 0, 0}, block, shared};
+    threads[i].wait = Wait::nothing;
     threads[i].fiber.start(run_thread);
   }
-  bool live = true;
-  while (live) {
+  do {
     for (int i : ordered(count)) {
       running = &threads[i];
-      if (!running->fiber.ended()) running->fiber.resume();
+      if (!running->fiber.ended() && running->wait == Wait::nothing) running->fiber.resume();
     }
-    check_barrier(count);
-    live = !threads[0].fiber.ended();
-  }
+  } while (exchange_lanes(count) || open_barrier(count));
   Fiber::acquire(&at_end);
 }
 
@@ -110,10 +167,26 @@ const ThreadState& current() { return running->state; }
 
 void wait_for_block(const void* barrier) {
   Thread& self = *running;
-  self.barrier = barrier;
+  self.barrier = barrier, self.wait = Wait::block;
   Fiber::release(&at_barrier);
   self.fiber.leave();
   Fiber::acquire(&at_barrier);
+}
+
+void exchange(void* values, size_t bytes, int distance, unsigned group, const void* site) {
+  Thread& self = *running;
+  if (bytes > kMostExchanged) stop("%zu bytes are more than lanes exchange here", bytes);
+  self.exchange.site = site, self.exchange.group = group, self.exchange.distance = distance;
+  self.exchange.bytes = bytes;
+  copy(self.exchange.sent, values, bytes);
+  self.wait = Wait::lanes;
+  self.fiber.leave();
+  copy(values, self.exchange.received, bytes);
+}
+
+void check_alignment(const void* at, size_t bytes) {
+  if (reinterpret_cast<uintptr_t>(at) % bytes != 0)
+    describe_and_stop("a word is read or written where it is not aligned", *running);
 }
 
 void run(dim3 grid, dim3 block, size_t shared, void (*body)(void*), void* context) {
@@ -145,6 +218,10 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     *value = options.processors;
   else if (attribute == cudaDevAttrMaxSharedMemoryPerBlockOptin)
     *value = options.shared_per_block;
+  else if (attribute == cudaDevAttrReservedSharedMemoryPerBlock)
+    *value = cuda_emulator::kReserved;
+  else if (attribute == cudaDevAttrMaxSharedMemoryPerMultiprocessor)
+    *value = options.shared_per_block + cuda_emulator::kReserved;
   else
     return cudaErrorInvalidValue;
   return cudaSuccess;

@@ -22,6 +22,10 @@ FINDINGS = {
     ("DIVERGENT_BARRIER", "plain"): "two different __syncthreads()",
     ("DIVERGENT_BARRIER", "address"): "two different __syncthreads()",
     ("DIVERGENT_BARRIER", "thread"): "two different __syncthreads()",
+    ("MISALIGNED_WORD", "plain"): "where it is not aligned",
+    ("MISSING_LANES", "plain"): "waits for lanes that do not come",
+    ("LANES_OUTSIDE_GROUP", "plain"): "outside its group",
+    ("LANES_AS_BARRIER", "thread"): "data race",
 }
 
 
