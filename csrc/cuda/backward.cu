@@ -18,8 +18,6 @@
 namespace mnad::cuda {
 namespace {
 
-constexpr int kLargestWithItems = kLargestTile / 2;
-
 template <class K>
 class BackwardChunk : Chunk<K> {
   using Base = Chunk<K>;
@@ -249,21 +247,21 @@ class BackwardChunk : Chunk<K> {
   }
 
   __device__ void write_features() const {
-    const auto grad = tile_of(static_cast<T*>(pass_.grad_features), pass_.grad_features_strides);
+    RowWriter<K> writer(tile_of(static_cast<T*>(pass_.grad_features), pass_.grad_features_strides));
     const int used = has_scores() || pass_.indices ? blocks() : 0;
     A inverse[K::kAlong], alpha[K::kAlong], shift[K::kAlong];
-    const auto hold = [&](int along) {
+    const auto begin = [&](int across, int along, int distance) {
+      writer.begin(across, along, distance);
       hold_positions<K>(at_.inverse, along, inverse);
       hold_positions<K>(at_.factor[0], along, alpha);
       hold_positions<K>(at_.factor[1], along, shift);
     };
-    const auto write = [&](int across, int along, A(&sums)[K::kAcross][K::kAlong]) {
+    const auto write = [&](int across, int offset, A(&sums)[K::kAcross][K::kAlong]) {
 #pragma unroll
       for (int i = 0; i < K::kAcross; ++i) {
         A x[K::kAlong], g[K::kAlong];
-        const int offset = queries().offset(across + i, along);
-        load_widened(queries().data + offset, x);
-        load_widened(gradient().data + offset, g);
+        load_widened(queries().data + queries().row_of(offset, i), x);
+        load_widened(gradient().data + gradient().row_of(offset, i), g);
         read_position<K>(at_.inverse, across + i, inverse);
         read_position<K>(at_.factor[0], across + i, alpha);
         read_position<K>(at_.factor[1], across + i, shift);
@@ -271,9 +269,9 @@ class BackwardChunk : Chunk<K> {
         for (int v = 0; v < K::kAlong; ++v)
           sums[i][v] = inverse[v] * (g[v] + (alpha[v] * x[v] + sums[i][v]) + shift[v]);
       }
-      store_rows<K>(grad, across, along, sums);
+      writer.write(sums);
     };
-    weighted_sums<K>(table().as_const(), items_, used, channels(), hold, write);
+    weighted_sums<K>(table().as_const(), items_, used, channels(), queries(), begin, write);
   }
 
   const Backward& pass_;
@@ -286,28 +284,14 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(Backward pa
   BackwardChunk<K>(pass, plan, scratch, shared).run();
 }
 
-cudaError_t plan_backward(const Backward& pass, Plan& plan) {
-  if (pass.reads_weights() && !pass.weights) return cudaErrorInvalidValue;
-  Needs needs;
-  needs.maps = pass.reads_grad_readout() ? 3 : 2;
-  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.grad_output, pass.grad_output_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.grad_features, pass.grad_features_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.items) && is_aligned(pass.weights) && is_aligned(pass.grad_weights);
-  needs.tables = pass.reads_weights() ? 2 : 1;
-  needs.partial_sums = kPairSums + (pass.grad_through_weights && pass.grad_output ? kScoreSums : 0);
-  needs.item_sums = pass.grad_items != nullptr;
-  if (pass.reads_weights() || pass.grad_items) needs.largest_tile = kLargestWithItems;
-  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
-}
-
 }  // namespace
 
-cudaError_t backward_scratch(const Backward& pass, size_t& bytes) { return scratch_of(pass, plan_backward, bytes); }
+cudaError_t backward_scratch(const Backward& pass, size_t& bytes) { return scratch_of(pass, bytes); }
 
 cudaError_t backward(const Backward& pass, void* scratch, cudaStream_t stream) {
+  if (pass.reads_weights() && !pass.weights) return cudaErrorInvalidValue;
   Plan plan;
-  const cudaError_t error = plan_backward(pass, plan);
+  const cudaError_t error = Planner(pass).plan(plan);
   if (error != cudaSuccess) return error;
   return dispatch(pass.dtype, plan, [&](auto kind) {
     using K = decltype(kind);

@@ -49,8 +49,14 @@ __device__ inline void narrow(float x, __half& to) { to = __float2half(x); }
 
 template <int Bytes>
 using Word =
-    std::conditional_t<Bytes == 16, uint4,
-                       std::conditional_t<Bytes == 8, uint2, std::conditional_t<Bytes == 4, unsigned, unsigned short>>>;
+    std::conditional_t<Bytes == 16, unsigned __int128,
+                       std::conditional_t<Bytes == 8, uint64_t, std::conditional_t<Bytes == 4, uint32_t, uint16_t>>>;
+
+__device__ inline Word<16> as_word(uint4 four) {
+  Word<16> word;
+  __builtin_memcpy(&word, &four, sizeof word);
+  return word;
+}
 
 // Reads N neighbours at once.
 template <class S, int N>
@@ -83,17 +89,26 @@ class Tile {
     if constexpr (K::kChannelsLast) {
       return across * pitch_ + along;
     } else {
-      const int pack = along / K::kPack ^ across / kRowsOfLine % K::kPacksOfRow;
+      const int pack = along / K::kPack ^ swizzle(across);
       return across * K::kTile + pack * K::kPack + along % K::kPack;
     }
   }
   __device__ int offset_of(int channel, int position) const {
     return K::kChannelsLast ? offset(position, channel) : offset(channel, position);
   }
-  // From an element to that of another row, kGroups or a multiple of it further on.
+  // From an element to that of another row: kGroups or a multiple of it further on, or of the same line of banks.
   __device__ int distance(int across) const { return across * (K::kChannelsLast ? pitch_ : K::kTile); }
+  // From the first of a step's kAcross rows at `offset` to row i of them.
+  __device__ int row_of(int offset, int i) const {
+    // The packs of other rows may be exchanged in another way.
+    if (K::kChannelsLast || kRowsOfLine % K::kAcross == 0) return offset + distance(i);
+    const int across = offset / K::kTile,
+              pack = offset / K::kPack % K::kPacksOfRow ^ swizzle(across) ^ swizzle(across + i);
+    return (across + i) * K::kTile + pack * K::kPack + offset % K::kPack;
+  }
 
  private:
+  __device__ static int swizzle(int across) { return across / kRowsOfLine % K::kPacksOfRow; }
   static constexpr int kRowsOfLine = std::max(8 / K::kPacksOfRow, 1);  // of all 32 banks
   static_assert(K::kChannelsLast || kGroups % (kRowsOfLine * K::kPacksOfRow) == 0);
 
@@ -114,11 +129,13 @@ class TileMap {
         rows_(K::kChannelsLast ? positions : channels),
         packs_(along_ == 1 && across_ % K::kPack == 0 && reinterpret_cast<uintptr_t>(base) % 16 == 0) {}
 
-  // The pack of the elements from (across, along) on; what lies outside the map is 0.
-  __device__ uint4 load(int across, int along) const {
+  __device__ int64_t offset(int across, int along) const { return across * across_ + along; }
+
+  // The pack of the elements from (across, along) on, which lie at offset `at`; what lies outside the map is 0.
+  __device__ uint4 load(int across, int along, int64_t at) const {
     uint4 word{};
     if (is_whole(across, along)) {
-      word = load_streaming(base_ + across * across_ + along);
+      word = load_streaming(base_ + at);
     } else if constexpr (!K::kFast) {
       T pack[K::kPack];
 #pragma unroll
@@ -129,10 +146,10 @@ class TileMap {
     return word;
   }
 
-  // Writes the part of a pack that lies inside the map.
-  __device__ void store(int across, int along, uint4 word) const {
+  // Writes the part of such a pack that lies inside the map.
+  __device__ void store(int across, int along, int64_t at, uint4 word) const {
     if (is_whole(across, along)) {
-      store_streaming(base_ + across * across_ + along, word);
+      store_streaming(base_ + at, word);
     } else if constexpr (!K::kFast) {
       T pack[K::kPack];
       __builtin_memcpy(pack, &word, sizeof word);
@@ -155,25 +172,31 @@ class TileMap {
   const bool packs_;
 };
 
-// Goes through the packs of rows, kThreads at a time.
+// Goes through the packs of a tile's rows, kThreads at a time.
+template <class K>
 class Packs {
  public:
-  __device__ explicit Packs(int of_row)
-      : across(int(threadIdx.x) / of_row),
-        pack(int(threadIdx.x) % of_row),
-        of_row_(of_row),
-        rows_(kThreads / of_row),
-        rest_(kThreads % of_row) {}
+  int across, along;  // of the pack's first element
 
-  __device__ void next() {
-    across += rows_, pack += rest_;
-    if (pack >= of_row_) pack -= of_row_, ++across;
+  __device__ explicit Packs(int channels)
+      : length_(K::kChannelsLast ? channels : K::kTile),
+        rows_(kThreads / packs()),
+        rest_(kThreads % packs() * K::kPack) {
+    across = int(threadIdx.x) / packs(), along = int(threadIdx.x) % packs() * K::kPack;
   }
 
-  int across, pack;
+  // How far it is to the next pack in a map whose rows lie so far apart.
+  __device__ int64_t step(int64_t row) const { return rows_ * row + rest_ + (wraps() ? row - length_ : 0); }
+  __device__ void next() {
+    across += rows_ + wraps();
+    along += rest_ - (wraps() ? length_ : 0);
+  }
 
  private:
-  int of_row_, rows_, rest_;
+  __device__ int packs() const { return K::kChannelsLast ? length_ / K::kPack : K::kPacksOfRow; }
+  __device__ bool wraps() const { return K::kChannelsLast && along + rest_ >= length_; }
+
+  const int length_, rows_, rest_;
 };
 
 // Copies a tile from global memory. A thread has kInFlight packs on their way before it needs the first.
@@ -181,27 +204,29 @@ template <class K>
 __device__ inline void load_tile(const TileMap<K, const typename K::T>& map, const Tile<K>& tile, int channels) {
   constexpr int kInFlight = K::kFast ? 8 : 4;
   const int rows = K::kChannelsLast ? K::kTile : channels;
-  Packs from(K::kChannelsLast ? channels / K::kPack : K::kPacksOfRow), to = from;
+  const int64_t row = map.offset(1, 0);
+  Packs<K> from(channels), to = from;
+  int64_t at = map.offset(from.across, from.along);
   while (from.across < rows) {
     uint4 words[kInFlight];
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i, from.next()) words[i] = map.load(from.across, from.pack * K::kPack);
+    for (int i = 0; i < kInFlight; ++i, at += from.step(row), from.next())
+      words[i] = map.load(from.across, from.along, at);
 #pragma unroll
     for (int i = 0; i < kInFlight; ++i, to.next())
-      if (to.across < rows) store_word(tile.data + tile.offset(to.across, to.pack * K::kPack), words[i]);
+      if (to.across < rows) store_word(tile.data + tile.offset(to.across, to.along), as_word(words[i]));
   }
 }
 
 template <class K>
 __device__ inline void clear_tile(const Tile<K>& tile, int channels) {
-  const int rows = K::kChannelsLast ? K::kTile : channels;
-  for (Packs at(K::kChannelsLast ? channels / K::kPack : K::kPacksOfRow); at.across < rows; at.next())
-    store_word(tile.data + tile.offset(at.across, at.pack * K::kPack), uint4{});
+  for (Packs<K> at(channels); at.across < (K::kChannelsLast ? K::kTile : channels); at.next())
+    store_word(tile.data + tile.offset(at.across, at.along), Word<16>{});
 }
 
 // Lane i of N neighbours gives its piece r to lane r, as piece i. A round exchanges the pieces whose number differs
 // from the lane's in one bit.
-template <int N, int kWords>
+template <bool kWholeWarp, int N, int kWords>
 __device__ inline void transpose(unsigned (&pieces)[N][kWords], int lane) {
 #pragma unroll
   for (int bit = N / 2; bit > 0; bit /= 2) {
@@ -212,7 +237,7 @@ __device__ inline void transpose(unsigned (&pieces)[N][kWords], int lane) {
       if (!(i & bit))
 #pragma unroll
         for (int w = 0; w < kWords; ++w) sent[n++] = upper ? pieces[i][w] : pieces[i + bit][w];
-    swap_lanes<N>(sent, bit);
+    swap_lanes<N, kWholeWarp>(sent, bit);
 #pragma unroll
     for (int i = 0, n = 0; i < N; ++i)
       if (!(i & bit))
@@ -224,26 +249,46 @@ __device__ inline void transpose(unsigned (&pieces)[N][kWords], int lane) {
   }
 }
 
-// Writes kAlong values of each of kAcross rows: kShare lanes, which lie side by side, put packs together.
-template <class K, class V>
-__device__ inline void store_rows(const TileMap<K, typename K::T>& map, int across, int along,
-                                  const V (&values)[K::kAcross][K::kAlong]) {
-  constexpr int kShare = K::kShare, kWords = 4 / kShare;  // of a lane's piece of a pack
-  const int lane = threadIdx.x % kShare;
-#pragma unroll
-  for (int part = 0; part < K::kAcross; part += kShare) {
-    typename K::T stored[kShare][K::kAlong];
-#pragma unroll
-    for (int i = 0; i < kShare; ++i)
-#pragma unroll
-      for (int v = 0; v < K::kAlong; ++v) narrow(values[part + i][v], stored[i][v]);
-    unsigned words[kShare][kWords];
-    __builtin_memcpy(words, stored, sizeof words);
-    transpose<kShare>(words, lane);
-    uint4 word;
-    __builtin_memcpy(&word, words, sizeof word);
-    map.store(across + part + lane, along / K::kPack * K::kPack, word);
+// Writes kAlong values of each of kAcross rows, step by step: kShare lanes, which lie side by side, put packs together.
+template <class K>
+class RowWriter {
+ public:
+  using T = typename K::T;
+
+  __device__ explicit RowWriter(const TileMap<K, T>& map) : map_(map) {}
+
+  // Begins with the rows from `across` on; the next ones are `distance` further on.
+  __device__ void begin(int across, int along, int distance) {
+    across_ = across + lane(), along_ = along / K::kPack * K::kPack, distance_ = distance;
+    at_ = map_.offset(across_, along_);
   }
-}
+
+  template <class A>
+  __device__ void write(const A (&values)[K::kAcross][K::kAlong]) {
+    constexpr int kShare = K::kShare, kWords = 4 / kShare;  // of a lane's piece of a pack
+#pragma unroll
+    for (int part = 0; part < K::kAcross; part += kShare) {
+      T stored[kShare][K::kAlong];
+#pragma unroll
+      for (int i = 0; i < kShare; ++i)
+#pragma unroll
+        for (int v = 0; v < K::kAlong; ++v) narrow(values[part + i][v], stored[i][v]);
+      unsigned words[kShare][kWords];
+      __builtin_memcpy(words, stored, sizeof words);
+      transpose<K::kFast>(words, lane());
+      uint4 word;
+      __builtin_memcpy(&word, words, sizeof word);
+      map_.store(across_ + part, along_, at_ + map_.offset(part, 0), word);
+    }
+    across_ += distance_, at_ += map_.offset(distance_, 0);
+  }
+
+ private:
+  __device__ static int lane() { return threadIdx.x % K::kShare; }
+
+  const TileMap<K, T> map_;
+  int across_ = 0, along_ = 0, distance_ = 0;
+  int64_t at_ = 0;
+};
 
 }  // namespace mnad::cuda

@@ -7,17 +7,25 @@
 
 namespace mnad::cuda {
 
-constexpr int kLanes = kColumns;  // that share a position once its products are there
+constexpr int kLanes = 8;  // that share a position once its products are there
+
+// What the statistics take of a query: its nearest item, -1 where it is left out, and the factor of x.
+template <class A>
+struct alignas(2 * sizeof(A)) Assigned {
+  int item;
+  A factor;
+};
 
 // What a block knows of each position of its tile.
 template <class A>
 struct Positions {
   A inverse[kLargestTile];  // 1 / max(|x|, eps), 0 where the sum of squares overflows
-  A factor[3][kLargestTile];
+  A factor[2][kLargestTile];
   double loss[2][kLargestTile];
   int first[kLargestTile], second[kLargestTile];  // nearest and second nearest item
-  int counted[kLargestTile];                      // nearest item, -1 where the statistics leave the query out
+  Assigned<A> assigned[kLargestTile];
 };
+static_assert(sizeof(Positions<double>) <= kPositionBytes);
 
 // A thread's position and its share of the items, once products are there: kLanes neighbours have one position.
 struct Lane {
@@ -32,10 +40,10 @@ struct Lane {
   }
 };
 
-// Adds up the values of a position's lanes.
-template <class V, int N>
+// Adds up the values of a position's lanes. kWholeWarp: all positions of a warp do so.
+template <bool kWholeWarp = true, class V, int N>
 __device__ inline void add_lanes(V (&values)[N]) {
-  combine_lanes<kLanes>(values, Add{});
+  combine_lanes<kLanes, kWholeWarp>(values, Add{});
 }
 
 // A block's chunk of a pass.
@@ -72,7 +80,7 @@ class Chunk {
     if (!item_sums) return;
     sums_ = K::kFast || plan.sums.shared ? array<A>(plan.sums) : partial_.rows;
     numbers_ = K::kFast || plan.numbers.shared ? ItemNumbers<A>(array<char>(plan.numbers), M_) : partial_.numbers;
-    for (int64_t i = threadIdx.x; i < words_of_sums(); i += kThreads) store_word(sums_ + i * kWide, uint4{});
+    for (int64_t i = threadIdx.x; i < words_of_sums(); i += kThreads) store_word(sums_ + i * kWide, Word<16>{});
     for (int m = threadIdx.x; m < M_; m += kThreads) numbers_.clear(m);
   }
 
@@ -113,7 +121,7 @@ class Chunk {
   __device__ void write_sums() {
     if (sums_ && sums_ != partial_.rows)
       for (int64_t i = threadIdx.x; i < words_of_sums(); i += kThreads)
-        store_word(partial_.rows + i * kWide, load_word<uint4>(sums_ + i * kWide));
+        store_word(partial_.rows + i * kWide, load_word<Word<16>>(sums_ + i * kWide));
     if (sums_ && numbers_.counts != partial_.numbers.counts)
       for (int m = threadIdx.x; m < M_; m += kThreads) partial_.numbers.copy(m, numbers_);
   }
@@ -151,23 +159,11 @@ cudaError_t launch_chunks(PassKernel<Pass> kernel, const Pass& pass, const Plan&
                 scratch);
 }
 
-// Whether a map can be read and written 16 bytes at a time, if the pass has it at all.
-inline bool is_aligned(const void* map, Strides s, const Shape& shape, DType dtype) {
-  const int64_t pack = dtype == DType::f64 ? 2 : dtype == DType::f32 ? 4 : 8;
-  const bool last = s.c == 1 && s.p != 1;
-  const int64_t along = last ? s.c : s.p, across = last ? s.p : s.c;
-  return map == nullptr || (along == 1 && across % pack == 0 && (shape.B == 1 || s.b % pack == 0) &&
-                            reinterpret_cast<uintptr_t>(map) % 16 == 0);
-}
-
-// Of the items and of numbers for each item and position.
-inline bool is_aligned(const void* numbers) { return reinterpret_cast<uintptr_t>(numbers) % 16 == 0; }
-
-// Scratch memory that a pass needs, by the function that plans it.
+// Tells the scratch memory that a pass needs.
 template <class Pass>
-cudaError_t scratch_of(const Pass& pass, cudaError_t (*plan_pass)(const Pass&, Plan&), size_t& bytes) {
+cudaError_t scratch_of(const Pass& pass, size_t& bytes) {
   Plan plan;
-  const cudaError_t error = plan_pass(pass, plan);
+  const cudaError_t error = Planner(pass).plan(plan);
   bytes = error == cudaSuccess ? size_t(plan.scratch_bytes) : 0;
   return error;
 }

@@ -94,14 +94,14 @@ struct Larger {
 
 // Combines the values of the lanes of each group of `Width` by f, always in the same order; every lane gets the
 // results.
-template <int Width, class V, int N, class F>
+template <int Width, bool kWholeWarp = true, class V, int N, class F>
 __device__ inline void combine_lanes(V (&values)[N], F&& f) {
 #pragma unroll
   for (int distance = Width / 2; distance > 0; distance /= 2) {
     V others[N];
 #pragma unroll
     for (int i = 0; i < N; ++i) others[i] = values[i];
-    swap_lanes<Width>(others, distance);
+    swap_lanes<Width, kWholeWarp>(others, distance);
 #pragma unroll
     for (int i = 0; i < N; ++i) values[i] = f(values[i], others[i]);
   }

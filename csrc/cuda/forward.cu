@@ -121,10 +121,9 @@ class ForwardChunk : Chunk<K> {
     const A peak = ranked ? best.scores[0] : A(NAN);
     if (lane_.number != 0) return peak;
     at_.inverse[t] = inverse;
-    at_.factor[0][t] = exp(peak) * inverse;
     at_.first[t] = ranked ? best.items[0] : 0;
     at_.second[t] = both ? best.items[1] : M_ > 1 ? 1 : 0;
-    at_.counted[t] = finite && t < n_ ? at_.first[t] : -1;
+    at_.assigned[t] = {finite && t < n_ ? at_.first[t] : -1, exp(peak) * inverse};
     if (pass_.indices && t < n_) write_assignment(t, peak, both ? best.scores[1] : A(NAN));
     return peak;
   }
@@ -134,7 +133,7 @@ class ForwardChunk : Chunk<K> {
     int others[1] = {0};
     for (int c = lane_.number; c < channels(); c += kLanes)
       others[0] += widen(queries().data[queries().offset_of(c, t)]) * 0 != 0;
-    add_lanes(others);
+    add_lanes<false>(others);
     return others[0] == 0;
   }
 
@@ -146,17 +145,18 @@ class ForwardChunk : Chunk<K> {
     scores[0] = best, scores[P_] = second;
   }
 
-  // The part of the statistics that needs scores: an item is a warp's, a position a lane's.
+  // The part of the statistics that needs scores: as many lanes as the tile has positions have an item.
   __device__ void add_numbers() const {
-    const int t = threadIdx.x % 32, warp = threadIdx.x / 32;
-    const bool counts = t < K::kTile && at_.counted[t] >= 0;
-    for (int m = warp; m < M_; m += kWarps) {
-      const A score = counts ? table().at(m, t) : -A(INFINITY);
-      const bool nearest = counts && at_.counted[t] == m;
+    const int t = threadIdx.x % K::kTile;
+    const int item = at_.assigned[t].item;
+    for (int first = 0; first < M_; first += kThreads / K::kTile) {
+      const int m = first + int(threadIdx.x) / K::kTile;
+      const A score = m < M_ && item >= 0 ? table().at(m, t) : -A(INFINITY);
+      const bool nearest = m < M_ && item == m;
       A sums[2] = {exp(score), nearest ? A(1) : A(0)}, peaks[2] = {score, nearest ? score : -A(INFINITY)};
-      combine_lanes<32>(sums, Add{});
-      combine_lanes<32>(peaks, Larger{});
-      if (t != 0) continue;
+      combine_lanes<K::kTile>(sums, Add{});
+      combine_lanes<K::kTile>(peaks, Larger{});
+      if (t != 0 || m >= M_) continue;
       numbers_.total[m] += sums[0];
       numbers_.counts[m] += int64_t(sums[1]);
       numbers_.peak_all[m] = Larger{}(peaks[0], numbers_.peak_all[m]);
@@ -250,46 +250,54 @@ class ForwardChunk : Chunk<K> {
 
   __device__ void write_output() const {
     T* output = static_cast<T*>(pass_.output);
-    const auto units_map = tile_of(output, pass_.output_strides);
-    const auto readouts_map = tile_of(output, pass_.output_strides, C_);
+    RowWriter<K> units_writer(tile_of(output, pass_.output_strides));
+    RowWriter<K> readouts_writer(tile_of(output, pass_.output_strides, C_));
     A inverse[K::kAlong];
-    const auto hold = [&](int along) { hold_positions<K>(at_.inverse, along, inverse); };
-    const auto write = [&](int across, int along, const A(&sums)[K::kAcross][K::kAlong]) {
+    const auto begin = [&](int across, int along, int distance) {
+      units_writer.begin(across, along, distance), readouts_writer.begin(across, along, distance);
+      hold_positions<K>(at_.inverse, along, inverse);
+    };
+    const auto write = [&](int across, int offset, const A(&sums)[K::kAcross][K::kAlong]) {
       A units[K::kAcross][K::kAlong];
 #pragma unroll
       for (int i = 0; i < K::kAcross; ++i) {
-        load_widened(queries().data + queries().offset(across + i, along), units[i]);
+        load_widened(queries().data + queries().row_of(offset, i), units[i]);
         read_position<K>(at_.inverse, across + i, inverse);
 #pragma unroll
         for (int v = 0; v < K::kAlong; ++v) units[i][v] *= inverse[v];
       }
-      store_rows<K>(units_map, across, along, units);
-      store_rows<K>(readouts_map, across, along, sums);
+      units_writer.write(units), readouts_writer.write(sums);
     };
-    weighted_sums<K>(table().as_const(), items_, blocks(), channels(), hold, write);
+    weighted_sums<K>(table().as_const(), items_, blocks(), channels(), queries(), begin, write);
   }
 
-  // Adds the queries to the sums of their items; channel c is its thread's own.
+  // Adds the queries to the sums of their items; channels c and c + kThreads are their thread's own. Neighbours with
+  // the same item make up a run; what belongs to no item is dropped.
   __device__ void add_queries() const {
     constexpr int kAtOnce = K::kChannelsLast ? 1 : std::min(4, K::kPack);
-    for (int c = threadIdx.x; c < channels(); c += kThreads) {
+    for (int c = threadIdx.x; c < channels(); c += 2 * kThreads) {
+      const int other = c + kThreads < channels() ? c + kThreads : c;
       int item = -1;
-      A run = 0;  // of neighbours with the same nearest item
+      A run[2] = {};
+      const auto close = [&] {
+        A* const to = sums_ + int64_t{item} * channels();
+        if (item >= 0) to[c] += run[0];
+        if (item >= 0 && other != c) to[other] += run[1];
+        run[0] = run[1] = 0;
+      };
+#pragma unroll 2
       for (int t = 0; t < K::kTile; t += kAtOnce) {
-        A x[kAtOnce];
-        load_widened(queries().data + queries().offset_of(c, t), x);
+        A x[2][kAtOnce];
+        load_widened(queries().data + queries().offset_of(c, t), x[0]);
+        load_widened(queries().data + queries().offset_of(other, t), x[1]);
 #pragma unroll
         for (int i = 0; i < kAtOnce; ++i) {
-          const int nearest = at_.counted[t + i];
-          if (nearest < 0) continue;
-          if (nearest != item) {
-            if (item >= 0) sums_[int64_t{item} * channels() + c] += run;
-            item = nearest, run = 0;
-          }
-          run += at_.factor[0][t + i] * x[i];
+          const Assigned<A> next = at_.assigned[t + i];
+          if (next.item != item) close(), item = next.item;
+          run[0] += next.factor * x[0][i], run[1] += next.factor * x[1][i];
         }
       }
-      if (item >= 0) sums_[int64_t{item} * channels() + c] += run;
+      close();
     }
   }
 
@@ -303,23 +311,13 @@ __global__ void __launch_bounds__(kThreads, kBlocks) forward_kernel(Forward pass
   ForwardChunk<K>(pass, plan, scratch, shared).run();
 }
 
-cudaError_t plan_forward(const Forward& pass, Plan& plan) {
-  Needs needs;
-  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.output, pass.output_strides, pass.shape, pass.dtype) && is_aligned(pass.items) &&
-                  is_aligned(pass.weights);
-  needs.partial_sums = kScoreSums;
-  needs.item_sums = pass.wants_statistics();
-  return Planner(pass.shape, pass.dtype, pass.features_strides, needs).plan(plan);
-}
-
 }  // namespace
 
-cudaError_t forward_scratch(const Forward& pass, size_t& bytes) { return scratch_of(pass, plan_forward, bytes); }
+cudaError_t forward_scratch(const Forward& pass, size_t& bytes) { return scratch_of(pass, bytes); }
 
 cudaError_t forward(const Forward& pass, void* scratch, cudaStream_t stream) {
   Plan plan;
-  const cudaError_t error = plan_forward(pass, plan);
+  const cudaError_t error = Planner(pass).plan(plan);
   if (error != cudaSuccess) return error;
   return dispatch(pass.dtype, plan, [&](auto kind) {
     using K = decltype(kind);

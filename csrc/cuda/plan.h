@@ -18,19 +18,23 @@
 
 #include <algorithm>
 #include <climits>
+#include <cstdint>
 
 #include "core/pass.h"
 
 namespace mnad::cuda {
 
 constexpr int kThreads = 256;
-constexpr int kBlocks = 2;  // on a multiprocessor: registers, shared memory and chunks are planned for so many
+constexpr int kWholeChannels = 32;  // of the fast kind a multiple: all lanes of a warp take the same steps
+constexpr int kBlocks = 2;          // on a multiprocessor: registers, shared memory and chunks are planned for so many
 constexpr int kWarps = kThreads / 32;
 constexpr int kColumns = 8;                   // a tile has so many columns of 1, 2 or 4 positions
 constexpr int kGroups = kThreads / kColumns;  // of channels: one thread for each column and group
 constexpr int kItemBlock = 10;                // items that a thread keeps sums of in registers at once
 constexpr int kLargestTile = 32;              // positions
+constexpr int kLargestWithItems = 16;         // of a fast backward pass with gradients of scores or items
 constexpr int kSector = 32;                   // bytes: the smallest piece that memory moves
+constexpr int64_t kPositionBytes = 2048;      // of what a block knows of its positions, at most
 constexpr int64_t kMostPartialBytes = 128 << 20;
 constexpr int64_t kLeastChunks = 32;
 
@@ -94,6 +98,41 @@ struct Needs {
   int largest_tile = kLargestTile;  // of the fast kind
 };
 
+// Whether a map, if the pass has it at all, can be read and written 16 bytes at a time.
+inline bool is_aligned(const void* map, Strides s, const Shape& shape, DType dtype) {
+  const int64_t pack = dtype == DType::f64 ? 2 : dtype == DType::f32 ? 4 : 8;
+  const bool channels_last = s.c == 1 && s.p != 1;
+  const int64_t along = channels_last ? s.c : s.p, across = channels_last ? s.p : s.c;
+  return map == nullptr || (along == 1 && across % pack == 0 && (shape.B == 1 || s.b % pack == 0) &&
+                            reinterpret_cast<uintptr_t>(map) % 16 == 0);
+}
+// The same of the items and of numbers for each item and position.
+inline bool is_aligned(const void* numbers) { return reinterpret_cast<uintptr_t>(numbers) % 16 == 0; }
+
+inline Needs needs_of(const Forward& pass) {
+  Needs needs;
+  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.output, pass.output_strides, pass.shape, pass.dtype) && is_aligned(pass.items) &&
+                  is_aligned(pass.weights);
+  needs.partial_sums = kScoreSums;
+  needs.item_sums = pass.wants_statistics();
+  return needs;
+}
+
+inline Needs needs_of(const Backward& pass) {
+  Needs needs;
+  needs.maps = pass.reads_grad_readout() ? 3 : 2;
+  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.grad_output, pass.grad_output_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.grad_features, pass.grad_features_strides, pass.shape, pass.dtype) &&
+                  is_aligned(pass.items) && is_aligned(pass.weights) && is_aligned(pass.grad_weights);
+  needs.tables = pass.reads_weights() ? 2 : 1;
+  needs.partial_sums = kPairSums + (pass.grad_through_weights && pass.grad_output ? kScoreSums : 0);
+  needs.item_sums = pass.grad_items != nullptr;
+  if (pass.reads_weights() || pass.grad_items) needs.largest_tile = kLargestWithItems;
+  return needs;
+}
+
 struct Plan {
   bool fast, channels_last;
   int tile;      // positions
@@ -110,17 +149,18 @@ struct Plan {
   int64_t scratch_bytes;
 };
 
-// Gives every array its place and cuts the pass into chunks.
+// Gives every array of a pass its place and cuts the pass into chunks.
 class Planner {
  public:
-  Planner(const Shape& shape, DType dtype, Strides features, const Needs& needs)
-      : shape_(shape),
-        needs_(needs),
-        storage_(dtype == DType::f64   ? 8
-                 : dtype == DType::f32 ? 4
-                                       : 2),
-        computing_(dtype == DType::f64 ? 8 : 4),
-        channels_last_(features.c == 1 && features.p != 1) {}
+  template <class Pass>
+  explicit Planner(const Pass& pass)
+      : shape_(pass.shape),
+        needs_(needs_of(pass)),
+        storage_(pass.dtype == DType::f64   ? 8
+                 : pass.dtype == DType::f32 ? 4
+                                            : 2),
+        computing_(pass.dtype == DType::f64 ? 8 : 4),
+        channels_last_(pass.features_strides.c == 1 && pass.features_strides.p != 1) {}
 
   cudaError_t plan(Plan& plan) {
     const cudaError_t error = device_.read();
@@ -134,7 +174,7 @@ class Planner {
   int64_t tiles(int tile) const { return (shape_.P + tile - 1) / tile; }
 
   bool plan_fast(Plan& plan) const {
-    if (!needs_.aligned || shape_.M > kItemBlock || shape_.C % 8 != 0 || shape_.P % 8 != 0) return false;
+    if (!needs_.aligned || shape_.M > kItemBlock || shape_.C % kWholeChannels != 0 || shape_.P % 8 != 0) return false;
     const int smallest = channels_last_ ? kColumns : std::max(kColumns, int(kSector / storage_));
     const int largest = storage_ == 8 ? kColumns : needs_.largest_tile;
     for (const int blocks : {kBlocks, 1})
@@ -162,7 +202,7 @@ class Planner {
     plan.item_blocks = int((shape_.M + kItemBlock - 1) / kItemBlock);
     plan.items_stride = table_elements(plan.channels), plan.table_stride = table_elements(tile);
     const int64_t map = int64_t{tile} * (channels_last_ ? plan.pitch : plan.channels);
-    plan.positions = place(plan, kPositionNumbers * kLargestTile * 8, limit);
+    plan.positions = place(plan, kPositionBytes, limit);
     plan.partial_sums = place(plan, int64_t{kWarps} * kColumns * sums_of_thread(tile) * computing_, limit);
     for (int i = 0; i < needs_.maps; ++i) plan.maps[i] = place(plan, map * storage_, limit);
     for (int i = 0; i < needs_.tables; ++i)
@@ -211,7 +251,6 @@ class Planner {
     plan.scratch_bytes = plan.chunks_at + plan.chunks * plan.scratch_per_chunk;
   }
 
-  static constexpr int64_t kPositionNumbers = 10;
   static constexpr int64_t kRestOfPitches = 8;  // two kinds of sums, each rounded up to an odd number
 
   const Shape shape_;

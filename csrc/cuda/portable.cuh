@@ -34,7 +34,8 @@ cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t 
   return with(Parameters(arguments)...);
 }
 
-// Reads or writes all of a word, such as a uint4, at once; `at` is aligned to its size.
+// Reads or writes a whole number at once; `at` is aligned to its size. 16 bytes are a number of 128 bits: those of a
+// struct of four, the compiler often moves one by one.
 template <class Word>
 __device__ inline Word load_word(const void* at) {
   return *static_cast<const Word*>(at);
@@ -48,12 +49,12 @@ __device__ inline void store_word(void* at, Word word) {
 __device__ inline uint4 load_streaming(const void* at) { return __ldcs(static_cast<const uint4*>(at)); }
 __device__ inline void store_streaming(void* at, uint4 word) { __stcs(static_cast<uint4*>(at), word); }
 
-// Gives every lane the values of the lane whose number differs by `distance`. The lanes of a warp are in groups of
-// `Width`; all lanes of a group call it together. Orders no other access to memory.
-template <int Width, class V, int N>
+// Gives every lane the values of the lane whose number differs by `distance`, within groups of `Width` lanes. All lanes
+// of a group call it together, and with kWholeWarp all lanes of the warp. Orders no other access to memory.
+template <int Width, bool kWholeWarp = true, class V, int N>
 __device__ inline void swap_lanes(V (&values)[N], int distance) {
   const unsigned lane = threadIdx.x % 32, all = Width == 32 ? ~0u : (1u << Width % 32) - 1;
-  const unsigned group = all << (lane / Width * Width);
+  const unsigned group = kWholeWarp ? ~0u : all << (lane / Width * Width);
 #pragma unroll
   for (int i = 0; i < N; ++i) values[i] = __shfl_xor_sync(group, values[i], distance);
 }

@@ -154,35 +154,38 @@ class PartialSums {
   A* const data_;
 };
 
-// Calls f(across, along, sums) with sums[i][v] = sum over the items of weights[t] . items[c], where (across + i, along
-// + v) are the position t and the channel c, for all elements of a tile. What lies along is held in registers;
-// hold(along) is called where that changes.
+// Calls f(across, offset, sums) with sums[i][v] = sum over the items of weights[t] . items[c], where (across + i, along
+// + v) are the position t and the channel c and lie at the offset in a tile, for all elements of a tile. Before that,
+// and where along changes, begin(across, along, distance) tells the first of the rows and how far it is to the next
+// ones; what lies along is held in registers.
 template <class K, class H, class F, class A = typename K::A>
-__device__ inline void weighted_sums(Table<const A> weights, Table<const A> items, int blocks, int channels, H&& hold,
-                                     F&& f) {
+__device__ inline void weighted_sums(Table<const A> weights, Table<const A> items, int blocks, int channels,
+                                     const Tile<K>& tile, H&& begin, F&& f) {
   constexpr int kAlong = K::kAlong, kAcross = K::kAcross;
   const auto& held_table = K::kChannelsLast ? items : weights;
   const auto& table = K::kChannelsLast ? weights : items;
   const int length = K::kChannelsLast ? channels : K::kTile, rows = K::kChannelsLast ? K::kTile : channels;
-  const int lanes = K::kChannelsLast ? std::min(channels / kAlong, int{kThreads}) : kColumns;
-  const int groups = kThreads / lanes;
-  const int lane = int(threadIdx.x) % lanes, group = int(threadIdx.x) / lanes;
-  if (group >= groups) return;
+  // Powers of two, so that the lanes of a warp take the same number of steps.
+  const int packs = length / kAlong, lanes = K::kChannelsLast ? std::min(packs & -packs, int{kThreads}) : kColumns;
+  const int groups = kThreads / lanes, lane = int(threadIdx.x) % lanes, group = int(threadIdx.x) / lanes;
+  const int distance = kAcross * groups;
 
   A held[kAlong][kItemBlock];
-  const auto hold_items = [&](int block, int along) {
+  const auto hold = [&](int block, int along) {
 #pragma unroll
     for (int v = 0; v < kAlong; ++v) load_row(held_table.row(block, along + v), held[v]);
   };
   for (int along = kAlong * lane; along < length; along += kAlong * lanes) {
-    hold(along);
-    if (K::kFast && blocks > 0) hold_items(0, along);
+    begin(kAcross * group, along, distance);
+    if (K::kFast && blocks > 0) hold(0, along);
+    int offset = tile.offset(kAcross * group, along);
+    const A* first = table.row(0, kAcross * group);
 #pragma unroll 1
-    for (int across = kAcross * group; across < rows; across += kAcross * groups) {
+    for (int across = kAcross * group; across < rows; across += distance, offset += tile.distance(distance)) {
       A sums[kAcross][kAlong] = {};
       for (int block = 0; block < (K::kFast ? std::min(blocks, 1) : blocks); ++block) {
-        if (!K::kFast) hold_items(block, along);
-        const A* const first = table.row(block, across);
+        if (!K::kFast) hold(block, along);
+        if (K::kChannelsLast || !K::kFast) first = table.row(block, across);
 #pragma unroll
         for (int i = 0; i < kAcross; ++i) {
           A row[kItemBlock];
@@ -193,7 +196,8 @@ __device__ inline void weighted_sums(Table<const A> weights, Table<const A> item
             for (int m = 0; m < kItemBlock; ++m) sums[i][v] += held[v][m] * row[m];
         }
       }
-      f(across, along, sums);
+      if (!K::kChannelsLast) first += kAcross * kGroups / 4 * kQuadPitch;
+      f(across, offset, sums);
     }
   }
 }
@@ -217,14 +221,12 @@ __device__ inline void load_items(const A* from, int count, int64_t C, int chann
   constexpr int kWide = 16 / int(sizeof(A)), kInFlight = 5;
   const bool wide = C % kWide == 0 && reinterpret_cast<uintptr_t>(from) % 16 == 0;
   const Table<A> table{to, 0};
-  Packs source(channels / kWide), target = source;
-  while (source.across < kItemBlock) {
-    A values[kInFlight][kWide];
+  const int packs = channels / kWide;
+  for (int begin = threadIdx.x; begin < kItemBlock * packs; begin += kInFlight * kThreads) {
+    A values[kInFlight][kWide] = {};
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i, source.next()) {
-      const int m = source.across, c = source.pack * kWide;
-#pragma unroll
-      for (int v = 0; v < kWide; ++v) values[i][v] = 0;
+    for (int i = 0; i < kInFlight; ++i) {
+      const int m = (begin + i * kThreads) / packs, c = (begin + i * kThreads) % packs * kWide;
       if ((kWhole || wide) && m < count && c < C) {
         load_values(from + m * C + c, values[i]);
       } else if constexpr (!kWhole) {
@@ -234,10 +236,12 @@ __device__ inline void load_items(const A* from, int count, int64_t C, int chann
       }
     }
 #pragma unroll
-    for (int i = 0; i < kInFlight; ++i, target.next())
-      if (target.across < kItemBlock)
+    for (int i = 0; i < kInFlight; ++i) {
+      const int m = (begin + i * kThreads) / packs, c = (begin + i * kThreads) % packs * kWide;
+      if (m < kItemBlock)
 #pragma unroll
-        for (int v = 0; v < kWide; ++v) table.at(target.across, target.pack * kWide + v) = values[i][v];
+        for (int v = 0; v < kWide; ++v) table.at(m, c + v) = values[i][v];
+    }
   }
 }
 

@@ -54,6 +54,7 @@ const ThreadState& current();
 void wait_for_block(const void* barrier);
 // Replaces `values` by those of the lane whose number differs by `distance`; all lanes of `group` must come.
 void exchange(void* values, size_t bytes, int distance, unsigned group, const void* site);
+[[noreturn]] void stop_lanes(const char* what);
 void check_alignment(const void* at, size_t bytes);
 void run(dim3 grid, dim3 block, size_t shared, void (*body)(void*), void* context);
 
@@ -84,11 +85,12 @@ inline void store_word(void* at, Word word) {
 inline uint4 load_streaming(const void* at) { return load_word<uint4>(at); }
 inline void store_streaming(void* at, uint4 word) { store_word(at, word); }
 
-template <int Width, class V, int N>
+template <int Width, bool kWholeWarp = true, class V, int N>
 inline void swap_lanes(V (&values)[N], int distance) {
   static const char site = 0;  // one for each instance
   const unsigned lane = threadIdx.x % 32, all = Width == 32 ? ~0u : (1u << Width % 32) - 1;
-  cuda_emulator::exchange(values, sizeof values, distance, all << (lane / Width * Width), &site);
+  if (distance >= Width) cuda_emulator::stop_lanes("a lane asks for the values of a lane outside its group");
+  cuda_emulator::exchange(values, sizeof values, distance, kWholeWarp ? ~0u : all << (lane / Width * Width), &site);
 }
 
 }  // namespace mnad::cuda

@@ -20,7 +20,7 @@ __device__ void add_lanes(float (&sum)[1]) {
   for (int distance = kLanes / 2; distance > 0; distance /= 2) {
 #endif
     float other[1] = {sum[0]};
-    mnad::cuda::swap_lanes<kLanes>(other, distance);
+    mnad::cuda::swap_lanes<kLanes, false>(other, distance);
     sum[0] += other[0];
   }
 }

@@ -123,8 +123,6 @@ bool exchange_in_group(int first, int lane, int count) {
   }
   for (int i = 0; i < kWarp; ++i) {
     if (!(asked.group >> i & 1)) continue;
-    if (!(asked.group >> (i ^ asked.distance) & 1))
-      describe_and_stop("a lane asks for the values of a lane outside its group", threads[first + i]);
     copy(threads[first + i].exchange.received, threads[first + (i ^ asked.distance)].exchange.sent, asked.bytes);
   }
   for (int i = 0; i < kWarp; ++i)
@@ -182,6 +180,11 @@ void exchange(void* values, size_t bytes, int distance, unsigned group, const vo
   self.wait = Wait::lanes;
   self.fiber.leave();
   copy(values, self.exchange.received, bytes);
+}
+
+void stop_lanes(const char* what) {
+  describe_and_stop(what, *running);
+  std::abort();
 }
 
 void check_alignment(const void* at, size_t bytes) {

@@ -44,6 +44,7 @@ CASES = [
     Case(5, 33, 6, 1, 129),
     Case(1, 24, 16, 24, 70),
     Case(1, 20, 16, 20, 13),
+    Case(2, 96, 5, 8, 5, per_sample=True),
     Case(0, 8, 4, 4, 3),
     Case(2, 8, 0, 4, 3),
 ]
@@ -80,3 +81,14 @@ def make_features(
         return draw(B, C, H + 2, W + 3)[:, :, 1 : H + 1, 2 : W + 2]
     features = draw(B, C, H, W)
     return features.to(memory_format=torch.channels_last) if layout == "channels-last" else features
+
+
+def without_ties(features: Tensor, items: Tensor, gap: float = 1e-5) -> Tensor:
+    """Moves queries whose best two items score alike towards the better one: rounding must not decide between them."""
+    unit = F.normalize(features.double(), dim=1)
+    scores = torch.einsum("bchw,mc->bmhw", unit, items.double())
+    (best, second), nearest = scores.topk(2, dim=1).values.unbind(1), scores.argmax(dim=1)
+    size = features.double().norm(dim=1, keepdim=True)
+    step = 0.02 * size * items.double()[nearest].movedim(-1, 1)
+    moved: Tensor = torch.where((best - second < gap)[:, None], features.double() + step, features.double())
+    return moved.to(features.dtype)

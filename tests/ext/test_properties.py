@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import hypothesis
@@ -14,6 +15,8 @@ from mnad_ext import UPDATE_RULES, reference
 from tests.ext.cases import DEVICES, DTYPES, Case, make_features, make_items
 
 CASE = Case(2, 16, 5, 7, 10)
+WHOLE = Case(2, 32, 4, 8, 10)  # of whole packs and tiles: the CUDA kernels have a kind of their own for these
+both_kinds = pytest.mark.parametrize("case", [CASE, WHOLE], ids=str)
 shapes = st.builds(
     Case,
     B=st.integers(1, 3),
@@ -41,9 +44,9 @@ def test_any_shape(case: Case, rule: str) -> None:
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("M", [2, 5, 10, 11, 64])
-def test_ties_go_to_the_lower_item(M: int, device: str) -> None:
-    case = Case(2, 24, 5, 7, M)
-    items = make_items(Case(1, 24, 1, 1, 1), device=device).expand(M, 24).contiguous()
+@both_kinds
+def test_ties_go_to_the_lower_item(case: Case, M: int, device: str) -> None:
+    items = make_items(Case(1, case.C, 1, 1, 1), device=device).expand(M, case.C).contiguous()
     indices, scores = mnad_ext.assign_top2(make_features(case, device=device), items)
     assert (indices[:, 0] == 0).all()
     assert (indices[:, 1] == 1).all()
@@ -64,20 +67,21 @@ def test_ties_in_the_reference_go_to_the_lower_item() -> None:
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_a_query_that_is_not_finite_stays_alone(dtype: torch.dtype, value: float, device: str) -> None:
-    features, items = make_features(CASE, dtype, device=device), make_items(CASE, dtype, device)
+@both_kinds
+def test_a_query_that_is_not_finite_stays_alone(case: Case, dtype: torch.dtype, value: float, device: str) -> None:
+    features, items = make_features(case, dtype, device=device), make_items(case, dtype, device)
     clean = mnad_ext.memory_step(features, items)
     features[1, 3, 2, 4] = value
     step = mnad_ext.memory_step(features, items)
-    bad = torch.zeros(2, 5, 7, dtype=torch.bool, device=device)
+    bad = torch.zeros(2, case.H, case.W, dtype=torch.bool, device=device)
     bad[1, 2, 4] = True
     assert torch.equal(step.weights.isnan().all(1), bad)
-    assert torch.equal(step.output[:, CASE.C :].isnan().all(1), bad)
+    assert torch.equal(step.output[:, case.C :].isnan().all(1), bad)
     assert torch.equal(step.output.movedim(1, -1)[~bad], clean.output.movedim(1, -1)[~bad])
     assert step.compactness[0] == clean.compactness[0]
     assert step.compactness[1].isnan()
     assert step.separateness[1].isnan()
-    assert step.statistics.counts.sum() == 69
+    assert step.statistics.counts.sum() == 2 * case.H * case.W - 1
     expected = reference.update_statistics(features, items)
     for actual, wanted in zip(step.statistics, expected, strict=True):
         torch.testing.assert_close(actual, wanted, atol=1e-4, rtol=1e-4)
@@ -86,10 +90,11 @@ def test_a_query_that_is_not_finite_stays_alone(dtype: torch.dtype, value: float
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e25, 3e38])
-def test_finite_features_never_give_nan(size: float, device: str) -> None:
-    features = make_features(CASE, device=device).clamp(-1, 1) * size
+@both_kinds
+def test_finite_features_never_give_nan(case: Case, size: float, device: str) -> None:
+    features = make_features(case, device=device).clamp(-1, 1) * size
     features.requires_grad_()
-    items = make_items(CASE, device=device)
+    items = make_items(case, device=device)
     step = mnad_ext.memory_step(features, items)
     expected_output, expected_weights = reference.memory_read(features, items)
     torch.testing.assert_close(step.output, expected_output, atol=2e-6, rtol=1e-5)
@@ -101,8 +106,9 @@ def test_finite_features_never_give_nan(size: float, device: str) -> None:
     assert mnad_ext.memory_update(features, items).isfinite().all()
 
 
-def test_items_need_not_be_unit_vectors() -> None:
-    features, items = make_features(CASE), make_items(CASE) * 300
+@both_kinds
+def test_items_need_not_be_unit_vectors(case: Case) -> None:
+    features, items = make_features(case), make_items(case) * 300
     actual, expected = mnad_ext.memory_read(features, items), reference.memory_read(features, items)
     torch.testing.assert_close(actual[1], expected[1], atol=1e-4, rtol=1e-4)
     assert actual[0].isfinite().all()
@@ -140,6 +146,32 @@ def test_the_same_input_gives_the_same_bits(case: Case, layout: str, device: str
             assert all(torch.equal(one, other) for one, other in zip(first, run(), strict=True))
     finally:
         torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
+def test_batch_size_changes_no_bit_of_a_query(layout: str, dtype: torch.dtype, device: str) -> None:
+    case = Case(9, 64, 8, 8, 10)
+    features, items = make_features(case, dtype, layout, device), make_items(case, dtype, device)
+    whole = of_queries(features, items)
+    parts = [of_queries(part, items) for part in features.split(1)]
+    for value, of_parts in zip(whole, zip(*parts, strict=True), strict=True):
+        assert torch.equal(value, torch.cat(of_parts))
+    if device == "cuda" or "MNAD_EMULATED_EXTENSION" in os.environ:  # on a CPU each layout has its own order of sums
+        other = torch.contiguous_format if layout == "channels-last" else torch.channels_last
+        for value, wanted in zip(of_queries(features.contiguous(memory_format=other), items), whole, strict=True):
+            assert torch.equal(value, wanted)
+
+
+def of_queries(features: torch.Tensor, items: torch.Tensor) -> list[torch.Tensor]:
+    """What a step gives for each query or sample, with the gradient of the features."""
+    leaf = features.detach().requires_grad_()
+    step = mnad_ext.memory_step(leaf, items)
+    loss = step.output.sum() + step.compactness.sum() + step.separateness.sum()
+    (grad,) = torch.autograd.grad(loss, [leaf])
+    found = [step.output, step.weights, step.indices, step.compactness, step.separateness]
+    return [value.detach() for value in (*found, grad)]
 
 
 def test_statistics_of_parts_add_up_to_the_whole() -> None:
