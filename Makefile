@@ -1,5 +1,5 @@
 # make demo    build, train and find anomalies, small          make lint    everything that reads and doesn't run
-# make test    build and run the tests                         make cuda    compile every CUDA file, no GPU needed
+# make test    build and run the tests                         make cuda    compile and check every CUDA kernel
 # make bench   times beside other ways of computing            make clean   remove what was built
 #
 # Each does its own set-up in .venv. PYTHON=python3.12 names another interpreter.
@@ -12,6 +12,7 @@ TEST_SOURCES := $(wildcard tests/*/*.cpp tests/*/*.h tests/*/*.cu bench/*/*.cpp)
 NVCC ?= nvcc
 NVCC_FLAGS := -std=c++17 -O3 --expt-relaxed-constexpr -Icsrc -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror -Xptxas=-v \
 	-gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
+CUDA_OBJECTS := $(patsubst csrc/cuda/%.cu,build/cuda-check/%.o,$(wildcard csrc/cuda/*.cu))
 
 # What is to be measured, for all alike, is not the system's giving of fresh pages: malloc keeps and joins what is freed.
 # Small pieces in its caches would keep large ones apart, and every output would lie in fresh pages.
@@ -37,11 +38,14 @@ lint: .venv/installed .venv/lint-tools
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(SOURCES) $(TEST_SOURCES)
 
-cuda: $(patsubst csrc/cuda/%.cu,build/cuda-check/%.o,$(wildcard csrc/cuda/*.cu))
+cuda: .venv/cuda-tools $(CUDA_OBJECTS)
+	$(BIN)/python bench/cuda_resources.py bench/results/cuda-resources.json csrc/cuda/plan.h $(CUDA_OBJECTS)
 
-build/cuda-check/%.o: csrc/cuda/%.cu $(SOURCES)
-	@mkdir -p $(@D)
-	$(NVCC) $(NVCC_FLAGS) -c $< -o $@
+# Each source has a folder for the cubins that nvcc keeps, and a log of what ptxas says of registers and spills.
+build/cuda-check/%.o: csrc/cuda/%.cu $(SOURCES) Makefile
+	@mkdir -p $(@D)/$*
+	@$(NVCC) --version > $(@D)/$*.log
+	$(NVCC) $(NVCC_FLAGS) --keep --keep-dir $(@D)/$* -c $< -o $@ 2>> $(@D)/$*.log || { cat $(@D)/$*.log >&2; exit 1; }
 
 clean:
 	rm -rf build dist .venv *.egg-info mnad_ext/_C.*.so
@@ -57,4 +61,8 @@ clean:
 
 .venv/lint-tools: .venv/bin/python constraints.txt
 	$(PIP) ruff mypy clang-format
+	@touch $@
+
+.venv/cuda-tools: .venv/bin/python constraints.txt
+	$(PIP) nvidia-cuda-nvdisasm rich
 	@touch $@
