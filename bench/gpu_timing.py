@@ -3,6 +3,8 @@
 - device: how long the GPU works. The host is far ahead, so that what it needs to launch does not count.
 - call: from an idle GPU to the finished result, the host's part included: what one who waits for a call sees.
 
+A work that is captured as a CUDA graph is timed in the same two senses: the graph leaves out what Python costs a call.
+
 On a CPU, where these lines can only be tried out, both are the time of the clock.
 """
 
