@@ -22,6 +22,7 @@ class WideAccess:
         in_flight: The fewest wide loads that are issued before the first is used, in a loop that also stores so.
         narrow_inside: The most narrow accesses of an innermost loop among those with wide accesses.
         narrow_around: The most of a loop around such a one, both together.
+        not_on: Architectures that the plan never gives such a kernel.
     """
 
     kernel: str
@@ -30,12 +31,14 @@ class WideAccess:
     in_flight: int
     narrow_inside: int
     narrow_around: int
+    not_on: tuple[str, ...] = ()
 
 
 WIDE_ACCESS = (
     WideAccess(
         r"\bFast<(float|__nv_bfloat16|__half)\b", loads=1, stores=1, in_flight=4, narrow_inside=0, narrow_around=8
     ),
+    WideAccess(r"\bFastTwice<", loads=1, stores=1, in_flight=4, narrow_inside=0, narrow_around=8, not_on=("sm_75",)),
 )
 
 NO_SPILLS = r"<float\b"
@@ -100,7 +103,9 @@ def wide_access(kernel: Kernel, _: Plan) -> Iterator[str]:
 
 
 def wide_rules(kernel: Kernel) -> list[WideAccess]:
-    return [rule for rule in WIDE_ACCESS if re.search(rule.kernel, kernel.name)]
+    return [
+        rule for rule in WIDE_ACCESS if re.search(rule.kernel, kernel.name) and kernel.architecture not in rule.not_on
+    ]
 
 
 def is_wide(loop: Loop) -> bool:

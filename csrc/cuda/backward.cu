@@ -293,7 +293,7 @@ cudaError_t backward(const Backward& pass, void* scratch, cudaStream_t stream) {
   Plan plan;
   const cudaError_t error = Planner(pass).plan(plan);
   if (error != cudaSuccess) return error;
-  return dispatch(pass.dtype, plan, [&](auto kind) {
+  return dispatch<false>(pass.dtype, plan, [&](auto kind) {
     using K = decltype(kind);
     using A = typename K::A;
     char* bytes = static_cast<char*>(scratch);

@@ -17,11 +17,12 @@ using Computing = std::conditional_t<std::is_same_v<T, double>, double, float>;
 //
 // `Along` is the axis that lies contiguous in memory, positions or channels, and `across` the other one. A thread that
 // writes results has kAlong neighbours along, for some steps across; kShare such threads make up a pack of 16 bytes.
-template <class T_, int kRows_, bool kChannelsLast_, bool kFast_>
+template <class T_, int kRows_, bool kChannelsLast_, bool kFast_, bool kTwice_ = false>
 struct Kind {
   using T = T_;
   using A = Computing<T>;
   static constexpr bool kChannelsLast = kChannelsLast_, kFast = kFast_;
+  static constexpr bool kTwice = kTwice_;  // holds the next tile, too
   static constexpr int kRows = kRows_, kTile = kColumns * kRows;
   static constexpr int kPack = 16 / int(sizeof(T));
   static constexpr int kAlong = kChannelsLast ? std::min(4, kPack) : kRows;
@@ -34,6 +35,8 @@ struct Kind {
 
 template <class T, int kRows, bool kChannelsLast>
 struct Fast : Kind<T, kRows, kChannelsLast, true> {};
+template <class T, bool kChannelsLast>
+struct FastTwice : Kind<T, kLargestTile / kColumns, kChannelsLast, true, true> {};
 template <class T, bool kChannelsLast>
 struct General : Kind<T, std::is_same_v<T, double> ? 1 : kLargestTile / kColumns, kChannelsLast, false> {};
 
@@ -146,6 +149,12 @@ class TileMap {
     return word;
   }
 
+  // Begins to copy such a pack; of the fast kind alone.
+  __device__ void copy(int across, int along, int64_t at, T* to) const {
+    const bool inside = is_whole(across, along);
+    copy_async(to, base_ + (inside ? at : 0), inside);
+  }
+
   // Writes the part of such a pack that lies inside the map.
   __device__ void store(int across, int along, int64_t at, uint4 word) const {
     if (is_whole(across, along)) {
@@ -216,6 +225,17 @@ __device__ inline void load_tile(const TileMap<K, const typename K::T>& map, con
     for (int i = 0; i < kInFlight; ++i, to.next())
       if (to.across < rows) store_word(tile.data + tile.offset(to.across, to.along), as_word(words[i]));
   }
+}
+
+// Begins to copy a tile from global memory, past the registers.
+template <class K>
+__device__ inline void copy_tile(const TileMap<K, const typename K::T>& map, const Tile<K>& tile, int channels) {
+  const int64_t row = map.offset(1, 0);
+  Packs<K> pack(channels);
+  int64_t at = map.offset(pack.across, pack.along);
+#pragma unroll 4
+  for (; pack.across < (K::kChannelsLast ? K::kTile : channels); at += pack.step(row), pack.next())
+    map.copy(pack.across, pack.along, at, tile.data + tile.offset(pack.across, pack.along));
 }
 
 template <class K>

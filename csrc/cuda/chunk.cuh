@@ -101,14 +101,19 @@ class Chunk {
   template <class F>
   __device__ void for_each_tile(F&& f) {
     const int64_t chunk = blockIdx.x % plan_.chunks_per_sequence, first = memory_ * plan_.tiles_per_sequence;
-    const int end = int(first + (chunk + 1) * plan_.tiles_per_sequence / plan_.chunks_per_sequence);
-    for (tile_ = int(first + chunk * plan_.tiles_per_sequence / plan_.chunks_per_sequence); tile_ < end; ++tile_) {
-      b_ = tile_ / int(plan_.tiles_per_sample);
-      position_ = int64_t{tile_ % int(plan_.tiles_per_sample)} * K::kTile;
-      n_ = P_ - position_ < K::kTile ? int(P_ - position_) : K::kTile;
+    begin_ = int(first + chunk * plan_.tiles_per_sequence / plan_.chunks_per_sequence);
+    end_ = int(first + (chunk + 1) * plan_.tiles_per_sequence / plan_.chunks_per_sequence);
+    for (int tile = begin_; tile < end_; ++tile) {
+      go_to(tile);
       f();
       __syncthreads();
     }
+  }
+
+  __device__ void go_to(int tile) {
+    tile_ = tile, b_ = tile / int(plan_.tiles_per_sample);
+    position_ = int64_t{tile % int(plan_.tiles_per_sample)} * K::kTile;
+    n_ = P_ - position_ < K::kTile ? int(P_ - position_) : K::kTile;
   }
 
   // The tile's part of a map of the sample, from channel `channel` on.
@@ -140,9 +145,10 @@ class Chunk {
   Table<const A> items_{};
   A* sums_ = nullptr;  // (M, channels)
   ItemNumbers<A> numbers_;
-  int tile_ = 0, b_ = 0;  // the tile's number and its sample
-  int64_t position_ = 0;  // of the tile
-  int n_ = 0;             // positions of the tile that lie inside the map
+  int begin_ = 0, end_ = 0;  // of the chunk's tiles
+  int tile_ = 0, b_ = 0;     // the tile's number and its sample
+  int64_t position_ = 0;     // of the tile
+  int n_ = 0;                // positions of the tile that lie inside the map
 };
 
 template <class Pass>
@@ -168,11 +174,13 @@ cudaError_t scratch_of(const Pass& pass, size_t& bytes) {
   return error;
 }
 
-template <class T, bool kChannelsLast, class F>
+template <bool kMayTwice, class T, bool kChannelsLast, class F>
 cudaError_t dispatch_tile(const Plan& plan, F&& f) {
   // Contiguous rows of 2-byte elements begin at 16 positions.
   constexpr bool kWide = sizeof(T) == 8, kNarrow = sizeof(T) == 2 && !kChannelsLast;
   if (!plan.fast) return f(General<T, kChannelsLast>{});
+  if constexpr (kMayTwice && !kWide)
+    if (plan.twice) return f(FastTwice<T, kChannelsLast>{});
   if constexpr (!kNarrow)
     if (plan.tile == kColumns) return f(Fast<T, 1, kChannelsLast>{});
   if constexpr (!kWide) {
@@ -182,12 +190,13 @@ cudaError_t dispatch_tile(const Plan& plan, F&& f) {
   return cudaErrorInvalidValue;
 }
 
-// Calls f(the Kind of the kernel that a plan is made for).
-template <class F>
+// Calls f(the Kind of the kernel that a plan is made for). kMayTwice: its pass may hold maps twice.
+template <bool kMayTwice, class F>
 cudaError_t dispatch(DType dtype, const Plan& plan, F&& f) {
   const auto with = [&](auto storage) {
     using T = decltype(storage);
-    return plan.channels_last ? dispatch_tile<T, true>(plan, f) : dispatch_tile<T, false>(plan, f);
+    return plan.channels_last ? dispatch_tile<kMayTwice, T, true>(plan, f)
+                              : dispatch_tile<kMayTwice, T, false>(plan, f);
   };
   switch (dtype) {
     case DType::f32:

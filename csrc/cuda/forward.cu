@@ -48,7 +48,8 @@ class ForwardChunk : Chunk<K> {
   using Base = Chunk<K>;
   using A = typename K::A;
   using T = typename K::T;
-  using Base::at_, Base::b_, Base::blocks, Base::C_, Base::channels, Base::items_, Base::losses_, Base::M_, Base::n_;
+  using Base::at_, Base::b_, Base::begin_, Base::end_, Base::blocks, Base::C_, Base::channels, Base::items_,
+      Base::losses_, Base::M_, Base::n_;
   using Base::numbers_, Base::P_, Base::position_, Base::sums_, Base::tile_, Base::tile_of;
   using ScoreSums = PartialSums<K, kScoreSums>;
   using PairSums = PartialSums<K, kPairSums>;
@@ -63,13 +64,17 @@ class ForwardChunk : Chunk<K> {
   }
 
  private:
-  __device__ Tile<K> queries() const { return Base::tile(0); }
+  __device__ Tile<K> queries() const { return Base::tile(K::kTwice ? (tile_ - begin_) % 2 : 0); }
   __device__ Table<A> table() const { return Base::table(0); }
   __device__ A* partial_sums() const { return Base::template array<A>(Base::plan_.partial_sums); }
 
   __device__ void run_tile() {
-    load_tile<K>(tile_of(static_cast<const T*>(pass_.features), pass_.features_strides), queries(), channels());
-    __syncthreads();
+    if constexpr (K::kTwice) {
+      take_copied();
+    } else {
+      load_tile<K>(features(), queries(), channels());
+      __syncthreads();
+    }
     multiply();
     const bool has_position = lane_.position < K::kTile;
     const A peak = has_position ? rank() : A(0);
@@ -86,6 +91,22 @@ class ForwardChunk : Chunk<K> {
     if (pass_.weights) write_weights();
     if (pass_.output) write_output();
     if (pass_.wants_statistics()) add_queries();
+  }
+
+  __device__ TileMap<K, const T> features() const {
+    return tile_of(static_cast<const T*>(pass_.features), pass_.features_strides);
+  }
+
+  // Waits for the tile, whose copies began while the one before was worked on, and begins those of the next.
+  __device__ void take_copied() {
+    const int tile = tile_;
+    if (tile == begin_) copy_tile<K>(features(), queries(), channels());
+    wait_for_copies();
+    __syncthreads();
+    if (tile + 1 == end_) return;
+    Base::go_to(tile + 1);
+    copy_tile<K>(features(), queries(), channels());
+    Base::go_to(tile);
   }
 
   // Puts the dot products with all items into the table, and the position's sum of squares where its lanes find it.
@@ -319,7 +340,7 @@ cudaError_t forward(const Forward& pass, void* scratch, cudaStream_t stream) {
   Plan plan;
   const cudaError_t error = Planner(pass).plan(plan);
   if (error != cudaSuccess) return error;
-  return dispatch(pass.dtype, plan, [&](auto kind) {
+  return dispatch<true>(pass.dtype, plan, [&](auto kind) {
     using K = decltype(kind);
     using A = typename K::A;
     char* bytes = static_cast<char*>(scratch);

@@ -59,7 +59,7 @@ constexpr int64_t partial_bytes(int64_t M, int64_t channels, int64_t element) {
 }
 
 struct Device {
-  int processors = 0;
+  int processors = 0, capability = 0;
   int64_t shared_per_block = 0, shared_per_processor = 0, reserved_per_block = 0;
 
   cudaError_t read() {
@@ -69,6 +69,7 @@ struct Device {
       if (error == cudaSuccess) error = cudaDeviceGetAttribute(value, attribute, device);
     };
     ask(&processors, cudaDevAttrMultiProcessorCount);
+    ask(&capability, cudaDevAttrComputeCapabilityMajor);
     ask(&block, cudaDevAttrMaxSharedMemoryPerBlockOptin);
     ask(&processor, cudaDevAttrMaxSharedMemoryPerMultiprocessor);
     ask(&reserved, cudaDevAttrReservedSharedMemoryPerBlock);
@@ -96,6 +97,7 @@ struct Needs {
   int partial_sums = 0;             // numbers of a thread for each position of its column
   bool item_sums = false;           // sums of each item: (M, C) and numbers of each item
   int largest_tile = kLargestTile;  // of the fast kind
+  bool twice = false;               // the fast kind may hold the next tile's maps, too
 };
 
 // Whether a map, if the pass has it at all, can be read and written 16 bytes at a time.
@@ -116,6 +118,7 @@ inline Needs needs_of(const Forward& pass) {
                   is_aligned(pass.weights);
   needs.partial_sums = kScoreSums;
   needs.item_sums = pass.wants_statistics();
+  needs.twice = pass.dtype != DType::f64;
   return needs;
 }
 
@@ -135,6 +138,7 @@ inline Needs needs_of(const Backward& pass) {
 
 struct Plan {
   bool fast, channels_last;
+  bool twice;    // the next tile's map is copied to maps[1] while a tile is worked on, and so on by turns
   int tile;      // positions
   int channels;  // C, rounded up to whole packs
   int pitch;     // elements between the positions of a channels-last tile
@@ -177,26 +181,37 @@ class Planner {
     if (!needs_.aligned || shape_.M > kItemBlock || shape_.C % kWholeChannels != 0 || shape_.P % 8 != 0) return false;
     const int smallest = channels_last_ ? kColumns : std::max(kColumns, int(kSector / storage_));
     const int largest = storage_ == 8 ? kColumns : needs_.largest_tile;
+    if (plan_twice(plan)) return true;
     for (const int blocks : {kBlocks, 1})
       for (int tile = largest; tile >= std::min(smallest, largest); tile /= 2) {
-        plan = arrange(tile, device_.shared_for(blocks), true);
-        // A large tile needs fewer loads of items and barriers, but there should be one for every block.
-        const bool enough = tile == smallest || tiles(tile) * shape_.B >= kBlocks * device_.processors;
+        plan = arrange(tile, device_.shared_for(blocks), true, false);
+        // A large tile needs fewer loads of items and barriers, but there should be one for nearly every block.
+        const bool enough = tile == smallest || 10 * tiles(tile) * shape_.B >= 9 * kBlocks * device_.processors;
         if (plan.fast && enough) return true;
       }
     return false;
   }
 
-  void plan_general(Plan& plan) const {
-    const int tile = storage_ == 8 ? kColumns : kLargestTile;
-    plan = arrange(tile, device_.shared_for(kBlocks), false);
-    if (plan.scratch_per_chunk > 0 || !plan.items.shared) plan = arrange(tile, device_.shared_per_block, false);
+  // Where blocks have several tiles to go through, and two of them fit.
+  bool plan_twice(Plan& plan) const {
+    constexpr int kCopiesPastRegisters = 8;  // compute capability
+    if (!needs_.twice || device_.capability < kCopiesPastRegisters) return false;
+    if (tiles(kLargestTile) * shape_.B <= kBlocks * device_.processors) return false;
+    plan = arrange(kLargestTile, device_.shared_for(kBlocks), true, true);
+    return plan.fast;
   }
 
-  Plan arrange(int tile, int64_t limit, bool fast) const {
+  void plan_general(Plan& plan) const {
+    const int tile = storage_ == 8 ? kColumns : kLargestTile;
+    plan = arrange(tile, device_.shared_for(kBlocks), false, false);
+    if (plan.scratch_per_chunk > 0 || !plan.items.shared) plan = arrange(tile, device_.shared_per_block, false, false);
+  }
+
+  Plan arrange(int tile, int64_t limit, bool fast, bool twice) const {
     Plan plan{};
     plan.tile = tile;
     plan.channels_last = channels_last_;
+    plan.twice = twice;
     plan.channels = int(round_up(shape_.C, 8));
     plan.pitch = int((round_up(plan.channels * storage_, 128) + 16) / storage_);
     plan.item_blocks = int((shape_.M + kItemBlock - 1) / kItemBlock);
@@ -204,7 +219,7 @@ class Planner {
     const int64_t map = int64_t{tile} * (channels_last_ ? plan.pitch : plan.channels);
     plan.positions = place(plan, kPositionBytes, limit);
     plan.partial_sums = place(plan, int64_t{kWarps} * kColumns * sums_of_thread(tile) * computing_, limit);
-    for (int i = 0; i < needs_.maps; ++i) plan.maps[i] = place(plan, map * storage_, limit);
+    for (int i = 0; i < needs_.maps * (twice ? 2 : 1); ++i) plan.maps[i] = place(plan, map * storage_, limit);
     for (int i = 0; i < needs_.tables; ++i)
       plan.tables[i] = place(plan, int64_t{plan.item_blocks} * plan.table_stride * computing_, limit);
     plan.items = place_here_or_elsewhere(plan, plan.item_blocks * plan.items_stride * computing_, limit);

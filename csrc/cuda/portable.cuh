@@ -7,6 +7,7 @@
 #else
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <cuda_pipeline_primitives.h>
 #include <cuda_runtime.h>
 
 // The block's dynamic shared memory, aligned to 16 bytes.
@@ -48,6 +49,16 @@ __device__ inline void store_word(void* at, Word word) {
 // The same in global memory, for what is used once: the cache lets go of it first.
 __device__ inline uint4 load_streaming(const void* at) { return __ldcs(static_cast<const uint4*>(at)); }
 __device__ inline void store_streaming(void* at, uint4 word) { __stcs(static_cast<uint4*>(at), word); }
+
+// Begins to copy 16 bytes from global to shared memory, or zeros where `inside` is false. The thread finds them there
+// after it has waited for its copies, other threads after a barrier that follows.
+__device__ inline void copy_async(void* to, const void* from, bool inside) {
+  __pipeline_memcpy_async(to, from, 16, inside ? 0 : 16);
+}
+__device__ inline void wait_for_copies() {
+  __pipeline_commit();
+  __pipeline_wait_prior(0);
+}
 
 // Gives every lane the values of the lane whose number differs by `distance`, within groups of `Width` lanes. All lanes
 // of a group call it together, and with kWholeWarp all lanes of the warp. Orders no other access to memory.

@@ -196,7 +196,7 @@ def test_wide_access(sass: ModuleType, rules: ModuleType, edit: tuple[str, str],
     listing = SASS.replace("FFMA R16, R9.reuse", "FFMA R16, R17").replace(*edit)
     body = sass.read(listing)[1]["_Z4copyPf"]
     kernel = rules.Kernel("copy", "copy<Fast<__half>>", "sm_90", 32, 0, 0, 0, 0, body)
-    failures = rules.failures([kernel], rules.Plan(256, 2))
+    failures = list(rules.wide_access(kernel, rules.Plan(256, 2)))
     assert len(failures) == len(found)
     assert all(part in failure for part, failure in zip(found, failures, strict=True))
 
@@ -220,8 +220,23 @@ def test_spills(sass: ModuleType, rules: ModuleType, kind: str, depth: int, stor
 
 
 def test_a_rule_without_a_kernel_fails(rules: ModuleType) -> None:
-    (failure,) = rules.failures([], rules.Plan(256, 2))
-    assert failure.startswith("wide access: no kernel is named like ")
+    found = rules.failures([], rules.Plan(256, 2))
+    assert len(found) == len(rules.WIDE_ACCESS)
+    assert all(failure.startswith("wide access: no kernel is named like ") for failure in found)
+
+
+def test_a_rule_leaves_out_what_never_runs(sass: ModuleType, rules: ModuleType) -> None:
+    empty = sass.Body(9, 0, {}, [])
+    found = {
+        architecture: list(
+            rules.wide_access(
+                rules.Kernel("x", "x<FastTwice<float>>", architecture, 32, 0, 0, 0, 0, empty), rules.Plan(256, 2)
+            )
+        )
+        for architecture in ("sm_75", "sm_80")
+    }
+    assert found["sm_75"] == []
+    assert "0 wide loads, not 1 or more" in found["sm_80"]
 
 
 def test_compiled_kernels_fail_by_name(bench: Path, planted: Path) -> None:
@@ -231,6 +246,7 @@ def test_compiled_kernels_fail_by_name(bench: Path, planted: Path) -> None:
         *["narrow<Fast<float>>: wide access"] * 3,
         "spilling<float>: no spills: spills",
         "turning: shared memory",
+        "wide access",
     ]
     results = json.loads((planted / "results.json").read_text())
     assert results["architectures"] == ["sm_90"]

@@ -14,6 +14,7 @@
 #include <climits>
 #include <cstdint>
 #include <cstring>
+#include <vector>
 
 #undef __global__
 #undef __device__
@@ -52,6 +53,13 @@ struct ThreadState {
 Options& options();
 const ThreadState& current();
 void wait_for_block(const void* barrier);
+// Copies of 16 bytes that a thread has begun, where to and where from (null: zeros). They are made when it waits for
+// them, at the last moment that a GPU may take, so that a missing wait shows.
+struct Copy {
+  void* to;
+  const void* from;
+};
+std::vector<Copy>& pending_copies();
 // Replaces `values` by those of the lane whose number differs by `distance`; all lanes of `group` must come.
 void exchange(void* values, size_t bytes, int distance, unsigned group, const void* site);
 [[noreturn]] void stop_lanes(const char* what);
@@ -84,6 +92,20 @@ inline void store_word(void* at, Word word) {
 }
 inline uint4 load_streaming(const void* at) { return load_word<uint4>(at); }
 inline void store_streaming(void* at, uint4 word) { store_word(at, word); }
+
+inline void copy_async(void* to, const void* from, bool inside) {
+  cuda_emulator::check_alignment(to, 16), cuda_emulator::check_alignment(from, 16);
+  cuda_emulator::pending_copies().push_back({to, inside ? from : nullptr});
+}
+inline void wait_for_copies() {
+  for (const auto& [to, from] : cuda_emulator::pending_copies()) {
+    if (from)
+      std::memcpy(to, from, 16);
+    else
+      std::memset(to, 0, 16);
+  }
+  cuda_emulator::pending_copies().clear();
+}
 
 template <int Width, bool kWholeWarp = true, class V, int N>
 inline void swap_lanes(V (&values)[N], int distance) {

@@ -30,6 +30,16 @@ __global__ void sum_kernel(const float* values, float* totals, int n) {
   float* partial = reinterpret_cast<float*>(shared);
   const int i = threadIdx.x;
   float sum[1] = {};
+  float* copied = partial + kThreads + 4 * i;
+  mnad::cuda::copy_async(copied, values, false);
+#ifdef BUG_MISSING_WAIT
+  sum[0] += copied[0];
+#endif
+  mnad::cuda::wait_for_copies();
+  sum[0] += copied[0];
+#ifdef BUG_ABANDONED_COPY
+  if (i == 0) mnad::cuda::copy_async(copied, values, true);
+#endif
 #ifdef BUG_MISALIGNED_WORD
   for (int at = 4 * i; at < n; at += 4 * kThreads) {
     const uint4 word = mnad::cuda::load_streaming(values + at + (at == 4 * (kThreads - 1) ? -1 : 0));
@@ -45,7 +55,8 @@ __global__ void sum_kernel(const float* values, float* totals, int n) {
   if (i == 0) sum[0] += values[n];
 #endif
 #ifdef BUG_SHARED_OVERRUN
-  partial[i + 1] = sum[0];
+  partial[i] = sum[0];
+  copied[i == kThreads - 1 ? 4 : 0] = 0;
 #else
   partial[i] = sum[0];
 #endif
@@ -75,7 +86,7 @@ int main(int, char** arguments) {
   cuda_emulator::options().schedule = cuda_emulator::Schedule(std::atoi(arguments[1]));
   std::vector<float> values(256, 1.0f);
   float total = 0;
-  mnad::cuda::launch(sum_kernel, dim3(1), dim3(kThreads), kThreads * sizeof(float), nullptr, values.data(), &total,
+  mnad::cuda::launch(sum_kernel, dim3(1), dim3(kThreads), 5 * kThreads * sizeof(float), nullptr, values.data(), &total,
                      256);
   std::printf("%g\n", total);
   return total == 256 ? 0 : 1;

@@ -27,10 +27,12 @@ const Case kCases[] = {
     {1, 129, 33, 7, false, false},
     {2, 16, 40, 12, true, true},
     {1, 64, 100, 10, true, false},
-    // Of the fast kind, by tiles of 8, 16 and 32 positions.
+    // Of the fast kind, by tiles of 8, 16 and 32 positions, and with the next tile in hand.
     {2, 64, 40, 10, false, false},
-    {1, 16, 64, 10, false, true},
-    {3, 24, 24, 5, true, true},
+    {1, 32, 64, 10, false, true},
+    {3, 32, 24, 5, true, true},
+    {1, 32, 32, 10, false, false},
+    {1, 96, 104, 10, false, true},
 };
 
 std::mt19937 source(1);

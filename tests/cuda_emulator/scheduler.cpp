@@ -45,6 +45,7 @@ struct Thread {
   Wait wait = Wait::nothing;
   const void* barrier = nullptr;  // the last one that it came to
   Exchange exchange;
+  std::vector<Copy> copies;
 };
 
 struct Launch {
@@ -146,6 +147,7 @@ void run_block(uint3 block, dim3 size, char* shared) {
   for (int i = 0; i < count; ++i) {
     threads[i].state = {{unsigned(i), 0, 0}, block, shared};
     threads[i].wait = Wait::nothing;
+    threads[i].copies.clear();
     threads[i].fiber.start(run_thread);
   }
   do {
@@ -154,6 +156,8 @@ void run_block(uint3 block, dim3 size, char* shared) {
       if (!running->fiber.ended() && running->wait == Wait::nothing) running->fiber.resume();
     }
   } while (exchange_lanes(count) || open_barrier(count));
+  for (int i = 0; i < count; ++i)
+    if (!threads[i].copies.empty()) describe_and_stop("a thread ends without waiting for its copies", threads[i]);
   Fiber::acquire(&at_end);
 }
 
@@ -162,6 +166,8 @@ void run_block(uint3 block, dim3 size, char* shared) {
 Options& options() { return chosen; }
 
 const ThreadState& current() { return running->state; }
+
+std::vector<Copy>& pending_copies() { return running->copies; }
 
 void wait_for_block(const void* barrier) {
   Thread& self = *running;
@@ -225,6 +231,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     *value = cuda_emulator::kReserved;
   else if (attribute == cudaDevAttrMaxSharedMemoryPerMultiprocessor)
     *value = options.shared_per_block + cuda_emulator::kReserved;
+  else if (attribute == cudaDevAttrComputeCapabilityMajor)
+    *value = 9;
   else
     return cudaErrorInvalidValue;
   return cudaSuccess;

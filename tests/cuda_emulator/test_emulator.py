@@ -26,6 +26,7 @@ FINDINGS = {
     ("MISSING_LANES", "plain"): "waits for lanes that do not come",
     ("LANES_OUTSIDE_GROUP", "plain"): "outside its group",
     ("LANES_AS_BARRIER", "thread"): "data race",
+    ("ABANDONED_COPY", "plain"): "without waiting for its copies",
 }
 
 
@@ -47,6 +48,13 @@ def test_a_planted_bug_is_found(bug: str, sanitizer: str, schedule: int) -> None
     result = run(build.planted(bug, sanitizer), schedule)
     assert result.returncode != 0
     assert FINDINGS[bug, sanitizer] in result.stderr
+
+
+def test_a_missing_wait_shows_in_every_schedule() -> None:
+    for schedule in SCHEDULES:
+        result = run(build.planted("MISSING_WAIT", "plain"), schedule)
+        assert result.returncode == 1
+        assert "nan" in result.stdout  # what shared memory holds before
 
 
 def test_a_missing_barrier_shows_in_some_schedule_without_a_sanitizer() -> None:

@@ -1,0 +1,232 @@
+"""What the compiled kernels execute for a tile, phase by phase, read from their machine code.
+
+Each loop inside the loop over tiles is told by what it executes, and the numbers that its work needs tell how often it
+runs. What lies between the loops counts once, the code of results that are not asked for included. What is not known
+here, a loop or another number of barriers, is an error.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+from cuda_rules import total
+from sass import Body, Executed, Loop
+
+THREADS = 256  # of a block: kThreads of plan.h
+TYPES = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16", "float16": "__half"}
+BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
+
+Counts = Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class Case:
+    work: str
+    dtype: str
+    layout: str
+    B: int
+    C: int
+    P: int
+    M: int
+
+    @property
+    def computing(self) -> int:
+        """Bytes of a number that is computed with."""
+        return max(BYTES[self.dtype], 4)
+
+    @property
+    def maps(self) -> int:
+        """How many maps of C channels the pass moves."""
+        return 4 if self.work == "backward+items" else 3
+
+    @property
+    def bytes(self) -> int:
+        """The least that the pass moves of a position."""
+        assigned = 0 if self.work == "read" else 2 * 8 + 4 * self.computing  # indices, scores, distances
+        weights = 0 if self.work == "backward" else self.M * self.computing
+        return self.maps * self.C * BYTES[self.dtype] + assigned + weights
+
+
+@dataclass(frozen=True)
+class Plan:
+    """See Plan in csrc/cuda/plan.h."""
+
+    tile: int
+    shared_bytes: int
+    scratch_bytes: int
+    partial_bytes: int
+    twice: bool
+    chunks: int
+    tiles_per_sample: int
+    fast: bool
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A loop over a part of a tile's work.
+
+    Attributes:
+        fits: Tells it by what the loop executes.
+        unit: Kinds of instructions that tell how much of the work an iteration does; without, it does one.
+        work: How many of them a thread executes for a tile.
+        times: How many such loops run, by work; where a work is left out, none.
+    """
+
+    name: str
+    fits: Callable[[Counts], bool]
+    unit: tuple[str, ...]
+    work: Callable[[Case, Plan], float]
+    times: Mapping[str, int]
+
+
+def elements(case: Case, plan: Plan) -> float:
+    """A thread's share of a tile."""
+    return plan.tile * case.C / THREADS
+
+
+def packs(case: Case, plan: Plan) -> float:
+    return elements(case, plan) * BYTES[case.dtype] / 16
+
+
+def numbers(case: Case, plan: Plan) -> int:
+    """A thread's share of what there is of each position and item."""
+    return ceil(case.M * plan.tile / THREADS)
+
+
+def packs_of_numbers(case: Case, plan: Plan) -> int:
+    return ceil(case.M * plan.tile * case.computing / 16 / THREADS)
+
+
+def has(counts: Counts, *kinds: str) -> bool:
+    """Whether there is each of these kinds of instructions, whatever its width, and of others at most sums."""
+    names = {kind.split(".")[0].replace("DFMA", "FFMA") for kind in counts}
+    return set(kinds) == names - {"FADD", "FMUL"}
+
+
+def madds(counts: Counts) -> int:
+    return total(counts, MADDS)
+
+
+def products(counts: Counts) -> bool:
+    return has(counts, "FFMA", "LDS") and madds(counts) % 11 == 0  # ten items and the square
+
+
+def other_sums(counts: Counts, of_element: int) -> bool:
+    return has(counts, "FFMA", "LDS") and not products(counts) and madds(counts) % of_element == 0
+
+
+def writes_map(counts: Counts, of_element: int) -> bool:
+    return "STG.128" in counts and madds(counts) > 0 and madds(counts) % of_element == 0
+
+
+def loads(counts: Counts) -> bool:
+    """A map, straight to shared memory or by registers, of which several are filled at once."""
+    return counts.get("LDGSTS.128", 0) > 0 or (has(counts, "LDG", "STS") and counts.get("LDG.128", 0) > 3)
+
+
+EVERY = {"read": 1, "step": 1, "backward": 1, "backward+items": 1}
+COPIES, MADDS = ("LDG.128", "LDGSTS.128"), ("FFMA", "DFMA")
+PHASES = {
+    "forward": (
+        Phase("load", loads, COPIES, packs, EVERY),
+        Phase("products", products, MADDS, lambda c, p: 11 * elements(c, p), EVERY),
+        Phase("what is not finite", lambda n: has(n, "LDS"), (), elements, {}),
+        Phase("numbers", lambda n: "SHFL" in n and "STG.128" not in n, (), numbers, {"step": 1}),
+        Phase("differences", lambda n: other_sums(n, 4), MADDS, lambda c, p: 4 * elements(c, p), {"step": 1}),
+        Phase("weights", lambda n: has(n, "LDS", "STG"), ("STG.128",), packs_of_numbers, EVERY),
+        Phase("output", lambda n: writes_map(n, 10), MADDS, lambda c, p: 10 * elements(c, p), EVERY),
+        Phase("queries", lambda n: has(n, "FFMA", "LDS", "STS"), MADDS, elements, {"step": 1}),
+    ),
+    "backward": (
+        Phase("load", loads, COPIES, packs, {"backward": 2, "backward+items": 3}),
+        Phase("weights", lambda n: n.get("LDG.128") in (1, 2), ("LDG.128",), packs_of_numbers, {"backward+items": 1}),
+        Phase("clear", lambda n: has(n, "STS"), (), packs, {}),
+        Phase("sums", lambda n: other_sums(n, 2), MADDS, lambda c, p: 2 * elements(c, p), EVERY),
+        Phase("products", products, MADDS, lambda c, p: 11 * elements(c, p), {}),
+        Phase("items", lambda n: "MUFU" in n and "STG.128" not in n, (), elements, {"backward+items": 1}),
+        Phase("gradient", lambda n: writes_map(n, 11), MADDS, lambda c, p: 11 * elements(c, p), EVERY),
+    ),
+}  # fmt: skip
+# Barriers of the loop over tiles that a pass does not come to, by its work and how many there are.
+SKIPPED = {("read", 6): 2, ("step", 6): 0, ("backward", 4): 0, ("backward", 7): 3, ("backward+items", 7): 1}
+
+
+@dataclass(frozen=True)
+class TileCost:
+    """What a thread executes for a tile; shared memory in 4-byte words. `between`: instructions outside the loops."""
+
+    instructions: float
+    between: float
+    shared: float
+    wide: float
+    madds: float
+    barriers: int
+    load_rounds: float
+
+
+def costs(code: Executed) -> dict[str, float]:
+    found: Counter[str] = Counter(instructions=code.instructions)
+    for kind, count in code.counts.items():
+        name, _, bits = kind.partition(".")
+        if name in ("LDS", "STS", "LDGSTS"):
+            found["shared"] += count * max(int(bits) // 32, 1)
+        if kind in ("LDG.128", "LDGSTS.128", "STG.128"):
+            found["wide"] += count
+        if kind in MADDS:
+            found["madds"] += count
+    return dict(found)
+
+
+def tile_loop(body: Body) -> Loop:
+    found = [loop for loop in body.loops if loop.depth == 1 and "BAR" in loop.counts]
+    if len(found) != 1:
+        raise ValueError(f"{len(found)} loops have barriers, where one goes over the tiles")
+    return found[0]
+
+
+def phase_of(loop: Loop, phases: Sequence[Phase]) -> Phase:
+    fitting = [phase for phase in phases if phase.fits(loop.counts)]
+    if len(fitting) != 1:
+        names = " and ".join(phase.name for phase in fitting) or "no phase"
+        raise ValueError(f"the loop at {loop.at:#x} looks like {names}: {dict(loop.counts)}")
+    return fitting[0]
+
+
+def tile_cost(body: Body, case: Case, plan: Plan) -> TileCost:
+    """Adds up the loops of a tile, each as often as it runs, and what lies between them."""
+    phases = PHASES["backward" if case.work.startswith("backward") else "forward"]
+    whole = tile_loop(body)
+    inside = [loop for loop in body.loops if loop.blocks < whole.blocks]
+    leaves = [loop for loop in inside if not any(other.blocks < loop.blocks for other in inside)]
+    named = [(loop, phase_of(loop, phases)) for loop in leaves]
+    spent = costs(whole)
+    for loop in leaves:
+        add(spent, costs(loop), -1)
+    between = spent["instructions"]
+    rounds = 0.0
+    for phase in phases:
+        for loop in running([loop for loop, of in named if of is phase], phase, case.work):
+            trips = phase.work(case, plan) / (total(loop.counts, phase.unit) if phase.unit else 1)
+            add(spent, costs(loop), trips)
+            rounds += ceil(trips) if phase.name == "load" and not plan.twice else 0
+    barriers = whole.counts["BAR"]
+    if (case.work, barriers) not in SKIPPED:
+        raise ValueError(f"{case.work} has {barriers} barriers in its loop over tiles, which the model does not know")
+    known = {name: spent.get(name, 0) for name in ("instructions", "shared", "wide", "madds")}
+    return TileCost(**known, between=between, barriers=barriers - SKIPPED[case.work, barriers], load_rounds=rounds)
+
+
+def add(to: dict[str, float], what: Mapping[str, float], times: float) -> None:
+    for name, count in what.items():
+        to[name] = to.get(name, 0) + times * count
+
+
+def running(loops: Sequence[Loop], phase: Phase, work: str) -> list[Loop]:
+    """Of a phase's loops those that run: the first ones, or the largest of which the others are versions and rests."""
+    times = phase.times.get(work, 0)
+    if len(loops) < times:
+        raise ValueError(f"{work} needs {times} loops of the phase {phase.name}, and has {len(loops)}")
+    return [max(loops, key=lambda loop: loop.instructions)] if times == 1 else list(loops[:times])
