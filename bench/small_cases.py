@@ -30,6 +30,9 @@ SMALL: list[Shape] = [
     (1, 1024, 4, 4, 10),
     (1, 512, 8, 8, 300),
     (1, 128, 4, 8, 1024),
+    # On 132 multiprocessors the largest tiles: one for each block, and several.
+    (8, 64, 32, 32, 10),
+    (9, 64, 32, 32, 10),
 ]
 PUBLISHED: list[Shape] = [(B, 512, 32, 32, 10) for B in (4, 64)]
 ALL = ((torch.float32, torch.float64, torch.bfloat16, torch.float16), ("contiguous", "channels-last", "cropped"))

@@ -40,8 +40,8 @@ struct Statistics {
 // A result that is not asked for is null. `indices` and the losses need M >= 2. All dense results are
 // contiguous.
 //
-// A query with a non-finite value has NaN scores: its outputs, weights and scores are NaN, its indices 0 and
-// 1, its sample's losses NaN, and the statistics leave it out.
+// A query with a non-finite value has NaN scores: its readout, weights and scores are NaN, its unit query NaN at least
+// there, its indices 0 and 1, its sample's losses NaN, and the statistics leave it out. Items are finite.
 struct Forward {
   DType dtype;  // of features and output
   Shape shape;

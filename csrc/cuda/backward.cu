@@ -11,7 +11,9 @@
 // position alone:  grad_x = inverse (g + alpha x + sum over m of k_m p_m + shift).
 // The part along x that alpha takes away follows from sums over the channels and from the scores. So the threads of a
 // block meet four times a tile: when the tile is there, when the partial sums are, when the factors are, and at the
-// end.
+// end; more often for gradients of scores and items.
+//
+// fma() stands where the compiler could choose what to fuse: every kind of kernel gives the same bits.
 #include "cuda/chunk.cuh"
 #include "cuda/launchers.h"
 
@@ -56,7 +58,7 @@ class BackwardChunk : Chunk<K> {
     load();
     __syncthreads();
     put_sums();
-    if (through()) multiply_readout();
+    if (through()) Base::multiply(grad_readout(), pair_sums().end(), [](A& grad, A found) { grad += found; });
     __syncthreads();
     const bool has_position = lane_.position < K::kTile;
     if (has_position && has_scores()) differentiate_softmax();
@@ -119,22 +121,6 @@ class BackwardChunk : Chunk<K> {
     pair_sums().put(sums);
   }
 
-  // Adds the products of the readout's gradient with the items to the table; those of the last block are left where its
-  // lanes find them.
-  __device__ void multiply_readout() const {
-    const ScoreSums partial(pair_sums().end());
-    for (int block = 0; block < blocks(); ++block) {
-      A sums[kScoreSums][K::kRows] = {};
-      add_products<K>(grad_readout(), channels(), items_, block, sums);
-      if (block > 0) __syncthreads();
-      partial.put(sums);
-      __syncthreads();
-      if (lane_.position < K::kTile)
-        for (int i = lane_.number; i < kItemBlock; i += kLanes)
-          table().row(block, lane_.position)[i] += partial.total(i, lane_.position);
-    }
-  }
-
   // The gradient of the scores: w (g - sum over the items of w g)
   __device__ void differentiate_softmax() const {
     const int t = lane_.position;
@@ -163,13 +149,13 @@ class BackwardChunk : Chunk<K> {
       const int64_t at = int64_t{b_} * 2 * P_ + position_ + t;
       on_query = differentiate_losses(at, found);
       const A* scores = static_cast<const A*>(pass_.scores) + at;
-      dot += (found.on_first * scores[0] + found.on_second * scores[P_]) / found.inverse;
-      dot += on_query * found.inverse * square + found.shift * pair_sums().total(1, t);
+      dot += fma(found.on_first, scores[0], found.on_second * scores[P_]) / found.inverse;
+      dot += fma(on_query * found.inverse, square, found.shift * pair_sums().total(1, t));
     }
     if (has_scores()) dot += along_items() / found.inverse;
     // Below eps, or overflown: no part along q.
     const A along = norm < A(kNormEps) || found.inverse == 0 ? A(0) : dot * found.inverse * found.inverse;
-    found.alpha = on_query * found.inverse - along;
+    found.alpha = fma(on_query, found.inverse, -along);
     return found;
   }
 
@@ -228,7 +214,7 @@ class BackwardChunk : Chunk<K> {
         }
 #pragma unroll
         for (int m = 0; m < kItemBlock; ++m)
-          if (block * kItemBlock + m < M_) sums_[(block * kItemBlock + m) * channels() + c] += sums[m];
+          if (block * kItemBlock + m < M_) sums_[int64_t{block * kItemBlock + m} * channels() + c] += sums[m];
       }
   }
 
@@ -267,7 +253,7 @@ class BackwardChunk : Chunk<K> {
         read_position<K>(at_.factor[1], across + i, shift);
 #pragma unroll
         for (int v = 0; v < K::kAlong; ++v)
-          sums[i][v] = inverse[v] * (g[v] + (alpha[v] * x[v] + sums[i][v]) + shift[v]);
+          sums[i][v] = inverse[v] * (g[v] + fma(alpha[v], x[v], sums[i][v]) + shift[v]);
       }
       writer.write(sums);
     };

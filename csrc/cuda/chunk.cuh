@@ -122,6 +122,24 @@ class Chunk {
     return TileMap<K, E>(map + b_ * strides.b + channel * strides.c + position_ * strides.p, strides, C_, n_);
   }
 
+  // Calls take(number, product) for the position's numbers in the first table and its products with the items, those of
+  // the thread. The last block's partial sums stay: the position's sum of squares is the last of them.
+  template <class F>
+  __device__ void multiply(const Tile<K>& tile, A* partial_sums, F&& take) const {
+    const PartialSums<K, kScoreSums> partial(partial_sums);
+    const Lane lane;
+    for (int block = 0; block < blocks(); ++block) {
+      A sums[kScoreSums][K::kRows] = {};
+      add_products<K>(tile, channels(), items_, block, sums);
+      if (block > 0) __syncthreads();
+      partial.put(sums);
+      __syncthreads();
+      if (lane.position < K::kTile)
+        for (int i = lane.number; i < kItemBlock; i += kLanes)
+          take(table(0).row(block, lane.position)[i], partial.total(i, lane.position));
+    }
+  }
+
   // Leaves the sums to the second kernel.
   __device__ void write_sums() {
     if (sums_ && sums_ != partial_.rows)

@@ -8,7 +8,9 @@
 //
 // The threads of a block meet four times a tile for a read: when the tile is there, when the partial products are, when
 // the weights are, and when nobody needs the tile any more. Losses and statistics need the ranks of all positions and
-// come between, with two more.
+// come between, with two more. More items than a block of them need two for each further block.
+//
+// fma() stands where the compiler could choose what to fuse: every kind of kernel gives the same bits.
 #include "cuda/chunk.cuh"
 #include "cuda/launchers.h"
 
@@ -75,7 +77,7 @@ class ForwardChunk : Chunk<K> {
       load_tile<K>(features(), queries(), channels());
       __syncthreads();
     }
-    multiply();
+    Base::multiply(queries(), partial_sums(), [](A& product, A found) { product = found; });
     const bool has_position = lane_.position < K::kTile;
     const A peak = has_position ? rank() : A(0);
     if (pass_.wants_losses() || pass_.wants_statistics()) {
@@ -107,21 +109,6 @@ class ForwardChunk : Chunk<K> {
     Base::go_to(tile + 1);
     copy_tile<K>(features(), queries(), channels());
     Base::go_to(tile);
-  }
-
-  // Puts the dot products with all items into the table, and the position's sum of squares where its lanes find it.
-  __device__ void multiply() {
-    const ScoreSums partial(partial_sums());
-    for (int block = 0; block < blocks(); ++block) {
-      A sums[kScoreSums][K::kRows] = {};
-      add_products<K>(queries(), channels(), items_, block, sums);
-      if (block > 0) __syncthreads();
-      partial.put(sums);
-      __syncthreads();
-      if (lane_.position < K::kTile)
-        for (int i = lane_.number; i < kItemBlock; i += kLanes)
-          table().row(block, lane_.position)[i] = partial.total(i, lane_.position);
-    }
   }
 
   // Makes scores of the products, finds the best two and returns the best score.
@@ -202,8 +189,8 @@ class ForwardChunk : Chunk<K> {
       for (int i = 0; i < K::kChannelsAtOnce; ++i)
 #pragma unroll
         for (int r = 0; r < K::kRows; ++r) {
-          const A q = x[i][r] * inverse[r];
-          const A near = q - first[r][row + i * kRowPitch], far = q - second[r][row + i * kRowPitch];
+          const A near = fma(x[i][r], inverse[r], -first[r][row + i * kRowPitch]);
+          const A far = fma(x[i][r], inverse[r], -second[r][row + i * kRowPitch]);
           sums[0][r] += near * near, sums[1][r] += near;
           sums[2][r] += far * far, sums[3][r] += far;
         }
@@ -217,7 +204,7 @@ class ForwardChunk : Chunk<K> {
     const int t = lane_.position, which = lane_.number % 2;
     const PairSums partial(partial_sums());
     const A eps = A(kDistanceEps), square = partial.total(2 * which, t), sum = partial.total(2 * which + 1, t);
-    const A shifted = square + eps * (2 * sum + eps * A(C_));
+    const A shifted = fma(eps, fma(A(2), sum, eps * A(C_)), square);
     const A distance = sqrt(shifted > 0 || shifted != shifted ? shifted : A(0));
     if (lane_.number < 2 && t < n_)
       static_cast<A*>(pass_.distances)[(int64_t{b_} * 2 + which) * P_ + position_ + t] = distance;

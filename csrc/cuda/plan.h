@@ -10,8 +10,9 @@
 // by rounding, |error| <= 2 n eps sum |terms| for n positions. The losses are added in double.
 //
 // There are two kinds of kernels. The fast kind has at most kItemBlock items, everything in shared memory, and maps
-// that are read and written 16 bytes at a time. The general kind takes anything: what does not fit into shared memory
-// lies in the block's part of the scratch memory.
+// that are read and written 16 bytes at a time: all in the layout of the features, with C a multiple of kWholeChannels
+// and P of 8. The general kind takes anything: what does not fit into shared memory lies in the block's part of the
+// scratch memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -25,7 +26,7 @@
 namespace mnad::cuda {
 
 constexpr int kThreads = 256;
-constexpr int kWholeChannels = 32;  // of the fast kind a multiple: all lanes of a warp take the same steps
+constexpr int kWholeChannels = 32;  // C of the fast kind is a multiple, so that all lanes of a warp take the same steps
 constexpr int kBlocks = 2;          // on a multiprocessor: registers, shared memory and chunks are planned for so many
 constexpr int kWarps = kThreads / 32;
 constexpr int kColumns = 8;                   // a tile has so many columns of 1, 2 or 4 positions
@@ -89,9 +90,9 @@ struct Place {
   bool shared = true;
 };
 
-// What a pass keeps of a tile. The first two are of the storage type: parts of maps.
+// What a pass keeps of a tile.
 struct Needs {
-  int maps = 1;
+  int maps = 1;                     // of the storage type
   bool aligned = false;             // every map can be read and written 16 bytes at a time
   int tables = 1;                   // of a number for each position and item
   int partial_sums = 0;             // numbers of a thread for each position of its column
@@ -100,12 +101,17 @@ struct Needs {
   bool twice = false;               // the fast kind may hold the next tile's maps, too
 };
 
-// Whether a map, if the pass has it at all, can be read and written 16 bytes at a time.
-inline bool is_aligned(const void* map, Strides s, const Shape& shape, DType dtype) {
-  const int64_t pack = dtype == DType::f64 ? 2 : dtype == DType::f32 ? 4 : 8;
-  const bool channels_last = s.c == 1 && s.p != 1;
-  const int64_t along = channels_last ? s.c : s.p, across = channels_last ? s.p : s.c;
-  return map == nullptr || (along == 1 && across % pack == 0 && (shape.B == 1 || s.b % pack == 0) &&
+template <class Pass>
+bool is_channels_last(const Pass& pass) {
+  return pass.features_strides.c == 1 && pass.features_strides.p != 1;
+}
+
+// Whether a map, if the pass has it at all, can be read and written 16 bytes at a time in the layout of the features.
+template <class Pass>
+bool is_aligned(const Pass& pass, const void* map, Strides s) {
+  const int64_t pack = pass.dtype == DType::f64 ? 2 : pass.dtype == DType::f32 ? 4 : 8;
+  const int64_t along = is_channels_last(pass) ? s.c : s.p, across = is_channels_last(pass) ? s.p : s.c;
+  return map == nullptr || (along == 1 && across % pack == 0 && (pass.shape.B == 1 || s.b % pack == 0) &&
                             reinterpret_cast<uintptr_t>(map) % 16 == 0);
 }
 // The same of the items and of numbers for each item and position.
@@ -113,8 +119,8 @@ inline bool is_aligned(const void* numbers) { return reinterpret_cast<uintptr_t>
 
 inline Needs needs_of(const Forward& pass) {
   Needs needs;
-  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.output, pass.output_strides, pass.shape, pass.dtype) && is_aligned(pass.items) &&
+  needs.aligned = is_aligned(pass, pass.features, pass.features_strides) &&
+                  is_aligned(pass, pass.output, pass.output_strides) && is_aligned(pass.items) &&
                   is_aligned(pass.weights);
   needs.partial_sums = kScoreSums;
   needs.item_sums = pass.wants_statistics();
@@ -125,10 +131,10 @@ inline Needs needs_of(const Forward& pass) {
 inline Needs needs_of(const Backward& pass) {
   Needs needs;
   needs.maps = pass.reads_grad_readout() ? 3 : 2;
-  needs.aligned = is_aligned(pass.features, pass.features_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.grad_output, pass.grad_output_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.grad_features, pass.grad_features_strides, pass.shape, pass.dtype) &&
-                  is_aligned(pass.items) && is_aligned(pass.weights) && is_aligned(pass.grad_weights);
+  needs.aligned = is_aligned(pass, pass.features, pass.features_strides) &&
+                  is_aligned(pass, pass.grad_output, pass.grad_output_strides) &&
+                  is_aligned(pass, pass.grad_features, pass.grad_features_strides) && is_aligned(pass.items) &&
+                  is_aligned(pass.weights) && is_aligned(pass.grad_weights);
   needs.tables = pass.reads_weights() ? 2 : 1;
   needs.partial_sums = kPairSums + (pass.grad_through_weights && pass.grad_output ? kScoreSums : 0);
   needs.item_sums = pass.grad_items != nullptr;
@@ -148,6 +154,7 @@ struct Plan {
   Place positions, partial_sums, maps[3], tables[2], items, sums, numbers;
   int64_t shared_bytes, scratch_per_chunk;
 
+  // A sequence is all tiles that share items: those of a sample, or of all.
   int64_t tiles_per_sample, tiles_per_sequence, chunks_per_sequence, chunks;
   int64_t items_at, losses_at, chunks_at;  // in the scratch memory; partial sums come first
   int64_t scratch_bytes;
@@ -164,14 +171,17 @@ class Planner {
                  : pass.dtype == DType::f32 ? 4
                                             : 2),
         computing_(pass.dtype == DType::f64 ? 8 : 4),
-        channels_last_(pass.features_strides.c == 1 && pass.features_strides.p != 1) {}
+        channels_last_(is_channels_last(pass)) {}
 
   cudaError_t plan(Plan& plan) {
     const cudaError_t error = device_.read();
     if (error != cudaSuccess) return error;
     if (!plan_fast(plan)) plan_general(plan);
     cut(plan);
-    return shape_.B * plan.tiles_per_sample <= INT_MAX ? cudaSuccess : cudaErrorInvalidConfiguration;
+    // These are counted in int.
+    const int64_t most = std::max({shape_.B * plan.tiles_per_sample, int64_t{plan.tile} * shape_.M,
+                                   int64_t{plan.tile} * 2 * plan.channels, shape_.memories() * shape_.M});
+    return most <= INT_MAX ? cudaSuccess : cudaErrorInvalidConfiguration;
   }
 
  private:

@@ -1,5 +1,5 @@
 // All that the kernels use of CUDA beyond the language. The tests compile the same sources with a host compiler
-// and run them on the CPU, so there are no textures, no inline PTX and no library of primitives here.
+// and run them on the CPU, so there are no textures, no inline PTX and nothing that lacks a stand-in.
 #pragma once
 
 #ifdef MNAD_CUDA_EMULATOR
@@ -19,13 +19,17 @@ namespace mnad::cuda {
 
 constexpr size_t kSharedWithoutAsking = 48 << 10;
 
-// Returns the error of this very launch, and not one that an earlier call has left behind.
+// Returns the launch's error, and not one that an earlier call has left to be asked for.
 template <class... Parameters, class... Arguments>
 cudaError_t launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, cudaStream_t stream,
                    Arguments... arguments) {
   const void* function = reinterpret_cast<const void*>(kernel);
   if (shared > kSharedWithoutAsking) {
-    const cudaError_t error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, int(shared));
+    // The most that there is, always: another thread may launch the same kernel with more.
+    int device = 0, most = 0;
+    cudaError_t error = cudaGetDevice(&device);
+    if (error == cudaSuccess) error = cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device);
+    if (error == cudaSuccess) error = cudaFuncSetAttribute(function, cudaFuncAttributeMaxDynamicSharedMemorySize, most);
     if (error != cudaSuccess) return error;
   }
   const auto with = [&](Parameters... parameters) {

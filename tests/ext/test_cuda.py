@@ -14,7 +14,11 @@ from mnad_ext import MemoryModule, reference
 from tests.ext.cases import TOLERANCE, Case, make_features, make_items, without_ties
 
 pytestmark = pytest.mark.cuda
-LARGE = [Case(2, 512, 32, 32, M) for M in (64, 256, 1024)] + [Case(2, C, 32, 32, 10) for C in (64, 128, 1024)]
+LARGE = [
+    *(Case(2, 512, 32, 32, M) for M in (64, 256, 1024)),
+    *(Case(2, C, 32, 32, 10) for C in (64, 128, 1024)),
+    *(Case(B, 512, 32, 32, 10) for B in (4, 8, 9, 64)),  # on 132 multiprocessors every size of tile
+]
 
 
 def draw(B: int = 2, C: int = 64, M: int = 10) -> tuple[Tensor, Tensor]:

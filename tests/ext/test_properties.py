@@ -12,7 +12,7 @@ import torch
 
 import mnad_ext
 from mnad_ext import UPDATE_RULES, reference
-from tests.ext.cases import DEVICES, DTYPES, Case, make_features, make_items
+from tests.ext.cases import DEVICES, DTYPES, TOLERANCE, Case, make_features, make_items
 
 CASE = Case(2, 16, 5, 7, 10)
 WHOLE = Case(2, 32, 4, 8, 10)  # of whole packs and tiles: the CUDA kernels have a kind of their own for these
@@ -152,7 +152,8 @@ def test_the_same_input_gives_the_same_bits(case: Case, layout: str, device: str
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
 def test_batch_size_changes_no_bit_of_a_query(layout: str, dtype: torch.dtype, device: str) -> None:
-    case = Case(9, 64, 8, 8, 10)
+    side = 32 if device == "cuda" else 8  # for tiles of every size on a GPU
+    case = Case(9, 64, side, side, 10)
     features, items = make_features(case, dtype, layout, device), make_items(case, dtype, device)
     whole = of_queries(features, items)
     parts = [of_queries(part, items) for part in features.split(1)]
@@ -164,11 +165,31 @@ def test_batch_size_changes_no_bit_of_a_query(layout: str, dtype: torch.dtype, d
             assert torch.equal(value, wanted)
 
 
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("layout", ["contiguous", "channels-last"])
+@both_kinds
+def test_the_gradient_of_the_output_may_have_another_layout(
+    case: Case, layout: str, dtype: torch.dtype, device: str
+) -> None:
+    features = make_features(case, dtype, layout, device).requires_grad_()
+    items = make_items(case, dtype, device).requires_grad_()
+    upstream = torch.randn(case.B, 2 * case.C, case.H, case.W, device=device).to(dtype)
+    found = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        upstream = upstream.contiguous(memory_format=memory_format)
+        step = mnad_ext.memory_step(features, items, grad_through_weights=True)
+        of_read = torch.autograd.grad(mnad_ext.memory_read(features, items)[0], [features], upstream)
+        found.append([*of_read, *torch.autograd.grad(step.output, [features, items], upstream)])
+    for value, wanted in zip(*found, strict=True):
+        torch.testing.assert_close(value, wanted, atol=4 * TOLERANCE[dtype], rtol=4 * TOLERANCE[dtype])
+
+
 def of_queries(features: torch.Tensor, items: torch.Tensor) -> list[torch.Tensor]:
     """What a step gives for each query or sample, with the gradient of the features."""
     leaf = features.detach().requires_grad_()
     step = mnad_ext.memory_step(leaf, items)
-    loss = step.output.sum() + step.compactness.sum() + step.separateness.sum()
+    loss = step.output.square().sum() + step.compactness.sum() + step.separateness.sum()
     (grad,) = torch.autograd.grad(loss, [leaf])
     found = [step.output, step.weights, step.indices, step.compactness, step.separateness]
     return [value.detach() for value in (*found, grad)]
