@@ -5,7 +5,7 @@
     python bench/gpu_model.py --measured bench/results/operators-DEVICE.json     the measured share beside it
 
 What a tile costs is read from the machine code for sm_90 (gpu_phases.py); how a pass is cut into tiles and chunks is
-asked of csrc/cuda/plan.h. The general kernels, for items or channels that the fast ones do not take, have no model.
+asked of csrc/cuda/plan.h.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ def limits(case: Case, plan: Plan, cost: TileCost, rate: float, resident: int) -
     read_maps = case.maps - (2 if case.work in ("read", "step") else 1)
     loaded = 0 if plan.twice else cost.load_rounds * LOAD_LATENCY + read_maps / case.maps * memory
     chain = loaded + max(issue, shared) + cost.barriers * BARRIER + CHAIN
-    return {"memory": memory, "issue": issue, "shared": shared, "latency": chain / resident}
+    # Where the items don't fit into shared memory every tile has them from the L2 cache.
+    passes = 0 if plan.items_shared else 1 if case.work == "backward" else 2
+    items = passes * case.M * case.C * case.computing / PORT
+    return {"memory": memory, "issue": issue, "shared": shared, "items": items, "latency": chain / resident}
 
 
 def predict(case: Case, plan: Plan, cost: TileCost, device: str) -> Prediction:
@@ -100,11 +103,11 @@ def bodies(source: str) -> dict[str, Body]:
 
 
 def body_of(case: Case, plan: Plan) -> Body:
-    if not plan.fast:
-        raise ValueError(f"a general kernel takes {case}, and only the fast ones have a model")
     source = "backward" if case.work.startswith("backward") else "forward"
     last = "true" if case.layout == "channels-last" else "false"
-    kind = "FastTwice<{}, {}>" if plan.twice else f"Fast<{{}}, {plan.tile // 8}, {{}}>"
+    kind = (
+        "FastTwice<{}, {}>" if plan.twice else f"Fast<{{}}, {plan.tile // 8}, {{}}>" if plan.fast else "General<{}, {}>"
+    )
     name = f"{source}_kernel<{kind.format(TYPES[case.dtype], last)}>"
     if name not in bodies(source):
         raise ValueError(f"{COMPILED} has no {name}: run `make cuda` first")

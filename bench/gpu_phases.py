@@ -62,6 +62,7 @@ class Plan:
     chunks: int
     tiles_per_sample: int
     fast: bool
+    items_shared: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ class Phase:
         unit: Kinds of instructions that tell how much of the work an iteration does; without, it does one.
         work: How many of them a thread executes for a tile.
         times: How many such loops run, by work; where a work is left out, none.
+        around: Whether the loop is one around another.
     """
 
     name: str
@@ -80,11 +82,26 @@ class Phase:
     unit: tuple[str, ...]
     work: Callable[[Case, Plan], float]
     times: Mapping[str, int]
+    around: bool = False
+
+
+def item_blocks(case: Case) -> int:
+    """Blocks of items that a thread has sums of at once: kItemBlock of plan.h."""
+    return ceil(case.M / 10)
+
+
+def blocks(case: Case, plan: Plan) -> int:
+    return item_blocks(case)
 
 
 def elements(case: Case, plan: Plan) -> float:
     """A thread's share of a tile."""
     return plan.tile * case.C / THREADS
+
+
+def of_blocks(case: Case, plan: Plan) -> float:
+    """Elements, for every block of items."""
+    return elements(case, plan) * item_blocks(case)
 
 
 def packs(case: Case, plan: Plan) -> float:
@@ -96,14 +113,26 @@ def numbers(case: Case, plan: Plan) -> int:
     return ceil(case.M * plan.tile / THREADS)
 
 
+def numbers_of_thread(case: Case, plan: Plan) -> float:
+    return case.M * plan.tile / THREADS
+
+
 def packs_of_numbers(case: Case, plan: Plan) -> int:
     return ceil(case.M * plan.tile * case.computing / 16 / THREADS)
 
 
+# Accesses of which the compiler does not know that they go to shared memory, and sums in double.
+ALIASES = {"LD": "LDS", "ST": "STS", "DFMA": "FFMA", "DADD": "FADD", "DMUL": "FMUL"}
+SUMS = {"FADD", "FMUL"}
+
+
 def has(counts: Counts, *kinds: str) -> bool:
-    """Whether there is each of these kinds of instructions, whatever its width, and of others at most sums."""
-    names = {kind.split(".")[0].replace("DFMA", "FFMA") for kind in counts}
-    return set(kinds) == names - {"FADD", "FMUL"}
+    """Whether there is each of these kinds of instructions, whatever its width; of others at most sums and spills."""
+    return set(kinds) == names(counts) - SUMS - {"LDL", "STL"}
+
+
+def names(counts: Counts) -> set[str]:
+    return {ALIASES.get(name, name) for name in (kind.split(".")[0] for kind in counts)}
 
 
 def madds(counts: Counts) -> int:
@@ -122,11 +151,47 @@ def writes_map(counts: Counts, of_element: int) -> bool:
     return "STG.128" in counts and madds(counts) > 0 and madds(counts) % of_element == 0
 
 
+def is_mean(counts: Counts) -> bool:
+    return has(counts, "FFMA", "LDS") and not (SUMS & names(counts) or of_rows(counts) or products(counts))
+
+
+def is_softmax(counts: Counts) -> bool:
+    return has(counts, "FFMA", "LDS", "STS", "MUFU")
+
+
+def is_steps(counts: Counts) -> bool:
+    """Around weighted sums of the items: writes them."""
+    return any(kind.startswith("STG") for kind in counts) and madds(counts) > 0
+
+
 def loads(counts: Counts) -> bool:
     """A map, straight to shared memory or by registers, of which several are filled at once."""
     return counts.get("LDGSTS.128", 0) > 0 or (has(counts, "LDG", "STS") and counts.get("LDG.128", 0) > 3)
 
 
+def differences(counts: Counts) -> bool:
+    return "FADD" in names(counts) and other_sums(counts, 4)
+
+
+def weights_read(counts: Counts) -> bool:
+    return has(counts, "LDG", "STS") and "LDG.128" not in counts
+
+
+def plain_sums(counts: Counts) -> bool:
+    return "FADD" in names(counts) and "FMUL" not in names(counts) and other_sums(counts, 2)
+
+
+def of_rows(counts: Counts) -> bool:
+    """Weighted sums of the items, or the items' gradient: whole rows of a table."""
+    return has(counts, "FFMA", "LDS") and "FADD" not in names(counts) and "LD.128" in counts and madds(counts) % 10 == 0
+
+
+def parts(counts: Counts, *, times: bool) -> bool:
+    """Numbers of an item that are changed where they are, by a factor or not."""
+    return has(counts, "LDS", "STS") and ("FMUL" in names(counts)) == times
+
+
+ALL = -1  # loops that there are
 EVERY = {"read": 1, "step": 1, "backward": 1, "backward+items": 1}
 COPIES, MADDS = ("LDG.128", "LDGSTS.128"), ("FFMA", "DFMA")
 PHASES = {
@@ -149,9 +214,41 @@ PHASES = {
         Phase("items", lambda n: "MUFU" in n and "STG.128" not in n, (), elements, {"backward+items": 1}),
         Phase("gradient", lambda n: writes_map(n, 11), MADDS, lambda c, p: 11 * elements(c, p), EVERY),
     ),
+    # Here the loops over blocks of items stand in others.
+    "general forward": (
+        Phase("load", loads, COPIES, packs, EVERY),
+        Phase("blocks", lambda n: "BAR" in n, (), blocks, EVERY, around=True),
+        Phase("products", products, MADDS, lambda c, p: 11 * of_blocks(c, p), EVERY),
+        Phase("what is not finite", lambda n: has(n, "LDS"), (), elements, {}),
+        Phase("scores", lambda n: parts(n, times=True), (), blocks, EVERY),
+        Phase("numbers", lambda n: "SHFL" in n and "BAR" not in n, (), numbers, {"step": 1}),
+        Phase("differences", differences, MADDS, lambda c, p: 4 * elements(c, p), {"step": 1}),
+        Phase("softmax", is_softmax, (), blocks, {"read": ALL, "step": ALL}),
+        Phase("weights", lambda n: has(n, "LDS", "STG"), ("STG.32", "STG.64"), numbers_of_thread, EVERY),
+        Phase("steps", is_steps, MADDS, lambda c, p: 10 * elements(c, p), EVERY, around=True),
+        Phase("output", of_rows, MADDS, lambda c, p: 10 * of_blocks(c, p), EVERY),
+        Phase("queries", lambda n: has(n, "FFMA", "LDS", "STS"), MADDS, elements, {"step": 1}),
+    ),
+    "general backward": (
+        Phase("load", loads, COPIES, packs, {"backward": 2, "backward+items": 3}),
+        Phase("weights", weights_read, ("LDG.32", "LDG.64"), numbers_of_thread, {"backward+items": 1}),
+        Phase("clear", lambda n: has(n, "STS"), (), packs, {}),
+        Phase("sums", plain_sums, MADDS, lambda c, p: 2 * elements(c, p), EVERY),
+        Phase("blocks", lambda n: "BAR" in n, (), blocks, {}, around=True),
+        Phase("products", products, MADDS, lambda c, p: 11 * elements(c, p), {}),
+        Phase("mean", is_mean, (), elements, {}),
+        Phase("softmax", lambda n: parts(n, times=True), (), blocks, {}),
+        Phase("logarithms", lambda n: has(n, "FFMA", "LDS") and names(n) >= SUMS, (), elements, {}),
+        Phase("items", lambda n: "MUFU" in n and "STS" not in n, (), of_blocks, {"backward+items": 1}),
+        Phase("factors", lambda n: parts(n, times=False), (), blocks, EVERY),
+        Phase("steps", is_steps, MADDS, lambda c, p: 11 * elements(c, p), EVERY, around=True),
+        Phase("gradient", of_rows, MADDS, lambda c, p: 10 * of_blocks(c, p), EVERY),
+    ),
 }  # fmt: skip
 # Barriers of the loop over tiles that a pass does not come to, by its work and how many there are.
 SKIPPED = {("read", 6): 2, ("step", 6): 0, ("backward", 4): 0, ("backward", 7): 3, ("backward+items", 7): 1}
+# Those of general kernels: how many there are, for the items, for each block of them, and otherwise.
+GENERAL = {"read": (7, 2, 2), "step": (7, 2, 4), "backward": (8, 0, 4), "backward+items": (8, 0, 6)}
 
 
 @dataclass(frozen=True)
@@ -171,7 +268,7 @@ def costs(code: Executed) -> dict[str, float]:
     found: Counter[str] = Counter(instructions=code.instructions)
     for kind, count in code.counts.items():
         name, _, bits = kind.partition(".")
-        if name in ("LDS", "STS", "LDGSTS"):
+        if name in ("LDS", "STS", "LD", "ST", "LDGSTS"):
             found["shared"] += count * max(int(bits) // 32, 1)
         if kind in ("LDG.128", "LDGSTS.128", "STG.128"):
             found["wide"] += count
@@ -197,11 +294,13 @@ def phase_of(loop: Loop, phases: Sequence[Phase]) -> Phase:
 
 def tile_cost(body: Body, case: Case, plan: Plan) -> TileCost:
     """Adds up the loops of a tile, each as often as it runs, and what lies between them."""
-    phases = PHASES["backward" if case.work.startswith("backward") else "forward"]
+    direction = "backward" if case.work.startswith("backward") else "forward"
+    phases = PHASES[direction if plan.fast else f"general {direction}"]
     whole = tile_loop(body)
     inside = [loop for loop in body.loops if loop.blocks < whole.blocks]
     leaves = [loop for loop in inside if not any(other.blocks < loop.blocks for other in inside)]
-    named = [(loop, phase_of(loop, phases)) for loop in leaves]
+    named = [(loop, phase_of(loop, [phase for phase in phases if not phase.around])) for loop in leaves]
+    named += [(loop, phase) for loop, phase in loops_around(inside, leaves, phases)]
     spent = costs(whole)
     for loop in leaves:
         add(spent, costs(loop), -1)
@@ -210,13 +309,43 @@ def tile_cost(body: Body, case: Case, plan: Plan) -> TileCost:
     for phase in phases:
         for loop in running([loop for loop, of in named if of is phase], phase, case.work):
             trips = phase.work(case, plan) / (total(loop.counts, phase.unit) if phase.unit else 1)
-            add(spent, costs(loop), trips)
+            # What is around others counts once between the loops already.
+            add(spent, own_costs(loop, inside), trips - 1 if phase.around else trips)
             rounds += ceil(trips) if phase.name == "load" and not plan.twice else 0
-    barriers = whole.counts["BAR"]
-    if (case.work, barriers) not in SKIPPED:
-        raise ValueError(f"{case.work} has {barriers} barriers in its loop over tiles, which the model does not know")
     known = {name: spent.get(name, 0) for name in ("instructions", "shared", "wide", "madds")}
-    return TileCost(**known, between=between, barriers=barriers - SKIPPED[case.work, barriers], load_rounds=rounds)
+    return TileCost(**known, between=between, barriers=barriers(whole, case, plan), load_rounds=rounds)
+
+
+def loops_around(inside: Sequence[Loop], leaves: Sequence[Loop], phases: Sequence[Phase]) -> list[tuple[Loop, Phase]]:
+    """The loops right around an innermost one that are phases of their own."""
+    found = []
+    for loop in inside:
+        if loop in leaves or not any(child in leaves for child in children(loop, inside)):
+            continue
+        found += [(loop, phase) for phase in phases if phase.around and phase.fits(loop.counts)][:1]
+    return found
+
+
+def children(loop: Loop, loops: Sequence[Loop]) -> list[Loop]:
+    within = [other for other in loops if other.blocks < loop.blocks]
+    return [one for one in within if not any(one.blocks < other.blocks for other in within)]
+
+
+def own_costs(loop: Loop, loops: Sequence[Loop]) -> dict[str, float]:
+    """Without the loops within it."""
+    found = costs(loop)
+    for child in children(loop, loops):
+        add(found, costs(child), -1)
+    return found
+
+
+def barriers(whole: Loop, case: Case, plan: Plan) -> int:
+    count = whole.counts["BAR"]
+    if not plan.fast and GENERAL[case.work][0] == count:
+        return GENERAL[case.work][1] * item_blocks(case) + GENERAL[case.work][2]
+    if plan.fast and (case.work, count) in SKIPPED:
+        return count - SKIPPED[case.work, count]
+    raise ValueError(f"{case.work} has {count} barriers in its loop over tiles, which the model does not know")
 
 
 def add(to: dict[str, float], what: Mapping[str, float], times: float) -> None:
@@ -227,6 +356,8 @@ def add(to: dict[str, float], what: Mapping[str, float], times: float) -> None:
 def running(loops: Sequence[Loop], phase: Phase, work: str) -> list[Loop]:
     """Of a phase's loops those that run: the first ones, or the largest of which the others are versions and rests."""
     times = phase.times.get(work, 0)
-    if len(loops) < times:
-        raise ValueError(f"{work} needs {times} loops of the phase {phase.name}, and has {len(loops)}")
+    if times == ALL and loops:
+        return list(loops)
+    if len(loops) < abs(times):
+        raise ValueError(f"{work} needs {abs(times)} loops of the phase {phase.name}, and has {len(loops)}")
     return [max(loops, key=lambda loop: loop.instructions)] if times == 1 else list(loops[:times])

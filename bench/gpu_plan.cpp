@@ -99,6 +99,7 @@ void print(const mnad::cuda::Plan& plan) {
   number("partial_bytes", plan.losses_at), number("chunks", plan.chunks);
   number("tiles_per_sample", plan.tiles_per_sample);
   std::printf("\"twice\": %s, ", plan.twice ? "true" : "false");
+  std::printf("\"items_shared\": %s, ", plan.items.shared ? "true" : "false");
   std::printf("\"fast\": %s}\n", plan.fast ? "true" : "false");
 }
 

@@ -15,7 +15,7 @@ INSTRUCTION = re.compile(r"^\s+/\*([0-9a-f]+)\*/\s+(?:(@!?U?P\w+)\s+)?([A-Z][\w.
 REGISTER = re.compile(r"(?<!\w)R(\d+)")  # neither UR4 nor RZ
 
 MEMORY = ("LDG", "STG", "LDGSTS", "LD", "ST", "LDS", "STS", "LDL", "STL")
-OTHERS = ("FFMA", "FADD", "FMUL", "DFMA", "SHFL", "MUFU", "BAR")
+OTHERS = ("FFMA", "FADD", "FMUL", "DFMA", "DADD", "DMUL", "SHFL", "MUFU", "BAR")
 BITS = {"128": 128, "64": 64, "U16": 16, "S16": 16, "U8": 8, "S8": 8}
 WIDE_LOADS = ("LDG.128", "LDGSTS.128")
 WIDE_STORES = ("STG.128",)

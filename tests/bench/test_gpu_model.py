@@ -191,3 +191,29 @@ def test_every_case_of_the_benchmark_has_a_prediction(
     assert all(line[-2].endswith("%") for line in shown)
     expected = [*row["work"].split(), "float32", "contiguous", "4"]
     assert [line[-1] for line in shown if line[:6] == expected] == ["25%"]
+
+
+@needs_kernels
+@pytest.mark.parametrize("shape", [(512, 1024, 30), (129, 129, 7), (512, 1024, 10)], ids=str)
+def test_every_kernel_has_a_prediction(
+    model: ModuleType, shape: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    channels, positions, items = map(str, shape)
+    command = ["gpu_model.py", "--channels", channels, "--positions", positions, "--items", items, "--batch", "1", "3"]
+    command += ["--work", "read", "step", "backward", "backward+items", "--dtype", *model.TYPES]
+    monkeypatch.setattr(sys, "argv", command)
+    model.main()
+    shares = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if line.rstrip().endswith("%")]
+    assert len(shares) == 4 * 4 * 2 * 2
+    assert all(0 < int(share.rstrip("%")) < 100 for share in shares)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("items", "blocks"), [(10, 1), (11, 2), (64, 7)])
+def test_the_multiply_adds_of_a_read_follow_the_items(model: ModuleType, items: int, blocks: int) -> None:
+    """Ten items and the square for the products, ten for the readout; what lies between is small beside them."""
+    case = model.Case("read", "float32", "contiguous", 64, 512, 1024, items)
+    (plan,) = model.plans("h100", [case])
+    cost = model.tile_cost(model.body_of(case, plan), case, plan)
+    assert cost.madds * model.THREADS / plan.tile == pytest.approx(21 * 512 * blocks, rel=0.1)
+    assert cost.barriers == (4 if items <= 10 else 2 * blocks + 2)
