@@ -30,7 +30,7 @@ class BackwardTile {
     queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     grad_query_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
     spare_ = arena.take<A>(Tile::elements(C_));
-    if (pass.reads_grad_readout()) grad_readout_ = Tile(spare_, C_);
+    if (wants_grad_readout()) grad_readout_ = Tile(spare_, C_);
     weights_ = arena.take<A>(M_ * kTile);
     grad_scores_ = arena.take<A>(M_ * kTile);
     std::fill(ones_, ones_ + kTile, A(1));
@@ -44,7 +44,7 @@ class BackwardTile {
     const Strides s = pass_.features_strides;
     read_maps(static_cast<const T*>(pass_.features) + b * s.b + position * s.p, s);
     inverse_norms(of_.square, inverse_);
-    if (pass_.reads_weights()) read_weights();
+    if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_weights();
     if (pass_.wants_score_gradient()) {
       differentiate_softmax();
       grad_query_.add_mix(grad_scores_, sample_);
@@ -64,6 +64,8 @@ class BackwardTile {
   }
 
  private:
+  bool wants_grad_readout() const { return pass_.grad_output && (pass_.grad_through_weights || pass_.grad_items); }
+
   void read_maps(const T* features, Strides s) {
     if (!pass_.grad_output) {
       queries_.load_map(features, s, n_);
@@ -73,7 +75,7 @@ class BackwardTile {
     const Strides grad_s = pass_.grad_output_strides;
     const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * grad_s.b + position_ * grad_s.p;
     read_both(features, s, grad, grad_s);
-    if (pass_.reads_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
+    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
   }
 
   // The gradient of the tile before, if it is still there, is written as these come.
