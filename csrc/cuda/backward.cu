@@ -13,7 +13,8 @@
 // block meet four times a tile: when the tile is there, when the partial sums are, when the factors are, and at the
 // end; more often for gradients of scores and items.
 //
-// fma() stands where the compiler could choose what to fuse: every kind of kernel gives the same bits.
+// rounded_product() stands where the compiler could fuse a product with a sum: so every kind of kernel gives the same
+// bits, and where a query is its item, what the losses add cancels as it does without fusing.
 #include "cuda/chunk.cuh"
 #include "cuda/launchers.h"
 
@@ -149,13 +150,15 @@ class BackwardChunk : Chunk<K> {
       const int64_t at = int64_t{b_} * 2 * P_ + position_ + t;
       on_query = differentiate_losses(at, found);
       const A* scores = static_cast<const A*>(pass_.scores) + at;
-      dot += fma(found.on_first, scores[0], found.on_second * scores[P_]) / found.inverse;
-      dot += fma(on_query * found.inverse, square, found.shift * pair_sums().total(1, t));
+      dot +=
+          (rounded_product(found.on_first, scores[0]) + rounded_product(found.on_second, scores[P_])) / found.inverse;
+      dot += rounded_product(rounded_product(on_query, found.inverse), square) +
+             rounded_product(found.shift, pair_sums().total(1, t));
     }
     if (has_scores()) dot += along_items() / found.inverse;
     // Below eps, or overflown: no part along q.
-    const A along = norm < A(kNormEps) || found.inverse == 0 ? A(0) : dot * found.inverse * found.inverse;
-    found.alpha = fma(on_query, found.inverse, -along);
+    const A of_unit = norm < A(kNormEps) || found.inverse == 0 ? A(0) : dot * found.inverse;
+    found.alpha = rounded_product(on_query, found.inverse) - rounded_product(of_unit, found.inverse);
     return found;
   }
 
@@ -253,7 +256,7 @@ class BackwardChunk : Chunk<K> {
         read_position<K>(at_.factor[1], across + i, shift);
 #pragma unroll
         for (int v = 0; v < K::kAlong; ++v)
-          sums[i][v] = inverse[v] * (g[v] + fma(alpha[v], x[v], sums[i][v]) + shift[v]);
+          sums[i][v] = inverse[v] * (g[v] + (rounded_product(alpha[v], x[v]) + sums[i][v]) + shift[v]);
       }
       writer.write(sums);
     };

@@ -93,6 +93,11 @@ inline void store_word(void* at, Word word) {
 inline uint4 load_streaming(const void* at) { return load_word<uint4>(at); }
 inline void store_streaming(void* at, uint4 word) { store_word(at, word); }
 
+template <class A>
+inline A rounded_product(A a, A b) {
+  return a * b;
+}
+
 inline void copy_async(void* to, const void* from, bool inside) {
   cuda_emulator::check_alignment(to, 16), cuda_emulator::check_alignment(from, 16);
   cuda_emulator::pending_copies().push_back({to, inside ? from : nullptr});
