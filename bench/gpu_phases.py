@@ -212,7 +212,7 @@ PHASES = {
         Phase("sums", lambda n: other_sums(n, 2), MADDS, lambda c, p: 2 * elements(c, p), EVERY),
         Phase("products", products, MADDS, lambda c, p: 11 * elements(c, p), {}),
         Phase("items", lambda n: "MUFU" in n and "STG.128" not in n, (), elements, {"backward+items": 1}),
-        Phase("gradient", lambda n: writes_map(n, 11), MADDS, lambda c, p: 11 * elements(c, p), EVERY),
+        Phase("gradient", lambda n: writes_map(n, 10), MADDS, lambda c, p: 10 * elements(c, p), EVERY),
     ),
     # Here the loops over blocks of items stand in others.
     "general forward": (
@@ -241,7 +241,7 @@ PHASES = {
         Phase("logarithms", lambda n: has(n, "FFMA", "LDS") and names(n) >= SUMS, (), elements, {}),
         Phase("items", lambda n: "MUFU" in n and "STS" not in n, (), of_blocks, {"backward+items": 1}),
         Phase("factors", lambda n: parts(n, times=False), (), blocks, EVERY),
-        Phase("steps", is_steps, MADDS, lambda c, p: 11 * elements(c, p), EVERY, around=True),
+        Phase("steps", is_steps, MADDS, lambda c, p: 10 * elements(c, p), EVERY, around=True),
         Phase("gradient", of_rows, MADDS, lambda c, p: 10 * of_blocks(c, p), EVERY),
     ),
 }  # fmt: skip
