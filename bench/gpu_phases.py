@@ -109,11 +109,12 @@ def packs(case: Case, plan: Plan) -> float:
 
 
 def numbers(case: Case, plan: Plan) -> int:
-    """A thread's share of what there is of each position and item."""
-    return ceil(case.M * plan.tile / THREADS)
+    """How often a thread comes to what there is of each position and item."""
+    return ceil(numbers_of_thread(case, plan))
 
 
 def numbers_of_thread(case: Case, plan: Plan) -> float:
+    """A thread's share of it."""
     return case.M * plan.tile / THREADS
 
 

@@ -31,7 +31,7 @@ static_assert(sizeof(Positions<double>) <= kPositionBytes);
 struct Lane {
   const int position = int(threadIdx.x) / kLanes, number = int(threadIdx.x) % kLanes;
 
-  // Calls f(m, i) for items m, number i of their block, and for what pads the last block.
+  // Calls f(m) for the items m that are the lane's, and for what pads the last block.
   template <class F>
   __device__ void for_each_item(int blocks, F&& f) const {
     for (int block = 0; block < blocks; ++block)

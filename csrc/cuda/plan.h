@@ -54,7 +54,7 @@ constexpr int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * t
 // Of a table with so many rows.
 constexpr int64_t table_elements(int64_t rows) { return (rows + 3) / 4 * kQuadPitch; }
 
-// Of a chunk's partial sums, see Partial in chunk.cuh.
+// Of a chunk's partial sums, see Partial in finish.cuh.
 constexpr int64_t partial_bytes(int64_t M, int64_t channels, int64_t element) {
   return round_up(M, 4) * int64_t{sizeof(int64_t)} + (3 * round_up(M, 4) + M * channels) * element;
 }
