@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
 import pytest
 from mnad.data import Clips, PrepareConfig, Store, open_clips, open_store, prepare
 from mnad.data.store import MANIFEST, StoredSplit
-from mnad.errors import ConfigError, DataError, OutputError
+from mnad.errors import ConfigError, DataError, Interrupted, OutputError
 
 from tests.data import trees
 from tests.data.trees import Clip, make_clip
@@ -290,7 +294,7 @@ prepare(PrepareConfig(Path({str(slow_set)!r}), Path({str(out)!r}), workers=1), p
             assert process.stdout.readline() == "ready\n"
             time.sleep(moments.uniform(0.02, 0.25))
             process.send_signal(signal.SIGKILL)
-        records = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".store.partial/*/parts/*.json")}
+        records = {path: path.stat().st_mtime_ns for path in tmp_path.glob(".store.partial/parts/*/*.json")}
         assert len(records) >= finished_parts[-1] or out.exists()
         finished_parts.append(len(records))
     assert len(set(finished_parts)) > 2  # it was killed in the middle, more than once
@@ -325,11 +329,59 @@ def test_finished_videos_are_not_decoded_again(slow_set: Path, tmp_path: Path, m
     assert store.splits["training"].frames == 24 * 40
 
 
+def stop_before_the_folder_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Path, "rmdir", Mock(side_effect=KeyboardInterrupt))
+
+
+def stop_when_the_folder_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = Path.rmdir
+
+    def stop(folder: Path) -> None:
+        remove(folder)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "rmdir", stop)
+
+
+def stop_amid_the_removal(monkeypatch: pytest.MonkeyPatch) -> None:
+    remove = shutil.rmtree
+
+    def stop(folder: Path, **options: bool) -> None:
+        if not (folder / "parts").exists():
+            return remove(folder, **options)
+        remove(folder / "parts")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", stop)
+
+
+@pytest.mark.parametrize("kind", ["slow_set", "slow_videos"])
+@pytest.mark.parametrize("stop", [stop_before_the_folder_is_free, stop_when_the_folder_is_free, stop_amid_the_removal])
+def test_stopped_at_its_end_it_goes_on(
+    kind: str,
+    stop: Callable[[pytest.MonkeyPatch], None],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = PrepareConfig(request.getfixturevalue(kind), tmp_path / "store", size=32)
+    config.store.mkdir()
+    with monkeypatch.context() as patch:
+        stop(patch)
+        with pytest.raises(Interrupted, match="the same command goes on where it was"):
+            prepare(config, progress=False)
+    store = prepare(config, progress=False)
+    assert list(store.problems()) == []
+    assert checksums(store) == checksums(prepare(replace(config, out=tmp_path / "undisturbed"), progress=False))
+    assert {path.name for path in tmp_path.iterdir()} == {"store", "undisturbed"}
+
+
 def test_another_plan_begins_anew(slow_set: Path, tmp_path: Path) -> None:
-    partial = tmp_path / ".store.partial/training/parts"
-    partial.mkdir(parents=True)
-    (partial.parent.parent / "plan.json").write_text('{"size": 8}')
-    (partial / "00000.json").write_text("{}")
+    partial = tmp_path / ".store.partial"
+    (partial / "store").mkdir(parents=True)
+    (partial / "parts/training").mkdir(parents=True)
+    (partial / "plan.json").write_text('{"size": 8}')
+    (partial / "parts/training/00000.json").write_text("{}")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         store = prepare(PrepareConfig(slow_set, tmp_path / "store", size=32), progress=False)

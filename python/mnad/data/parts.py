@@ -44,6 +44,36 @@ class Part:
 
 
 @dataclass(frozen=True)
+class SplitFolders:
+    """Where a split grows.
+
+    Attributes:
+        arrays: What becomes the split's folder of the store.
+        parts: What is needed only until the store is whole: records of finished videos, and files of their own.
+    """
+
+    arrays: Path
+    parts: Path
+
+    def make(self) -> None:
+        """Makes those that are not there."""
+        self.arrays.mkdir(parents=True, exist_ok=True)
+        self.parts.mkdir(parents=True, exist_ok=True)
+
+    def growing(self, name: str) -> Path:
+        """Gives the place of an array that is not whole yet."""
+        return self.arrays / f"{name}.growing"
+
+    def own_file(self, index: int, name: str) -> Path:
+        """Gives the place of what one video adds to an array, if that has no place in the array yet."""
+        return self.parts / f"{index:05d}.{name}"
+
+    def record(self, index: int) -> Path:
+        """Gives the place of the record that a video is finished."""
+        return self.parts / f"{index:05d}.json"
+
+
+@dataclass(frozen=True)
 class Place:
     """Where bytes of a video go: a stretch of a larger file, or, without ``offset``, a file of their own."""
 
@@ -165,14 +195,15 @@ class PartMaker:
 
 
 def make_parts(
-    split: Split, folder: Path, maker: PartMaker, *, workers: int | None, strict: bool, progress: bool
+    split: Split, folders: SplitFolders, maker: PartMaker, *, workers: int | None, strict: bool, progress: bool
 ) -> list[Part]:
     """Makes all parts of a split that are not there yet, several videos at a time.
 
     Raises:
         DataError: If a video cannot be read; with ``strict`` also if one ends early.
     """
-    places = _places(split, folder, maker)
+    folders.make()
+    places = _places(split, folders, maker)
     stop = threading.Event()
     expected = sum(video.frames.expected() for video in split.videos)
     with FrameProgress(f"{split.name} frames", expected, enabled=progress) as bar:
@@ -201,10 +232,10 @@ def make_parts(
     return [future.result() for future in futures]
 
 
-def assemble(folder: Path, counts: Sequence[int], name: str, shape: tuple[int, ...]) -> None:
+def assemble(folders: SplitFolders, counts: Sequence[int], name: str, shape: tuple[int, ...]) -> None:
     """Makes a split's array whole: appends what stands in files of its own, removing each; goes on where it stopped."""
-    final, growing = folder / name, _growing(folder, name)
-    parts = [_own_file(folder, index, name) for index in range(len(counts))]
+    final, growing = folders.arrays / name, folders.growing(name)
+    parts = [folders.own_file(index, name) for index in range(len(counts))]
     if final.exists():
         return
     waiting = next((index for index, part in enumerate(parts) if part.exists()), len(parts))
@@ -256,28 +287,27 @@ def _check_shape(video: Video, index: int, shape: tuple[int, ...], first: tuple[
         )
 
 
-def _places(split: Split, folder: Path, maker: PartMaker) -> list[Places]:
-    (folder / "parts").mkdir(parents=True, exist_ok=True)
+def _places(split: Split, folders: SplitFolders, maker: PartMaker) -> list[Places]:
     counts = [video.frames.count() for video in split.videos]
     known = [count for count in counts if count is not None]
     has_masks = any(video.masks is not None for video in split.videos)
     by_array = {
-        name: _stretches(folder, name, known, shape)
+        name: _stretches(folders, name, known, shape)
         if len(known) == len(counts)
-        else [Place(_own_file(folder, index, name)) for index in range(len(counts))]
+        else [Place(folders.own_file(index, name)) for index in range(len(counts))]
         for name, shape in maker.shapes.items()
         if name == FRAMES or has_masks
     }
     masks: Sequence[Place | None] = by_array.get(MASKS, [None] * len(counts))
     return [
-        Places(frames, mask, folder / "parts" / f"{index:05d}.json")
+        Places(frames, mask, folders.record(index))
         for index, (frames, mask) in enumerate(zip(by_array[FRAMES], masks, strict=True))
     ]
 
 
-def _stretches(folder: Path, name: str, counts: Sequence[int], shape: tuple[int, ...]) -> list[Place]:
+def _stretches(folders: SplitFolders, name: str, counts: Sequence[int], shape: tuple[int, ...]) -> list[Place]:
     """Lays out the whole array, and gives each video's place in it."""
-    final, growing = folder / name, _growing(folder, name)
+    final, growing = folders.arrays / name, folders.growing(name)
     header, size = _header(sum(counts), shape), math.prod(shape)
     if not final.exists() and not growing.exists():
         with growing.open("wb") as file:
@@ -291,14 +321,6 @@ def _header(count: int, shape: tuple[int, ...]) -> bytes:
     header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
     np.lib.format.write_array_header_1_0(buffer, header)
     return buffer.getvalue()
-
-
-def _growing(folder: Path, name: str) -> Path:
-    return folder / f"{name}.growing"
-
-
-def _own_file(folder: Path, index: int, name: str) -> Path:
-    return folder / "parts" / f"{index:05d}.{name}"
 
 
 def _read_record(path: Path) -> Part | None:

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from mnad.data.layouts import LayoutName, find_layout
-from mnad.data.parts import Part, PartMaker, assemble, is_grey, make_parts
+from mnad.data.parts import Part, PartMaker, SplitFolders, assemble, is_grey, make_parts
 from mnad.data.sources import ImageFiles
 from mnad.data.splits import SPLITS, Split, SplitName, Video
 from mnad.data.store import (
@@ -37,6 +37,8 @@ from mnad.errors import ConfigError, DataError, Interrupted, OutputError
 from mnad.files import atomic_write, writable_folder
 
 Channels = Literal["auto", 1, 3]
+
+STORE = "store"  # in the folder of the unfinished store: what becomes the store, by one renaming
 
 
 @dataclass(frozen=True)
@@ -109,6 +111,7 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
         raise OutputError(f"{config.store} exists already and is no clip store; name another folder")
     with _locked(config.store):
         if is_store(config.store):
+            shutil.rmtree(_partial(config.store), ignore_errors=True)  # a run that was killed at its end left it
             return _existing(config, fingerprint)
         channels = _probe_channels(found) if config.channels == "auto" else config.channels
         plan = Plan(str(config.data), layout_name, config.size, channels, cv2.__version__, fingerprint)
@@ -159,36 +162,34 @@ def _make(config: PrepareConfig, plan: Plan, splits: Sequence[Split], *, progres
     stored: dict[SplitName, StoredSplit] = {}
     faults: list[str] = []
     for split in splits:
-        folder = partial / split.name
-        parts = make_parts(split, folder, maker, workers=config.workers, strict=config.strict, progress=progress)
+        folders = SplitFolders(partial / STORE / split.name, partial / "parts" / split.name)
+        parts = make_parts(split, folders, maker, workers=config.workers, strict=config.strict, progress=progress)
         faults += [fault for part in parts for fault in part.warnings]
-        stored[split.name] = _store_split(split, folder, parts, maker)
+        stored[split.name] = _store_split(split, folders, parts, maker)
     store = Store(config.store, **vars(plan), warnings=tuple(faults), splits=stored)
-    with atomic_write(partial / MANIFEST) as temporary:
+    with atomic_write(partial / STORE / MANIFEST) as temporary:
         temporary.write_text(manifest(store))
-    for split in splits:
-        shutil.rmtree(partial / split.name / "parts")
-    (partial / "plan.json").unlink()
     if config.store.exists():
         config.store.rmdir()
-    partial.replace(config.store)
+    (partial / STORE).replace(config.store)
+    shutil.rmtree(partial)
     return store
 
 
-def _store_split(split: Split, folder: Path, parts: Sequence[Part], maker: PartMaker) -> StoredSplit:
+def _store_split(split: Split, folders: SplitFolders, parts: Sequence[Part], maker: PartMaker) -> StoredSplit:
     videos = tuple(part.video for part in parts)
     counts = [video.frames for video in videos]
     labels = []
     for index, labels_found in enumerate(split.label_sets):
         values = labels_found.fit([video.name for video in videos], counts)
         file = f"labels-{index}.npy"
-        with atomic_write(folder / file) as temporary, temporary.open("wb") as opened:
+        with atomic_write(folders.arrays / file) as temporary, temporary.open("wb") as opened:
             np.save(opened, values)
         entry = StoredLabels(labels_found.name, labels_found.source, file, checksum(values), int(values.sum()))
         labels.append(entry)
-    assemble(folder, counts, FRAMES, maker.frame_shape)
+    assemble(folders, counts, FRAMES, maker.frame_shape)
     if any(video.masks_sha256 for video in videos):
-        assemble(folder, counts, MASKS, maker.mask_shape)
+        assemble(folders, counts, MASKS, maker.mask_shape)
     return StoredSplit(videos, tuple(labels), labels[0].name if labels and split.clear_default else None)
 
 
@@ -197,12 +198,13 @@ def _begin(partial: Path, plan: Plan) -> Path:
     content: dict[str, Any] = vars(plan)
     plan_file = partial / "plan.json"
     try:
-        same = json.loads(plan_file.read_text()) == content
+        same = json.loads(plan_file.read_text()) == content and (partial / STORE).is_dir()
     except (OSError, ValueError):
         same = False
     if not same:
+        plan_file.unlink(missing_ok=True)  # first: a plan without all that was made by it must not be gone on with
         shutil.rmtree(partial, ignore_errors=True)
-        writable_folder(partial)
+        writable_folder(partial / STORE)
         with atomic_write(plan_file) as temporary:
             temporary.write_text(json.dumps(content))
     return partial
