@@ -11,11 +11,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 
-from cuda_rules import total
+from cuda_rules import constant, total
 from sass import Body, Executed, Loop
 
-THREADS = 256  # of a block: kThreads of plan.h
+PLAN = (Path(__file__).parents[1] / "csrc/cuda/plan.h").read_text()
+THREADS = constant(PLAN, "kThreads")  # of a block
+ITEM_BLOCK = constant(PLAN, "kItemBlock")  # items that a thread has sums of at once
 TYPES = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16", "float16": "__half"}
 BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
 
@@ -86,8 +89,7 @@ class Phase:
 
 
 def item_blocks(case: Case) -> int:
-    """Blocks of items that a thread has sums of at once: kItemBlock of plan.h."""
-    return ceil(case.M / 10)
+    return ceil(case.M / ITEM_BLOCK)
 
 
 def blocks(case: Case, plan: Plan) -> int:
@@ -141,7 +143,7 @@ def madds(counts: Counts) -> int:
 
 
 def products(counts: Counts) -> bool:
-    return has(counts, "FFMA", "LDS") and madds(counts) % 11 == 0  # ten items and the square
+    return has(counts, "FFMA", "LDS") and madds(counts) % (ITEM_BLOCK + 1) == 0  # the items and the square
 
 
 def other_sums(counts: Counts, of_element: int) -> bool:
@@ -158,6 +160,10 @@ def is_mean(counts: Counts) -> bool:
 
 def is_softmax(counts: Counts) -> bool:
     return has(counts, "FFMA", "LDS", "STS", "MUFU")
+
+
+def is_logarithms(counts: Counts) -> bool:
+    return names(counts) - {"MUFU"} == {"FFMA", "LDS"} | SUMS
 
 
 def is_steps(counts: Counts) -> bool:
@@ -182,9 +188,15 @@ def plain_sums(counts: Counts) -> bool:
     return "FADD" in names(counts) and "FMUL" not in names(counts) and other_sums(counts, 2)
 
 
+def of_unit_queries(counts: Counts) -> bool:
+    """The items' gradient: unit queries times whole rows of a table."""
+    return has(counts, "FFMA", "LDS") and "FMUL" in names(counts) and "FADD" not in names(counts)
+
+
 def of_rows(counts: Counts) -> bool:
-    """Weighted sums of the items, or the items' gradient: whole rows of a table."""
-    return has(counts, "FFMA", "LDS") and "FADD" not in names(counts) and "LD.128" in counts and madds(counts) % 10 == 0
+    """Weighted sums of the items: whole rows of a table."""
+    plain = has(counts, "FFMA", "LDS") and not SUMS & names(counts)
+    return plain and "LD.128" in counts and madds(counts) % ITEM_BLOCK == 0
 
 
 def parts(counts: Counts, *, times: bool) -> bool:
@@ -198,36 +210,36 @@ COPIES, MADDS = ("LDG.128", "LDGSTS.128"), ("FFMA", "DFMA")
 PHASES = {
     "forward": (
         Phase("load", loads, COPIES, packs, EVERY),
-        Phase("products", products, MADDS, lambda c, p: 11 * elements(c, p), EVERY),
+        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * elements(c, p), EVERY),
         Phase("what is not finite", lambda n: has(n, "LDS"), (), elements, {}),
         Phase("numbers", lambda n: "SHFL" in n and "STG.128" not in n, (), numbers, {"step": 1}),
         Phase("differences", lambda n: other_sums(n, 4), MADDS, lambda c, p: 4 * elements(c, p), {"step": 1}),
         Phase("weights", lambda n: has(n, "LDS", "STG"), ("STG.128",), packs_of_numbers, EVERY),
-        Phase("output", lambda n: writes_map(n, 10), MADDS, lambda c, p: 10 * elements(c, p), EVERY),
+        Phase("output", lambda n: writes_map(n, ITEM_BLOCK), MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY),
         Phase("queries", lambda n: has(n, "FFMA", "LDS", "STS"), MADDS, elements, {"step": 1}),
     ),
     "backward": (
         Phase("load", loads, COPIES, packs, {"backward": 2, "backward+items": 3}),
         Phase("weights", lambda n: n.get("LDG.128") in (1, 2), ("LDG.128",), packs_of_numbers, {"backward+items": 1}),
         Phase("clear", lambda n: has(n, "STS"), (), packs, {}),
-        Phase("sums", lambda n: other_sums(n, 2), MADDS, lambda c, p: 2 * elements(c, p), EVERY),
-        Phase("products", products, MADDS, lambda c, p: 11 * elements(c, p), {}),
-        Phase("items", lambda n: "MUFU" in n and "STG.128" not in n, (), elements, {"backward+items": 1}),
-        Phase("gradient", lambda n: writes_map(n, 10), MADDS, lambda c, p: 10 * elements(c, p), EVERY),
+        Phase("sums", plain_sums, MADDS, lambda c, p: 2 * elements(c, p), EVERY),
+        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * elements(c, p), {}),
+        Phase("items", of_unit_queries, (), elements, {"backward+items": 1}),
+        Phase("gradient", lambda n: writes_map(n, ITEM_BLOCK), MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY),
     ),
     # Here the loops over blocks of items stand in others.
     "general forward": (
         Phase("load", loads, COPIES, packs, EVERY),
         Phase("blocks", lambda n: "BAR" in n, (), blocks, EVERY, around=True),
-        Phase("products", products, MADDS, lambda c, p: 11 * of_blocks(c, p), EVERY),
+        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * of_blocks(c, p), EVERY),
         Phase("what is not finite", lambda n: has(n, "LDS"), (), elements, {}),
         Phase("scores", lambda n: parts(n, times=True), (), blocks, EVERY),
         Phase("numbers", lambda n: "SHFL" in n and "BAR" not in n, (), numbers, {"step": 1}),
         Phase("differences", differences, MADDS, lambda c, p: 4 * elements(c, p), {"step": 1}),
         Phase("softmax", is_softmax, (), blocks, {"read": ALL, "step": ALL}),
         Phase("weights", lambda n: has(n, "LDS", "STG"), ("STG.32", "STG.64"), numbers_of_thread, EVERY),
-        Phase("steps", is_steps, MADDS, lambda c, p: 10 * elements(c, p), EVERY, around=True),
-        Phase("output", of_rows, MADDS, lambda c, p: 10 * of_blocks(c, p), EVERY),
+        Phase("steps", is_steps, MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY, around=True),
+        Phase("output", of_rows, MADDS, lambda c, p: ITEM_BLOCK * of_blocks(c, p), EVERY),
         Phase("queries", lambda n: has(n, "FFMA", "LDS", "STS"), MADDS, elements, {"step": 1}),
     ),
     "general backward": (
@@ -236,14 +248,14 @@ PHASES = {
         Phase("clear", lambda n: has(n, "STS"), (), packs, {}),
         Phase("sums", plain_sums, MADDS, lambda c, p: 2 * elements(c, p), EVERY),
         Phase("blocks", lambda n: "BAR" in n, (), blocks, {}, around=True),
-        Phase("products", products, MADDS, lambda c, p: 11 * elements(c, p), {}),
+        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * elements(c, p), {}),
         Phase("mean", is_mean, (), elements, {}),
         Phase("softmax", lambda n: parts(n, times=True), (), blocks, {}),
-        Phase("logarithms", lambda n: has(n, "FFMA", "LDS") and names(n) >= SUMS, (), elements, {}),
-        Phase("items", lambda n: "MUFU" in n and "STS" not in n, (), of_blocks, {"backward+items": 1}),
+        Phase("logarithms", is_logarithms, (), elements, {}),
+        Phase("items", of_unit_queries, (), of_blocks, {"backward+items": 1}),
         Phase("factors", lambda n: parts(n, times=False), (), blocks, EVERY),
-        Phase("steps", is_steps, MADDS, lambda c, p: 10 * elements(c, p), EVERY, around=True),
-        Phase("gradient", of_rows, MADDS, lambda c, p: 10 * of_blocks(c, p), EVERY),
+        Phase("steps", is_steps, MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY, around=True),
+        Phase("gradient", of_rows, MADDS, lambda c, p: ITEM_BLOCK * of_blocks(c, p), EVERY),
     ),
 }  # fmt: skip
 # Barriers of the loop over tiles that a pass does not come to, by its work and how many there are.

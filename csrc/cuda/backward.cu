@@ -64,7 +64,7 @@ class BackwardChunk : Chunk<K> {
     const bool has_position = lane_.position < K::kTile;
     if (has_position && has_scores()) differentiate_softmax();
     Factors factors;
-    if (has_position && pass_.grad_features) factors = find_factors();
+    if (has_position) factors = find_factors();
     if (has_items()) {
       __syncthreads();
       add_to_items();
@@ -134,37 +134,41 @@ class BackwardChunk : Chunk<K> {
         blocks(), [&](int m) { table().at(m, t) = m < M_ ? weights().at(m, t) * (table().at(m, t) - mean[0]) : A(0); });
   }
 
-  // Of a position: what the losses add to the gradient of the unit query, as factors of its two items, and the rest.
+  // What the losses add to the gradient of a position's unit query: factors of its two items, of itself and of a vector
+  // of ones.
   struct Factors {
     int first = -1, second = -1;
-    A on_first = 0, on_second = 0, inverse = 0, alpha = 0, shift = 0;
+    A on_first = 0, on_second = 0, on_query = 0, shift = 0;
   };
 
+  // Finds a position's factors, and leaves those of x and of what is the same for all channels.
   __device__ Factors find_factors() const {
     const int t = lane_.position;
-    const A square = pair_sums().total(0, t), norm = sqrt(square);
+    const A square = pair_sums().total(0, t), inverse = inverse_norm(square);
+    A dot = pair_sums().total(2, t);
     Factors found;
-    found.inverse = A(1) / (norm < A(kNormEps) ? A(kNormEps) : norm);
-    A on_query = 0, dot = pair_sums().total(2, t);
     if (pass_.indices && t < n_) {
       const int64_t at = int64_t{b_} * 2 * P_ + position_ + t;
-      on_query = differentiate_losses(at, found);
+      found = differentiate_losses(at);
       const A* scores = static_cast<const A*>(pass_.scores) + at;
-      dot +=
-          (rounded_product(found.on_first, scores[0]) + rounded_product(found.on_second, scores[P_])) / found.inverse;
-      dot += rounded_product(rounded_product(on_query, found.inverse), square) +
+      dot += (rounded_product(found.on_first, scores[0]) + rounded_product(found.on_second, scores[P_])) / inverse;
+      dot += rounded_product(rounded_product(found.on_query, inverse), square) +
              rounded_product(found.shift, pair_sums().total(1, t));
     }
-    if (has_scores()) dot += along_items() / found.inverse;
+    if (has_scores()) dot += along_items() / inverse;
     // Below eps, or overflown: no part along q.
-    const A of_unit = norm < A(kNormEps) || found.inverse == 0 ? A(0) : dot * found.inverse;
-    found.alpha = rounded_product(on_query, found.inverse) - rounded_product(of_unit, found.inverse);
+    const A of_unit = sqrt(square) < A(kNormEps) || inverse == 0 ? A(0) : dot * inverse;
+    if (lane_.number == 0) {
+      at_.inverse[t] = inverse;
+      at_.factor[0][t] = rounded_product(found.on_query, inverse) - rounded_product(of_unit, inverse);
+      at_.factor[1][t] = found.shift;
+    }
     return found;
   }
 
   // pull (q - p_first), near ((q - p_first + eps) / d_first) and far ((q - p_second + eps) / d_second), the last two
-  // where the margin is not met. Returns the factor of q.
-  __device__ A differentiate_losses(int64_t at, Factors& found) const {
+  // where the margin is not met.
+  __device__ Factors differentiate_losses(int64_t at) const {
     const A* compactness = static_cast<const A*>(pass_.grad_compactness);
     const A* separateness = static_cast<const A*>(pass_.grad_separateness);
     const A* distances = static_cast<const A*>(pass_.distances) + at;
@@ -173,10 +177,8 @@ class BackwardChunk : Chunk<K> {
     const A d_first = distances[0], d_second = distances[P_];
     const bool met = d_first - d_second + A(kMargin) < 0;
     const A near = met || d_first == 0 ? A(0) : push / d_first, far = met || d_second == 0 ? A(0) : -push / d_second;
-    found.first = int(pass_.indices[at]), found.second = int(pass_.indices[at + P_]);
-    found.on_first = -(pull + near), found.on_second = -far;
-    found.shift = (near + far) * A(kDistanceEps);
-    return pull + near + far;
+    return {int(pass_.indices[at]), int(pass_.indices[at + P_]),   -(pull + near), -far,
+            pull + near + far,      (near + far) * A(kDistanceEps)};
   }
 
   // q . sum over m of grad_score_m p_m. A score is the logarithm of its weight but for a number that is the same for
@@ -207,9 +209,7 @@ class BackwardChunk : Chunk<K> {
             for (int m = 0; m < kItemBlock; ++m) sums[m] += row[m] * grad;
           }
           if (has_scores()) {
-            const A x = widen(queries().data[queries().offset_of(c, t)]), square = pair_sums().total(0, t),
-                    norm = sqrt(square);
-            const A q = x / (norm < A(kNormEps) ? A(kNormEps) : norm);
+            const A q = widen(queries().data[queries().offset_of(c, t)]) * at_.inverse[t];
             load_row<A>(table().row(block, t), row);
 #pragma unroll
             for (int m = 0; m < kItemBlock; ++m) sums[m] += row[m] * q;
@@ -230,9 +230,6 @@ class BackwardChunk : Chunk<K> {
       if (m == found.second) factor += found.on_second;
       table().at(m, t) = factor;
     });
-    if (lane_.number != 0) return;
-    at_.inverse[t] = found.inverse;
-    at_.factor[0][t] = found.alpha, at_.factor[1][t] = found.shift;
   }
 
   __device__ void write_features() const {
@@ -275,22 +272,14 @@ __global__ void __launch_bounds__(kThreads, kBlocks) backward_kernel(Backward pa
 
 }  // namespace
 
-cudaError_t backward_scratch(const Backward& pass, size_t& bytes) { return scratch_of(pass, bytes); }
-
-cudaError_t backward(const Backward& pass, void* scratch, cudaStream_t stream) {
+cudaError_t run(const Backward& pass, const Plan& plan, void* scratch, cudaStream_t stream) {
   if (pass.reads_weights() && !pass.weights) return cudaErrorInvalidValue;
-  Plan plan;
-  const cudaError_t error = Planner(pass).plan(plan);
-  if (error != cudaSuccess) return error;
+  Statistics grad_items{};
+  grad_items.weighted_sum = pass.grad_items;
   return dispatch<false>(pass.dtype, plan, [&](auto kind) {
     using K = decltype(kind);
-    using A = typename K::A;
-    char* bytes = static_cast<char*>(scratch);
-    Statistics grad_items{};
-    grad_items.weighted_sum = pass.grad_items;
-    const cudaError_t failed = launch_chunks<A>(backward_kernel<K>, pass, plan, bytes, stream);
-    if (failed != cudaSuccess) return failed;
-    return finish(Sums<A>{pass.shape, plan, bytes, grad_items, nullptr, nullptr}, stream);
+    const Sums<typename K::A> sums{pass.shape, plan, static_cast<char*>(scratch), grad_items, nullptr, nullptr};
+    return run_chunks(backward_kernel<K>, pass, sums, stream);
   });
 }
 

@@ -40,6 +40,13 @@ struct Lane {
   }
 };
 
+// 1 / max(|x|, eps) of a sum of squares: 0 where that overflows.
+template <class A>
+__device__ inline A inverse_norm(A square) {
+  const A norm = sqrt(square);
+  return A(1) / (norm < A(kNormEps) ? A(kNormEps) : norm);
+}
+
 // Adds up the values of a position's lanes. kWholeWarp: all positions of a warp do so.
 template <bool kWholeWarp = true, class V, int N>
 __device__ inline void add_lanes(V (&values)[N]) {
@@ -172,24 +179,18 @@ class Chunk {
 template <class Pass>
 using PassKernel = void (*)(Pass, Plan, char*);
 
-// Launches one block for each chunk.
+// Launches one block for each chunk of a pass, then adds up what they leave.
 template <class A, class Pass>
-cudaError_t launch_chunks(PassKernel<Pass> kernel, const Pass& pass, const Plan& plan, char* scratch,
-                          cudaStream_t stream) {
-  if (plan.chunks == 0) return cudaSuccess;
-  const cudaError_t error = pad_items(pass.shape, static_cast<const A*>(pass.items), plan, scratch, stream);
-  if (error != cudaSuccess) return error;
-  return launch(kernel, dim3(unsigned(plan.chunks)), dim3(kThreads), size_t(plan.shared_bytes), stream, pass, plan,
-                scratch);
-}
-
-// Tells the scratch memory that a pass needs.
-template <class Pass>
-cudaError_t scratch_of(const Pass& pass, size_t& bytes) {
-  Plan plan;
-  const cudaError_t error = Planner(pass).plan(plan);
-  bytes = error == cudaSuccess ? size_t(plan.scratch_bytes) : 0;
-  return error;
+cudaError_t run_chunks(PassKernel<Pass> kernel, const Pass& pass, const Sums<A>& sums, cudaStream_t stream) {
+  const Plan& plan = sums.plan;
+  cudaError_t error = cudaSuccess;
+  if (plan.chunks > 0) {
+    error = pad_items(pass.shape, static_cast<const A*>(pass.items), plan, sums.scratch, stream);
+    if (error == cudaSuccess)
+      error = launch(kernel, dim3(unsigned(plan.chunks)), dim3(kThreads), size_t(plan.shared_bytes), stream, pass, plan,
+                     sums.scratch);
+  }
+  return error == cudaSuccess ? finish(sums, stream) : error;
 }
 
 template <bool kMayTwice, class T, bool kChannelsLast, class F>

@@ -114,8 +114,7 @@ class ForwardChunk : Chunk<K> {
   // Makes scores of the products, finds the best two and returns the best score.
   __device__ A rank() {
     const int t = lane_.position;
-    const A square = ScoreSums(partial_sums()).total(kItemBlock, t), norm = sqrt(square);
-    const A inverse = A(1) / (norm < A(kNormEps) ? A(kNormEps) : norm);
+    const A square = ScoreSums(partial_sums()).total(kItemBlock, t), inverse = inverse_norm(square);
     const bool finite = square - square == 0 || is_finite(t);
     Best<A> best;
     lane_.for_each_item(blocks(), [&](int m) {
@@ -321,19 +320,12 @@ __global__ void __launch_bounds__(kThreads, kBlocks) forward_kernel(Forward pass
 
 }  // namespace
 
-cudaError_t forward_scratch(const Forward& pass, size_t& bytes) { return scratch_of(pass, bytes); }
-
-cudaError_t forward(const Forward& pass, void* scratch, cudaStream_t stream) {
-  Plan plan;
-  const cudaError_t error = Planner(pass).plan(plan);
-  if (error != cudaSuccess) return error;
+cudaError_t run(const Forward& pass, const Plan& plan, void* scratch, cudaStream_t stream) {
   return dispatch<true>(pass.dtype, plan, [&](auto kind) {
     using K = decltype(kind);
-    using A = typename K::A;
-    char* bytes = static_cast<char*>(scratch);
-    const cudaError_t failed = launch_chunks<A>(forward_kernel<K>, pass, plan, bytes, stream);
-    if (failed != cudaSuccess) return failed;
-    return finish(Sums<A>{pass.shape, plan, bytes, pass.statistics, pass.compactness, pass.separateness}, stream);
+    const Sums<typename K::A> sums{
+        pass.shape, plan, static_cast<char*>(scratch), pass.statistics, pass.compactness, pass.separateness};
+    return run_chunks(forward_kernel<K>, pass, sums, stream);
   });
 }
 

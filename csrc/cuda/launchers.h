@@ -2,18 +2,13 @@
 // returned, and not left for a later call to find.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
-#include "core/pass.h"
+#include "cuda/plan.h"
 
 namespace mnad::cuda {
 
-// Tells the bytes of scratch memory, 256-byte aligned, that a pass needs on the device; may be 0.
-cudaError_t forward_scratch(const Forward& pass, size_t& bytes);
-cudaError_t backward_scratch(const Backward& pass, size_t& bytes);
-
-cudaError_t forward(const Forward& pass, void* scratch, cudaStream_t stream);
-cudaError_t backward(const Backward& pass, void* scratch, cudaStream_t stream);
+// The plan is what Planner made of the pass on this device; scratch has plan.scratch_bytes, 256-byte aligned.
+cudaError_t run(const Forward& pass, const Plan& plan, void* scratch, cudaStream_t stream);
+cudaError_t run(const Backward& pass, const Plan& plan, void* scratch, cudaStream_t stream);
 cudaError_t update_items(const ItemsUpdate& update, cudaStream_t stream);
 
 }  // namespace mnad::cuda

@@ -27,13 +27,12 @@ void check(cudaError_t error) {
 cudaStream_t stream_of(const Tensor& on) { return static_cast<cudaStream_t>(current_stream(on.get_device_index())); }
 
 template <class Pass>
-void run_on_gpu(const Pass& pass, cudaError_t (*scratch_of)(const Pass&, size_t&),
-                cudaError_t (*launch)(const Pass&, void*, cudaStream_t), const Tensor& on) {
+void run_on_gpu(const Pass& pass, const Tensor& on) {
   const torch::stable::accelerator::DeviceGuard guard(on.get_device_index());
-  size_t bytes = 0;
-  check(scratch_of(pass, bytes));
-  const Tensor scratch = torch::stable::empty({int64_t(bytes)}, ScalarType::Byte, std::nullopt, on.device());
-  check(launch(pass, scratch.mutable_data_ptr(), stream_of(on)));
+  cuda::Plan plan;
+  check(cuda::Planner(pass).plan(plan));
+  const Tensor scratch = torch::stable::empty({plan.scratch_bytes}, ScalarType::Byte, std::nullopt, on.device());
+  check(cuda::run(pass, plan, scratch.mutable_data_ptr(), stream_of(on)));
 }
 #endif
 
@@ -41,7 +40,7 @@ void run_on_gpu(const Pass& pass, cudaError_t (*scratch_of)(const Pass&, size_t&
 
 void run(const Forward& pass, const Tensor& on) {
 #ifdef MNAD_WITH_CUDA
-  if (on.is_cuda()) return run_on_gpu(pass, cuda::forward_scratch, cuda::forward, on);
+  if (on.is_cuda()) return run_on_gpu(pass, on);
 #endif
   (void)on;
   cpu::forward(pass, in_torch_threads);
@@ -49,7 +48,7 @@ void run(const Forward& pass, const Tensor& on) {
 
 void run(const Backward& pass, const Tensor& on) {
 #ifdef MNAD_WITH_CUDA
-  if (on.is_cuda()) return run_on_gpu(pass, cuda::backward_scratch, cuda::backward, on);
+  if (on.is_cuda()) return run_on_gpu(pass, on);
 #endif
   (void)on;
   cpu::backward(pass, in_torch_threads);

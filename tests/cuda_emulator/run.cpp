@@ -32,22 +32,22 @@ void check(cudaError_t error) {
 }
 
 template <class Pass>
-void run_pass(const Pass& pass, cudaError_t (*scratch_of)(const Pass&, size_t&),
-              cudaError_t (*launch)(const Pass&, void*, cudaStream_t)) {
+void run_emulated(const Pass& pass) {
   read_options();
-  size_t bytes = 0;
-  check(scratch_of(pass, bytes));
+  cuda::Plan plan;
+  check(cuda::Planner(pass).plan(plan));
+  const size_t bytes = plan.scratch_bytes;
   const std::unique_ptr<void, decltype(&std::free)> scratch(std::aligned_alloc(256, (bytes + 511) / 256 * 256),
                                                             &std::free);
   std::memset(scratch.get(), 0xff, bytes);
-  check(launch(pass, scratch.get(), nullptr));
+  check(cuda::run(pass, plan, scratch.get(), nullptr));
 }
 
 }  // namespace
 
-void run(const Forward& pass, const Tensor&) { run_pass(pass, cuda::forward_scratch, cuda::forward); }
+void run(const Forward& pass, const Tensor&) { run_emulated(pass); }
 
-void run(const Backward& pass, const Tensor&) { run_pass(pass, cuda::backward_scratch, cuda::backward); }
+void run(const Backward& pass, const Tensor&) { run_emulated(pass); }
 
 void run(const ItemsUpdate& update, const Tensor&) { check(cuda::update_items(update, nullptr)); }
 

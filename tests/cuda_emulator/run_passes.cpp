@@ -117,12 +117,11 @@ Backward without_items(Backward pass, Results& to) {
 }
 
 template <class Pass>
-bool run_emulated(const Pass& pass, cudaError_t (*scratch_of)(const Pass&, size_t&),
-                  cudaError_t (*run)(const Pass&, void*, cudaStream_t)) {
-  size_t bytes = 0;
-  if (scratch_of(pass, bytes) != cudaSuccess) return false;
-  std::vector<char> scratch(bytes);
-  return run(pass, scratch.data(), nullptr) == cudaSuccess;
+bool run_emulated(const Pass& pass) {
+  cuda::Plan plan;
+  if (cuda::Planner(pass).plan(plan) != cudaSuccess) return false;
+  std::vector<char> scratch(plan.scratch_bytes);
+  return cuda::run(pass, plan, scratch.data(), nullptr) == cudaSuccess;
 }
 
 void in_threads(int64_t n, int64_t, const std::function<void(int64_t, int64_t)>& work) {
@@ -148,10 +147,10 @@ bool run(const Case& c) {
   Results cuda_results(c), cpu_results(c);
 
   const Forward cuda_forward = forward_pass(c, features, items, cuda_results);
-  if (!run_emulated(cuda_forward, cuda::forward_scratch, cuda::forward)) return false;
+  if (!run_emulated(cuda_forward)) return false;
   const Backward cuda_backward = backward_pass(cuda_forward, grad_output, grad_weights, grad_losses, cuda_results);
-  if (!run_emulated(cuda_backward, cuda::backward_scratch, cuda::backward)) return false;
-  if (!run_emulated(without_items(cuda_backward, cuda_results), cuda::backward_scratch, cuda::backward)) return false;
+  if (!run_emulated(cuda_backward)) return false;
+  if (!run_emulated(without_items(cuda_backward, cuda_results))) return false;
 
   const Forward cpu_forward = forward_pass(c, features, items, cpu_results);
   cpu::forward(cpu_forward, in_threads);
