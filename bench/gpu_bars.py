@@ -80,7 +80,7 @@ def bars(results: dict[str, Any]) -> list[Bar]:
     return found
 
 
-def _judged(row: Row) -> tuple[float, str]:
+def judged(row: Row) -> tuple[float, str]:
     """Gives the time by which a row is judged, in milliseconds, and which of its times that is."""
     return (row["graph_ms"], "by graph") if "graph_ms" in row else (row["median_ms"], "by call")
 
@@ -91,7 +91,7 @@ def _bandwidth(cases: dict[tuple[Any, ...], Case]) -> Iterator[Bar]:
             continue
         share, note = None, ""
         if {"ours", "copy"} <= case.keys():
-            ours, way = _judged(case["ours"])
+            ours, way = judged(case["ours"])
             copy = case["copy"]["median_ms"]
             share, size = 100 * copy / ours, case["ours"]["bytes"]
             note = f"{way}: {size / ours / 1e6:.0f} of {size / copy / 1e6:.0f} GB/s"
@@ -118,7 +118,7 @@ def _faster(
             continue
         ratio, note = None, ""
         if {"ours", other} <= case.keys():
-            ours, way = _judged(case["ours"])
+            ours, way = judged(case["ours"])
             ratio = case[other]["median_ms"] / ours
             note = f"ours {way}; whole calls {case[other]['call_ms'] / case['ours']['call_ms']:.1f}x"
         yield Bar(f"{work}, B = {B}, {dtype}, {layout}: faster than {other}", ratio, wanted, "x", note=note)
@@ -142,7 +142,7 @@ def _sizes(results: dict[str, Any]) -> Iterator[Bar]:
     for (C, M, work, layout), case in pairs.items():
         ratio, note = None, ""
         if {"ours", "reference"} <= case.keys():
-            ours, way = _judged(case["ours"])
+            ours, way = judged(case["ours"])
             ratio, note = case["reference"]["median_ms"] / ours, f"ours {way}"
         yield Bar(f"{work}, C = {C}, M = {M}, {layout}: no slower than the reference", ratio, 1.0, "x", note=note)
 

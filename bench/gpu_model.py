@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from cuda_resources import nvdisasm, output, short_name
-from gpu_phases import BYTES, THREADS, TYPES, Case, Plan, TileCost, tile_cost
+from gpu_bars import judged
+from gpu_phases import BLOCKS, BYTES, THREADS, TILE_COLUMNS, TYPES, Case, Plan, TileCost, tile_cost
 from rich.console import Console
 from rich.table import Table
 from sass import Body, read
@@ -45,7 +46,6 @@ BARRIER = 40  # cycles until all warps of a block go on; guessed
 CHAIN = 1000  # cycles a tile of dependent shared loads, shuffles, roots and divisions; guessed
 LAUNCH = 2.5e-6  # seconds of a kernel's start and end, a copy's too; usual
 
-BLOCKS = 2  # of a multiprocessor: kBlocks of plan.h
 PARTS = {"step + backward": ("step", "backward")}  # a work of several passes
 KERNELS = {"read": 1, "step": 3, "backward": 1, "backward+items": 2}  # with those that finish sums and update items
 
@@ -105,10 +105,9 @@ def bodies(source: str) -> dict[str, Body]:
 def body_of(case: Case, plan: Plan) -> Body:
     source = "backward" if case.work.startswith("backward") else "forward"
     last = "true" if case.layout == "channels-last" else "false"
-    kind = (
-        "FastTwice<{}, {}>" if plan.twice else f"Fast<{{}}, {plan.tile // 8}, {{}}>" if plan.fast else "General<{}, {}>"
-    )
-    name = f"{source}_kernel<{kind.format(TYPES[case.dtype], last)}>"
+    kind = "FastTwice" if plan.twice else "Fast" if plan.fast else "General"
+    rows = f"{plan.tile // TILE_COLUMNS}, " if kind == "Fast" else ""
+    name = f"{source}_kernel<{kind}<{TYPES[case.dtype]}, {rows}{last}>>"
     if name not in bodies(source):
         raise ValueError(f"{COMPILED} has no {name}: run `make cuda` first")
     return bodies(source)[name]
@@ -142,7 +141,7 @@ def measured_share(found: Mapping[str, Any], case: Case) -> str:
     rows = {row["contender"]: row for row in found["rows"] if wanted.items() <= row.items()}
     if not {"ours", "copy"} <= set(rows):
         return "-"
-    ours = rows["ours"].get("graph_ms", rows["ours"]["median_ms"])
+    ours, _ = judged(rows["ours"])
     return f"{rows['copy']['median_ms'] / ours:.0%}"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -18,6 +18,8 @@ from sass import Body, Executed, Loop
 
 PLAN = (Path(__file__).parents[1] / "csrc/cuda/plan.h").read_text()
 THREADS = constant(PLAN, "kThreads")  # of a block
+BLOCKS = constant(PLAN, "kBlocks")  # of a multiprocessor
+TILE_COLUMNS = constant(PLAN, "kColumns")  # of a tile
 ITEM_BLOCK = constant(PLAN, "kItemBlock")  # items that a thread has sums of at once
 TYPES = {"float32": "float", "float64": "double", "bfloat16": "__nv_bfloat16", "float16": "__half"}
 BYTES = {"float32": 4, "float64": 8, "bfloat16": 2, "float16": 2}
@@ -207,54 +209,48 @@ def parts(counts: Counts, *, times: bool) -> bool:
 ALL = -1  # loops that there are
 EVERY = {"read": 1, "step": 1, "backward": 1, "backward+items": 1}
 COPIES, MADDS = ("LDG.128", "LDGSTS.128"), ("FFMA", "DFMA")
+# What fast and general kernels have in common; in fast ones there is one block of items.
+LOAD = Phase("load", loads, COPIES, packs, EVERY)
+LOAD_MAPS = Phase("load", loads, COPIES, packs, {"backward": 2, "backward+items": 3})
+PRODUCTS = Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * of_blocks(c, p), EVERY)
+NOT_FINITE = Phase("what is not finite", lambda n: has(n, "LDS"), (), elements, {})
+QUERIES = Phase("queries", lambda n: has(n, "FFMA", "LDS", "STS"), MADDS, elements, {"step": 1})
+CLEAR = Phase("clear", lambda n: has(n, "STS"), (), packs, {})
+PAIR_SUMS = Phase("sums", plain_sums, MADDS, lambda c, p: 2 * elements(c, p), EVERY)
+ITEM_GRADIENT = Phase("items", of_unit_queries, (), of_blocks, {"backward+items": 1})
+STEPS = Phase("steps", is_steps, MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY, around=True)
 PHASES = {
     "forward": (
-        Phase("load", loads, COPIES, packs, EVERY),
-        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * elements(c, p), EVERY),
-        Phase("what is not finite", lambda n: has(n, "LDS"), (), elements, {}),
+        LOAD, PRODUCTS, NOT_FINITE, QUERIES,
         Phase("numbers", lambda n: "SHFL" in n and "STG.128" not in n, (), numbers, {"step": 1}),
         Phase("differences", lambda n: other_sums(n, 4), MADDS, lambda c, p: 4 * elements(c, p), {"step": 1}),
         Phase("weights", lambda n: has(n, "LDS", "STG"), ("STG.128",), packs_of_numbers, EVERY),
         Phase("output", lambda n: writes_map(n, ITEM_BLOCK), MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY),
-        Phase("queries", lambda n: has(n, "FFMA", "LDS", "STS"), MADDS, elements, {"step": 1}),
     ),
     "backward": (
-        Phase("load", loads, COPIES, packs, {"backward": 2, "backward+items": 3}),
+        LOAD_MAPS, CLEAR, PAIR_SUMS, replace(PRODUCTS, times={}), ITEM_GRADIENT,
         Phase("weights", lambda n: n.get("LDG.128") in (1, 2), ("LDG.128",), packs_of_numbers, {"backward+items": 1}),
-        Phase("clear", lambda n: has(n, "STS"), (), packs, {}),
-        Phase("sums", plain_sums, MADDS, lambda c, p: 2 * elements(c, p), EVERY),
-        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * elements(c, p), {}),
-        Phase("items", of_unit_queries, (), elements, {"backward+items": 1}),
         Phase("gradient", lambda n: writes_map(n, ITEM_BLOCK), MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY),
     ),
     # Here the loops over blocks of items stand in others.
     "general forward": (
-        Phase("load", loads, COPIES, packs, EVERY),
-        Phase("blocks", lambda n: "BAR" in n, (), blocks, EVERY, around=True),
-        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * of_blocks(c, p), EVERY),
-        Phase("what is not finite", lambda n: has(n, "LDS"), (), elements, {}),
+        LOAD, PRODUCTS, NOT_FINITE, QUERIES,
+        Phase("blocks", lambda n: "BAR" in n, (), blocks, EVERY, around=True), STEPS,
         Phase("scores", lambda n: parts(n, times=True), (), blocks, EVERY),
         Phase("numbers", lambda n: "SHFL" in n and "BAR" not in n, (), numbers, {"step": 1}),
         Phase("differences", differences, MADDS, lambda c, p: 4 * elements(c, p), {"step": 1}),
         Phase("softmax", is_softmax, (), blocks, {"read": ALL, "step": ALL}),
         Phase("weights", lambda n: has(n, "LDS", "STG"), ("STG.32", "STG.64"), numbers_of_thread, EVERY),
-        Phase("steps", is_steps, MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY, around=True),
         Phase("output", of_rows, MADDS, lambda c, p: ITEM_BLOCK * of_blocks(c, p), EVERY),
-        Phase("queries", lambda n: has(n, "FFMA", "LDS", "STS"), MADDS, elements, {"step": 1}),
     ),
     "general backward": (
-        Phase("load", loads, COPIES, packs, {"backward": 2, "backward+items": 3}),
+        LOAD_MAPS, CLEAR, PAIR_SUMS, replace(PRODUCTS, times={}), ITEM_GRADIENT,
         Phase("weights", weights_read, ("LDG.32", "LDG.64"), numbers_of_thread, {"backward+items": 1}),
-        Phase("clear", lambda n: has(n, "STS"), (), packs, {}),
-        Phase("sums", plain_sums, MADDS, lambda c, p: 2 * elements(c, p), EVERY),
-        Phase("blocks", lambda n: "BAR" in n, (), blocks, {}, around=True),
-        Phase("products", products, MADDS, lambda c, p: (ITEM_BLOCK + 1) * elements(c, p), {}),
+        Phase("blocks", lambda n: "BAR" in n, (), blocks, {}, around=True), STEPS,
         Phase("mean", is_mean, (), elements, {}),
         Phase("softmax", lambda n: parts(n, times=True), (), blocks, {}),
         Phase("logarithms", is_logarithms, (), elements, {}),
-        Phase("items", of_unit_queries, (), of_blocks, {"backward+items": 1}),
         Phase("factors", lambda n: parts(n, times=False), (), blocks, EVERY),
-        Phase("steps", is_steps, MADDS, lambda c, p: ITEM_BLOCK * elements(c, p), EVERY, around=True),
         Phase("gradient", of_rows, MADDS, lambda c, p: ITEM_BLOCK * of_blocks(c, p), EVERY),
     ),
 }  # fmt: skip
