@@ -51,6 +51,12 @@ def trained_out(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return out
 
 
+@pytest.fixture
+def out(trained_out: Path, tmp_path: Path) -> Path:
+    """A copy of it, for a call that goes on from there."""
+    return shutil.copytree(trained_out, tmp_path / "out")
+
+
 def _fail(*_: object, **__: object) -> NoReturn:
     raise RuntimeError("it broke")
 
@@ -91,15 +97,8 @@ def test_what_is_killed_in_scoring_has_left_its_results(trained_out: Path) -> No
     ],
 )
 def test_what_follows_scoring_fails(
-    broken: str,
-    error: str,
-    ped2_gpu: ModuleType,
-    trained_out: Path,
-    synthetic: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    broken: str, error: str, ped2_gpu: ModuleType, out: Path, synthetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = shutil.copytree(trained_out, tmp_path / "out")
     call = [str(synthetic), str(out), *TOY]
     with monkeypatch.context() as patch:
         patch.setattr(ped2_gpu, broken, _fail)
@@ -116,15 +115,8 @@ def test_what_follows_scoring_fails(
     ("phase", "said"), [("score", "stopped"), ("evaluate", "error"), ("export_checkpoint", "error")]
 )
 def test_time_runs_out_after_training(
-    phase: str,
-    said: str,
-    ped2_gpu: ModuleType,
-    trained_out: Path,
-    synthetic: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    phase: str, said: str, ped2_gpu: ModuleType, out: Path, synthetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out = shutil.copytree(trained_out, tmp_path / "out")
     monkeypatch.setattr(ped2_gpu, phase, _hang)
     monkeypatch.setattr(ped2_gpu, "WRITING", 0.3)
     began = time.monotonic()
@@ -164,9 +156,9 @@ def test_training_fails_and_the_next_model_goes_on(ped2_gpu: ModuleType, synthet
 
 
 def test_an_interrupted_call(
-    ped2_gpu: ModuleType, trained_out: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ped2_gpu: ModuleType, out: Path, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, results = shutil.copytree(trained_out, tmp_path / "out"), tmp_path / "results"
+    results = tmp_path / "results"
 
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
@@ -187,9 +179,9 @@ def test_an_interrupted_call(
     ],
 )
 def test_a_killed_call_is_told_of_by_the_next_one(
-    noted: dict[str, str], error: str, ped2_gpu: ModuleType, trained_out: Path, synthetic: Path, tmp_path: Path
+    noted: dict[str, str], error: str, ped2_gpu: ModuleType, out: Path, synthetic: Path, tmp_path: Path
 ) -> None:
-    out, results = shutil.copytree(trained_out, tmp_path / "out"), tmp_path / "results"
+    results = tmp_path / "results"
     (out / "summary.json").write_text(json.dumps({"runs": [{"name": RUN} | noted]}))
     call = [str(synthetic), str(out), *TOY, "--results", str(results)]
     assert ped2_gpu.main([*call, "--rescue", "status 137"]) == 1
