@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from mnad.errors import OutputError
 
@@ -58,12 +59,19 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 def writable_folder(path: Path) -> Path:
     """Makes a folder and proves that a file can be written there, before long work begins.
 
+    Any number of processes and threads may ask for the same folder at once.
+
     Raises:
         OutputError: If it cannot.
     """
-    with atomic_write(path / ".writable") as probe:
-        probe.write_bytes(b"x")
-    (path / ".writable").unlink()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path) as probe:
+            probe.write(b"x")
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
