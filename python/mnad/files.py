@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -73,6 +74,46 @@ def writable_folder(path: Path) -> Path:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Lets one process or thread at a time make ``path``; the lock ends with its process, however that ends.
+
+    Others wait, or are given False if they would not ``wait``.
+
+    Raises:
+        OutputError: If the lock cannot be written beside ``path``.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file, mine = _lock(lock, wait=wait)
+    except OSError as error:
+        raise OutputError(f"cannot write {lock}: {error.strerror or error}") from error
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.unlink(missing_ok=True)
+        os.close(file)
+
+
+def _lock(path: Path, *, wait: bool) -> tuple[int, bool]:
+    """Gives the opened lock, and whether it is held."""
+    while True:
+        file = os.open(path, os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return file, False
+        except BaseException:
+            os.close(file)
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file, True
+        os.close(file)  # what was waited for has been removed by the one before: another may hold a new one
 
 
 def _flush_to_disk(path: Path) -> None:

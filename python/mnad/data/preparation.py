@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -34,7 +31,7 @@ from mnad.data.store import (
     open_store,
 )
 from mnad.errors import ConfigError, DataError, Interrupted, OutputError
-from mnad.files import atomic_write, writable_folder
+from mnad.files import alone, atomic_write, writable_folder
 
 Channels = Literal["auto", 1, 3]
 
@@ -109,7 +106,7 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
     fingerprint = fingerprint_of(found)
     if not is_store(config.store) and config.store.exists() and any(config.store.iterdir()):
         raise OutputError(f"{config.store} exists already and is no clip store; name another folder")
-    with _locked(config.store):
+    with alone(config.store):
         if is_store(config.store):
             shutil.rmtree(_partial(config.store), ignore_errors=True)  # a run that was killed at its end left it
             return _existing(config, fingerprint)
@@ -237,17 +234,3 @@ def _probes(video: Video) -> Iterator[Any]:
 
 def _partial(out: Path) -> Path:
     return out.with_name(f".{out.name}.partial")
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Keeps a second process from making the same store at the same time; it waits."""
-    lock = out.with_name(f".{out.name}.lock")
-    writable_folder(out.parent)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
-            yield
-        finally:
-            lock.unlink(missing_ok=True)
-            os.fsync(file.fileno())

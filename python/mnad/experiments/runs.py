@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +18,7 @@ from mnad.data.synthetic import MANIFEST
 from mnad.devices import choose_device
 from mnad.errors import CheckpointError
 from mnad.experiments.scale import DATASETS, TITLES, DatasetName, Scale
-from mnad.files import atomic_write
+from mnad.files import alone, atomic_write
 from mnad.measurements import Measurements, load_measurements, save_measurements
 from mnad.models import PRESETS, Autoencoder, PresetName
 from mnad.progress import print_line
@@ -128,7 +125,7 @@ class Workshop:
             return self.data[dataset]
         spec = hashlib.sha256(repr(self.scale.synthetic).encode()).hexdigest()[:8]
         root = self.folder / "data" / f"synthetic-{spec}"
-        with _alone(root):
+        with alone(root):
             if not (root / MANIFEST).is_file():
                 write_synthetic(root, self.scale.synthetic)
         return root
@@ -176,7 +173,7 @@ class Workshop:
         config = self.config(run)
         if config.out in self._finished:  # a checkpoint is not read again for each look at its run
             return config.out
-        with _alone(config.out, wait=wait) as mine:
+        with alone(config.out, wait=wait) as mine:
             if not mine:
                 return None
             if not _is_finished(config):
@@ -202,7 +199,7 @@ class Workshop:
         checkpoint = checkpoint_of(folder, epoch)
         replaced = "" if look.probe is None else f"-{look.probe.key}"
         out = folder / "measured" / f"{update}-{epoch:03d}{replaced}.npz"
-        with _alone(out):
+        with alone(out):
             if not out.is_file():
                 print_line(f"measuring: {look}")
                 if look.probe is None:
@@ -256,25 +253,3 @@ def _is_finished(config: TrainConfig) -> bool:
         return load_checkpoint(config.out).epoch == config.epochs
     except CheckpointError:
         return False
-
-
-@contextmanager
-def _alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Lets one process at a time make a thing; the lock ends with its process, however that ends.
-
-    Others wait, or are given False if they would not ``wait``.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_CREAT | os.O_RDWR)
-    try:
-        yield _locked(lock, wait=wait)
-    finally:
-        os.close(lock)
-
-
-def _locked(lock: int, *, wait: bool) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
