@@ -13,11 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mnad_ext._vector_math import settle
 from mnad_ext.statistics import UpdateRule, UpdateStatistics
 
 NORM_EPS = 1e-12
 DISTANCE_EPS = 1e-6
 MARGIN = 1.0
+
+settle(torch.exp)
 
 
 def memory_read(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, Tensor]:

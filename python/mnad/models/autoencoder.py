@@ -10,8 +10,11 @@ from torch import Tensor, nn
 
 from mnad.errors import ConfigError
 from mnad_ext import UPDATE_RULES, MemoryModule, MemoryOutput, UpdateRule
+from mnad_ext._vector_math import settle
 
 DecoderWidths = Literal["report", "released"]
+
+settle(torch.tanh)
 
 
 @dataclass(frozen=True)
