@@ -14,6 +14,15 @@ from mnad.errors import OutputError
 
 
 @contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turns what the system says of writing ``path`` into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Gives a temporary path beside ``path`` that takes its place when the block ends well.
 
@@ -24,12 +33,11 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        _flush_to_disk(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _flush_to_disk(temporary)
+            temporary.replace(path)
     finally:
         with suppress(OSError):
             temporary.unlink()
@@ -46,13 +54,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise OutputError(f"{path} exists already; name another folder or remove it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.mkdir(parents=True)
-        yield temporary
-        if path.exists():
-            path.rmdir()
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+        with output_errors(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                path.rmdir()
+            temporary.replace(path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
@@ -65,14 +72,11 @@ def writable_folder(path: Path) -> Path:
     Raises:
         OutputError: If it cannot.
     """
-    try:
+    with output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
-        with TemporaryFile(dir=path) as probe:
+        with TemporaryFile(dir=path, buffering=0) as probe:
             probe.write(b"x")
-            probe.flush()
             os.fsync(probe.fileno())
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
@@ -86,11 +90,9 @@ def alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
         OutputError: If the lock cannot be written beside ``path``.
     """
     lock = path.with_name(f".{path.name}.lock")
-    try:
+    with output_errors(lock):
         path.parent.mkdir(parents=True, exist_ok=True)
         file, mine = _lock(lock, wait=wait)
-    except OSError as error:
-        raise OutputError(f"cannot write {lock}: {error.strerror or error}") from error
     try:
         yield mine
     finally:

@@ -31,7 +31,7 @@ from mnad.data.store import (
     open_store,
 )
 from mnad.errors import ConfigError, DataError, Interrupted, OutputError
-from mnad.files import alone, atomic_write, writable_folder
+from mnad.files import alone, atomic_write, output_errors, writable_folder
 
 Channels = Literal["auto", 1, 3]
 
@@ -113,11 +113,10 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
         channels = _probe_channels(found) if config.channels == "auto" else config.channels
         plan = Plan(str(config.data), layout_name, config.size, channels, cv2.__version__, fingerprint)
         try:
-            return _make(config, plan, found, progress=progress)
+            with output_errors(config.store):
+                return _make(config, plan, found, progress=progress)
         except KeyboardInterrupt:
             raise Interrupted(f"stopped; the same command goes on where it was ({_partial(config.store)})") from None
-        except OSError as error:
-            raise OutputError(f"cannot write {config.store}: {error.strerror or error}") from error
 
 
 def find_splits(
