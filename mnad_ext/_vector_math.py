@@ -16,4 +16,4 @@ def settle(function: Callable[[Tensor], Tensor]) -> None:
     is then wrong by up to 5e-5 (https://github.com/pytorch/pytorch/issues/188792).
     """
     for dtype in (torch.float32, torch.float64):
-        function(torch.zeros(1, dtype=dtype))
+        function(torch.zeros(1, dtype=dtype, device="cpu"))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mnad_ext import UPDATE_RULES, reference
+from mnad_ext._vector_math import settle
 from tests.ext import independent
 from tests.ext.cases import CASES, Case, make_features, make_items
 
@@ -75,3 +76,15 @@ def test_the_three_rules_differ() -> None:
     assert not torch.allclose(new[0], new[1])
     assert not torch.allclose(new[1], new[2])
     assert not torch.allclose(new[0], new[2])
+
+
+def test_functions_are_settled_on_the_cpu_whatever_the_default_device() -> None:
+    seen: list[tuple[str, torch.dtype]] = []
+
+    def function(numbers: Tensor) -> Tensor:
+        seen.append((numbers.device.type, numbers.dtype))
+        return numbers
+
+    with torch.device("meta"):
+        settle(function)
+    assert seen == [("cpu", torch.float32), ("cpu", torch.float64)]
