@@ -71,7 +71,9 @@ def bench_scoring(benchmark: BenchmarkFixture, network: str, update: str, way: s
     else:
         batch_size, scope = WAYS[way]
         scope = "none" if update == "none" else scope
-        work = partial(measure, model, clips, update=scope, threshold=threshold, batch_size=batch_size, progress=False)
+        work = partial(
+            measure, model, clips, update=scope, update_threshold=threshold, batch_size=batch_size, progress=False
+        )
     benchmark.group = f"scoring, {network}, update {update}"
     benchmark.extra_info.update(part="scoring", work=benchmark.group, way=way, count=VIDEOS * SCORED, unit="frames")
     benchmark.pedantic(work, rounds=5, warmup_rounds=1)

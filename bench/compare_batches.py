@@ -42,8 +42,8 @@ def timed(model: Autoencoder, clips: Clips, **choices: Any) -> tuple[Measurement
 def compare(
     model: Autoencoder, clips: Clips, update: UpdateScope, threshold: float, batch_size: int
 ) -> tuple[Row, Measurements]:
-    one, cpu_one = timed(model, clips, update=update, threshold=threshold, batch_size=1)
-    many, cpu_many = timed(model, clips, update=update, threshold=threshold, batch_size=batch_size)
+    one, cpu_one = timed(model, clips, update=update, update_threshold=threshold, batch_size=1)
+    many, cpu_many = timed(model, clips, update=update, update_threshold=threshold, batch_size=batch_size)
     differences = [np.abs(getattr(many, name) / getattr(one, name) - 1).max() for name in FIGURES]
     return {
         "update": update,

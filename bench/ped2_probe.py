@@ -120,7 +120,9 @@ def scoring_speed(options: argparse.Namespace, precision: Precision, batch_size:
     """Scores the test set twice, every frame with its update of the items; the second time counts."""
     model = build(options.width, plain=False)
     clips = _clips(options, "testing")
-    once = partial(measure, model, clips, threshold=1.0, batch_size=batch_size, precision=precision, progress=False)
+    once = partial(
+        measure, model, clips, update_threshold=1.0, batch_size=batch_size, precision=precision, progress=False
+    )
     once()
     began = time.perf_counter()
     measured = once()

@@ -24,7 +24,7 @@ def test_an_exported_model_scores_as_the_run_does(exported: Path, trained: Path,
     score(ScoreConfig(exported, synthetic, accelerator="cpu"))
     one, other = load_measurements(trained), load_measurements(exported)
     assert abs(one.psnr - other.psnr).max() < 0.05
-    for name in ("task", "memory", "preset", "epoch", "step", "size", "update", "threshold", "labels"):
+    for name in ("task", "memory", "preset", "epoch", "step", "size", "update", "update_threshold", "labels"):
         assert other.protocol[name] == one.protocol[name]
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from mnad.errors import CheckpointError
 from mnad.export import is_export, read_export, save_tensors, write_export
-from mnad.models import Autoencoder, MemoryConfig, ModelConfig
+from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
 
 FORMAT = "mnad-checkpoint/1"
 PLACES = ("data", "out", "cache")  # options of a training run that are paths
@@ -51,6 +51,10 @@ class Checkpoint:
     loop: dict[str, Tensor] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Gives what the model is known by: the hash of its weights, and for people preset, epoch and step."""
+        return {**self.training, "epoch": self.epoch, "step": self.step, "weights": weights_hash(self.weights)}
 
     def build_model(self) -> Autoencoder:
         """Makes the network and loads its weights and items.

@@ -7,15 +7,18 @@ import zipfile
 import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnad.errors import DataError
 from mnad.files import atomic_write
+from mnad.measurements import Measurements
 
-FORMAT = "mnad-maps/1"
+FORMAT = "mnad-maps/2"
 ERROR_GRID, PICTURE_SIZE = 64, 128
+ROWS = ("video", "frame", "mse")  # of the measurements, by which their maps are known
 
 
 @dataclass(frozen=True)
@@ -51,26 +54,29 @@ def maps_beside(measurements: Path) -> Path:
     return measurements.with_suffix(".maps.npz")
 
 
-def save_maps(path: Path, maps: FrameMaps) -> None:
-    """Writes maps as a compressed .npz without objects; whole or not at all.
+def save_maps(path: Path, maps: FrameMaps, measurements: Measurements) -> None:
+    """Writes maps of some measurements as a compressed .npz without objects; whole or not at all.
 
     Raises:
         OutputError: If it cannot be written.
     """
     arrays = {field.name: getattr(maps, field.name) for field in fields(maps)}
     present = {name: array for name, array in arrays.items() if array is not None}
+    rows = {name: getattr(measurements, name) for name in ROWS}
+    header = {"format": FORMAT, "videos": measurements.videos, "weights": measurements.protocol.get("weights")}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps({"format": FORMAT})), **present)
+        np.savez_compressed(file, header=np.array(json.dumps(header)), **rows, **present)
 
 
-def load_maps(path: Path) -> FrameMaps:
+def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
     """Reads maps.
 
     Args:
         path: The file, as :func:`maps_beside` names it.
+        measurements: What was measured in the same pass.
 
     Raises:
-        DataError: If there are none, or the file does not hold maps.
+        DataError: If there are none, the file does not hold maps, or those of other measurements.
     """
     if not path.is_file():
         raise DataError(
@@ -79,9 +85,25 @@ def load_maps(path: Path) -> FrameMaps:
     try:
         with np.load(path, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
+            rows = {name: stored[name] for name in ROWS}
             maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
     except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path} does not hold maps: {error}") from error
     if header.get("format") != FORMAT:
         raise DataError(f"{path} holds {header.get('format')!r}, not {FORMAT}")
+    if not _are_of_one_pass(header, rows, measurements) or len(maps) != len(measurements):
+        raise DataError(
+            f"{path} holds maps of {len(maps):,} frames of another pass than the {len(measurements):,} measured ones: "
+            f"make both anew with: mnad score {path.parent} --data DATA --maps true"
+        )
     return maps
+
+
+def _are_of_one_pass(header: dict[str, Any], rows: dict[str, NDArray[Any]], measurements: Measurements) -> bool:
+    weights = measurements.protocol.get("weights")
+    same_model = weights is not None and header.get("weights") == weights
+    same_frames = header.get("videos") == list(measurements.videos) and all(
+        np.array_equal(rows[name], getattr(measurements, name)) for name in ("video", "frame")
+    )
+    # Another size of batch moves the last bits.
+    return same_model and same_frames and np.allclose(rows["mse"], measurements.mse, rtol=1e-3, atol=0)

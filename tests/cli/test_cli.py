@@ -163,8 +163,23 @@ def test_a_full_disk_leaves_what_was_there(synthetic: Path, trained: Path, tmp_p
         "from mnad.cli import main",
         "sys.exit(main(sys.argv[1:]))",
     ]
-    command = [sys.executable, "-c", "\n".join(limited), "train", "--data", synthetic, "--out", out, "--epochs", "1"]
-    result = subprocess.run([*map(str, command), *SMALL], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-c",
+        "\n".join(limited),
+        "train",
+        "--data",
+        synthetic,
+        "--out",
+        out,
+        "--epochs",
+        "3",
+        "--learning-rate",
+        "2e-3",
+    ]
+    result = subprocess.run(
+        [*map(str, command), *SMALL, "--resume", "true"], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2, result.stderr
     assert "cannot write" in result.stderr
     assert "Traceback" not in result.stderr

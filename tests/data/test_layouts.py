@@ -285,7 +285,8 @@ def test_any_video_can_be_scored(own: Path) -> None:
     shutil.rmtree(own / "strange days")
     shutil.rmtree(own / "normal")
     assert [video.name for video in read(own).videos] == ["tuesday"]
-    assert read(own, "training").videos == ()
+    assert read(own, "training").videos == read(own).videos
+    assert [split.name for split in find_layout(own).splits(own)] == ["testing"]
     assert read(own).label_sets == ()
 
 
@@ -343,7 +344,7 @@ def test_folders_that_are_no_data(tmp_path: Path, clips: list[Clip]) -> None:
         with pytest.raises(DataError, match="is an archive; extract it"):
             find_layout(path)
     (tmp_path / "notes.txt").write_text("not a folder")
-    with pytest.raises(DataError, match=r"notes.txt is not a folder"):
+    with pytest.raises(DataError, match=r"notes.txt is neither a folder nor a video by its ending"):
         find_layout(tmp_path / "notes.txt")
     (tmp_path / "empty").mkdir()
     with pytest.raises(DataError, match=r"laid out in no known way. It holds nothing"):

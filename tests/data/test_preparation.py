@@ -71,7 +71,8 @@ def test_what_is_in_a_store(tmp_path: Path) -> None:
     assert np.array_equal(masks[1], first.astype(bool))
     assert list(store.problems()) == []
     manifest = json.loads((tmp_path / "store" / MANIFEST).read_text())
-    assert (manifest["layout"], manifest["size"], manifest["opencv"]) == ("frames", 32, cv2.__version__)
+    assert (manifest["layout"], manifest["size"]) == ("frames", 32)
+    assert f"OpenCV {cv2.__version__}, PyAV" in manifest["decoders"]
     left = {path.name for path in (tmp_path / "store").rglob("*") if path.is_file()}
     assert left == {MANIFEST, "frames.npy", "masks.npy", "labels-0.npy"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["set", "store"]
@@ -87,12 +88,14 @@ def test_grey_video_is_stored_as_one_channel(tmp_path: Path) -> None:
     assert store_of(tmp_path / "set", tmp_path / "dropped", channels=1).channels == 1
 
 
-def test_colour_that_turns_up_late_is_not_dropped_unsaid(tmp_path: Path) -> None:
-    frames = list(make_clip(9, 0, colour=False).frames)
-    frames[2] = COLOUR[0].frames[0]
-    trees.write_images(tmp_path / "set/training/frames/01", frames)
-    with pytest.raises(DataError, match="video 01 is grey at its beginning, but frame 2 has colour"):
-        store_of(tmp_path / "set", tmp_path / "store")
+def test_a_single_frame_in_colour_makes_a_store_in_colour(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = make_clip(41, 0, colour=False)
+    clip.frames[3] = COLOUR[0].frames[0]  # not one of those that are looked at beforehand
+    trees.write_frames_layout(tmp_path / "set", named([clip]), named([clip]))
+    store = prepare(PrepareConfig(tmp_path / "set", tmp_path / "store", size=32))
+    assert "frame 3 of video 01 has colour, so that all are stored in colour" in capsys.readouterr().out
+    assert store.channels == 3
+    assert np.array_equal(store.clips("training").frames, resized([clip], 3))
 
 
 def test_raw_ucsd_and_the_frames_layout_give_equal_stores(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from mnad.measurements import Measurements
 from mnad.scoring import psnr
 from numpy.typing import NDArray
 
-MODEL = {"preset": "prediction", "epoch": 2, "step": 36}
-
 
 def measurements(
     lengths: Sequence[int] = (20, 20, 20), *, memory: bool = True, seed: int = 0, **protocol: object
@@ -36,9 +34,12 @@ def measurements(
             "memory": memory,
             "labels": "made up",
             "update": "none",
-            "threshold": None,
+            "update_threshold": None,
             "size": 32,
-            **MODEL,
+            "preset": "prediction",
+            "epoch": 2,
+            "step": 36,
+            "weights": "made up",
             **protocol,
         },
     )

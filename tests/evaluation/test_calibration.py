@@ -93,7 +93,7 @@ def test_bad_rates() -> None:
         find_thresholds(scores, video, [1], 0)
     for options, message in [
         ({"false_alarms_per_hour": ()}, "at least one rate"),
-        ({"false_alarms_per_hour": (1, 90000)}, "got 90000"),
+        ({"false_alarms_per_hour": (1, 90000), "fps": 25}, "got 90000"),
         ({"fps": 0}, "fps must be positive"),
         ({"smoothing": "median", "smoothing_width": 2}, "must be odd"),
     ]:
@@ -110,7 +110,7 @@ def test_what_was_held_out_is_measured(held_out: Path, synthetic: Path, tmp_path
     assert (calibration.hold_out, calibration.trained_on) == (0.25, False)
     assert (calibration.videos, calibration.frames) == (2, 2 * (10 - 4))
     ends = tails(open_clips(synthetic, "training", 32, progress=False), 0.25, tmp_path)
-    measured = measure(checkpoint.build_model(), ends, update="carried-over", threshold=0.01)
+    measured = measure(checkpoint.build_model(), ends, update="carried-over", update_threshold=0.01)
     assert calibration.bounds == bounds_of(measured)
     scores = abnormality(measured, 0.6, Scaling("calibrated", calibration.bounds))
     assert calibration.thresholds == find_thresholds(scores, measured.video, (3600, 36000), 25)
@@ -160,7 +160,7 @@ def test_a_run_that_held_nothing_out_is_warned_of(trained: Path, synthetic: Path
         pytest.raises(DataError, match="a window needs 5 frames, but the longest video has 4"),
         pytest.warns(UserWarning, match="the run held nothing out"),
     ):
-        calibrate(CalibrateConfig(run, synthetic, accelerator="cpu"))  # a tenth of 40 frames is too short
+        calibrate(CalibrateConfig(run, synthetic, fps=25, accelerator="cpu"))  # a tenth of 40 frames is too short
 
 
 def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, tmp_path: Path) -> None:
@@ -169,7 +169,8 @@ def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, tmp_path: P
     path = run / "checkpoint.safetensors"
     measured = load_measurements(run)
     save_measurements(
-        run / "measurements.npz", replace(measured, protocol={**measured.protocol, "update": "none", "threshold": None})
+        run / "measurements.npz",
+        replace(measured, protocol={**measured.protocol, "update": "none", "update_threshold": None}),
     )
     with pytest.warns(UserWarning, match="for the test-time update carried-over .* measured with none"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
@@ -178,8 +179,8 @@ def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, tmp_path: P
     save_measurements(run / "measurements.npz", measured)
     with pytest.warns(UserWarning, match="made on frames that the model was trained on"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
-    save_measurements(run / "measurements.npz", replace(measured, protocol={**measured.protocol, "epoch": 9}))
-    with pytest.raises(DataError, match="is of another model: its epoch is 1, that of the measurements 9"):
+    save_measurements(run / "measurements.npz", replace(measured, protocol={**measured.protocol, "weights": "9" * 64}))
+    with pytest.raises(DataError, match="is of another model than the measurements: .*weights 999999999999"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
 
 

@@ -72,7 +72,7 @@ def test_figures_of_alarms() -> None:
     precision, recall, f1, _ = precision_recall_fscore_support(labels, scores > 0.5, average="binary")
     assert (figures.precision, figures.recall, figures.f1) == pytest.approx((precision, recall, f1))
     assert (figures.events, figures.events_found, figures.false_alarms, figures.false_alarm_frames) == (3, 1, 1, 4)
-    assert figures.normal_hours == pytest.approx(15 / 36000)
+    assert figures.normal_frames == 15
     assert figures.false_alarms_per_hour == pytest.approx(36000 / 15)
 
 

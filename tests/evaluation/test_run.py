@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from mnad.evaluation.run import EvaluateConfig, evaluate_run
 from mnad.maps import FrameMaps, maps_beside, save_maps
 from mnad.measurements import load_measurements, save_measurements
 
-from tests.evaluation.samples import MODEL, measurements
+from tests.evaluation.samples import measurements
 
 
 def run(*arguments: object) -> int:
@@ -108,8 +109,10 @@ def test_normalised_by_the_training_set(tmp_path: Path) -> None:
     np.testing.assert_array_equal(outcome.scores, evaluate_run(EvaluateConfig(file, 1.0, "train", training)).scores)
     m, t = load_measurements(file), load_measurements(training)
     np.testing.assert_allclose(outcome.scores, (t.psnr.max() - m.psnr) / np.ptp(t.psnr))
-    other = saved(tmp_path / "other.npz", epoch=7, split="training")
-    with pytest.raises(DataError, match="other.npz is of another model: its epoch is 7, that of the measurements 2"):
+    other = saved(tmp_path / "other.npz", weights="another", split="training")
+    with pytest.raises(
+        DataError, match="other.npz is of another model than the measurements: .*weights another, not .*weights made up"
+    ):
         evaluate_run(EvaluateConfig(file, 1.0, "train", other))
     with pytest.raises(DataError, match="m.npz is not of the training split"):
         evaluate_run(EvaluateConfig(file, 1.0, "train", file))
@@ -187,7 +190,7 @@ def test_pixels_where_there_are_maps_and_masks(
     assert evaluate_run(EvaluateConfig(run_folder)).pixels is None
     error = np.random.default_rng(0).uniform(0, 1, (len(m), 16, 16)).astype(np.float16)
     pictures = np.zeros((len(m), 16, 16, 1), np.uint8)
-    save_maps(maps_beside(file), FrameMaps(error, None, pictures, pictures))
+    save_maps(maps_beside(file), FrameMaps(error, None, pictures, pictures), m)
     pixels = evaluate_run(EvaluateConfig(run_folder)).pixels
     assert pixels is not None
     assert pixels.auc == pytest.approx(0.5, abs=0.05)
@@ -195,9 +198,18 @@ def test_pixels_where_there_are_maps_and_masks(
     assert run("evaluate", run_folder) == 0
     assert "pixel AUC" in capsys.readouterr().out
 
-    save_maps(maps_beside(file), FrameMaps(error[1:], None, pictures[1:], pictures[1:]))
-    with pytest.raises(DataError, match="the maps are of"):
-        evaluate_run(EvaluateConfig(run_folder))
+    save_maps(maps_beside(file), FrameMaps(error, None, pictures, pictures), replace(m, mse=m.mse * (1 + 1e-5)))
+    assert evaluate_run(EvaluateConfig(run_folder)).pixels == pixels  # of the same pass, but for the last bits
+    others = (
+        replace(m, protocol={**m.protocol, "weights": "another"}),
+        replace(m, videos=("another", *m.videos[1:])),
+        replace(m, frame=m.frame + 1),
+        replace(m, mse=m.mse * 1.1),
+    )
+    for other in others:
+        save_maps(maps_beside(file), FrameMaps(error, None, pictures, pictures), other)
+        with pytest.warns(UserWarning, match="no pixel AUC: .* of another pass than"):
+            assert evaluate_run(EvaluateConfig(run_folder)).pixels is None
     m.protocol["data"] = str(tmp_path / "gone")
     save_measurements(file, m)
     with pytest.warns(UserWarning, match="no pixel AUC: the data are no longer at"):
@@ -222,8 +234,3 @@ def test_calibrating_by_the_command(
     shown = " ".join(capsys.readouterr().out.split())
     for words in ("calibrated for 1800 an hour", "precision", "normalised calibrated, smoothed causal", "events found"):
         assert words in shown
-
-
-def test_the_sample_is_of_the_model_of_the_fixture(trained: Path) -> None:
-    protocol = load_measurements(trained).protocol
-    assert {name: protocol[name] for name in MODEL} == MODEL

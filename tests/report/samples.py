@@ -11,6 +11,7 @@ from mnad.evaluation.run import EvaluateConfig
 from mnad.maps import FrameMaps, maps_beside, save_maps
 from mnad.measurements import Measurements, save_measurements
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
+from mnad.models.identity import weights_hash
 from mnad.report.judgement import Judgement, judge
 from mnad.report.material import Material, load_material
 from numpy.typing import NDArray
@@ -45,6 +46,7 @@ def write_run(
     N = len(frame)
     mse = np.where(labels, 0.02, 0.002) * generator.uniform(0.5, 1.5, N)
     config = ModelConfig(width=2, memory=MemoryConfig(ITEMS) if memory else None)
+    state = Autoencoder(config).state_dict()
     measurements = Measurements(
         videos=tuple(videos),
         video=video,
@@ -61,11 +63,12 @@ def write_run(
             "memory": memory,
             "labels": "by hand" if labelled else None,
             "update": "carried-over" if memory else "none",
-            "threshold": 0.01 if memory else None,
+            "update_threshold": 0.01 if memory else None,
             "version": "0.1.0",
             "preset": "prediction" if memory else "prediction-no-memory",
             "epoch": 2,
             "step": 20,
+            "weights": weights_hash(state),
             "checkpoint": str(folder),
             "data": str(folder / "gone"),
             "size": 32,
@@ -79,15 +82,13 @@ def write_run(
     distance = generator.uniform(0, 0.02, (N, 4, 4)).astype(np.float16) if memory else None
     folder.mkdir(parents=True)
     training = {"data": "by hand", "preset": measurements.protocol["preset"], "size": 32}
-    save_checkpoint(
-        folder / "checkpoint.safetensors", Checkpoint(config, Autoencoder(config).state_dict(), training, 2, 20, None)
-    )
+    save_checkpoint(folder / "checkpoint.safetensors", Checkpoint(config, state, training, 2, 20, None))
     (folder / "curves").mkdir()
     (folder / "curves" / "metrics.csv").write_text(
         "step,loss,pixel,psnr,compactness,positional_share\n1,0.5,0.4,20,0.00001,0.8\n2,0.1,0.1,nan,,0.7\n"
     )
     save_measurements(folder / "measurements.npz", measurements)
-    save_maps(maps_beside(folder / "measurements.npz"), FrameMaps(error, distance, tiles, 255 - tiles))
+    save_maps(maps_beside(folder / "measurements.npz"), FrameMaps(error, distance, tiles, 255 - tiles), measurements)
     return folder
 
 

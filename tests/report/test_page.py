@@ -16,6 +16,7 @@ import pytest
 from mnad.cli import main
 from mnad.errors import CheckpointError, ConfigError, DataError, OutputError
 from mnad.maps import load_maps, maps_beside, save_maps
+from mnad.measurements import load_measurements
 from mnad.report.page import ReportConfig, write_report
 from mnad.scoring import ScoreConfig, score
 
@@ -236,10 +237,11 @@ def test_without_curves_there_is_no_training_section(by_hand: Path, tmp_path: Pa
 
 def test_files_that_do_not_belong_together(by_hand: Path, tmp_path: Path) -> None:
     run = shutil.copytree(by_hand, tmp_path / "run")
-    maps = load_maps(maps_beside(run / "measurements.npz"))
+    measured = load_measurements(run)
+    maps = load_maps(maps_beside(run / "measurements.npz"), measured)
     shorter = type(maps)(maps.error[:-1], None, maps.target[:-1], maps.restored[:-1])
-    save_maps(maps_beside(run / "measurements.npz"), shorter)
-    with pytest.raises(DataError, match="234 frames and .* measurements of 235"):
+    save_maps(maps_beside(run / "measurements.npz"), shorter, measured)
+    with pytest.raises(DataError, match="maps of 234 frames of another pass than the 235 measured"):
         page_of(run)
     with np.load(by_hand / "measurements.npz") as stored:
         arrays = dict(stored)

@@ -80,7 +80,9 @@ def test_batches_give_what_the_published_loop_gives(model: Autoencoder, clips: C
     flips = np.count_nonzero(np.diff(expected["updated"]))
     assert flips > 15
     for batch_size in (1, 3, 8):
-        measured = measure(model, clips, update=scope, threshold=threshold, batch_size=batch_size, progress=False)
+        measured = measure(
+            model, clips, update=scope, update_threshold=threshold, batch_size=batch_size, progress=False
+        )
         np.testing.assert_array_equal(measured.updated, expected["updated"])
         for name in FIGURES:
             np.testing.assert_allclose(getattr(measured, name), expected[name], rtol=2e-5)
@@ -96,7 +98,7 @@ def test_the_update_matters_in_that_case(model: Autoencoder, clips: Clips) -> No
     """Else the test above would not see a wrong one."""
     threshold = middling_threshold(model, clips)
     runs = {
-        scope: measure(model, clips, update=scope, threshold=threshold, progress=False)
+        scope: measure(model, clips, update=scope, update_threshold=threshold, progress=False)
         for scope in ("carried-over", "per-video", "none")
     }
     for one, other in (("carried-over", "per-video"), ("carried-over", "none"), ("per-video", "none")):
@@ -108,7 +110,7 @@ def test_the_update_matters_in_that_case(model: Autoencoder, clips: Clips) -> No
 def test_small_memories(clips: Clips, num_items: int) -> None:
     model = lived_in(Autoencoder(replace(SMALL, memory=MemoryConfig(num_items))))
     threshold = middling_threshold(model, clips)
-    one, many = (measure(model, clips, threshold=threshold, batch_size=size, progress=False) for size in (1, 8))
+    one, many = (measure(model, clips, update_threshold=threshold, batch_size=size, progress=False) for size in (1, 8))
     np.testing.assert_array_equal(one.updated, many.updated)
     np.testing.assert_allclose(one.distance, many.distance, rtol=2e-5)
     assert one.nearest.shape == (len(one), num_items)
@@ -117,7 +119,7 @@ def test_small_memories(clips: Clips, num_items: int) -> None:
 def test_the_model_stays_as_it_is(model: Autoencoder, clips: Clips) -> None:
     model.train()
     before = copy.deepcopy(model.state_dict())
-    first, second = (measure(model, clips, threshold=1, progress=False) for _ in range(2))
+    first, second = (measure(model, clips, update_threshold=1, progress=False) for _ in range(2))
     assert first.updated.all()
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
@@ -165,7 +167,7 @@ def test_identical_frames_and_perfect_ones(model: Autoencoder) -> None:
 def test_a_collapsed_memory(model: Autoencoder, clips: Clips) -> None:
     assert model.memory is not None
     model.memory.items[:] = model.memory.items[:1].clone()
-    assert finite(measure(model, clips, threshold=1, progress=False))
+    assert finite(measure(model, clips, update_threshold=1, progress=False))
 
 
 def test_short_videos_are_named_and_the_others_go_on(model: Autoencoder) -> None:
@@ -181,7 +183,7 @@ def test_short_videos_are_named_and_the_others_go_on(model: Autoencoder) -> None
 
 def test_one_frame_videos_of_a_reconstruction() -> None:
     model = lived_in(Autoencoder(replace(PRESETS["reconstruction"].model, width=4)))
-    measured = measure(model, random_clips(1, 3, 1), threshold=1, update="per-video", progress=False)
+    measured = measure(model, random_clips(1, 3, 1), update_threshold=1, update="per-video", progress=False)
     assert measured.frame.tolist() == [0, 0, 1, 2, 0]
     assert finite(measured)
 
@@ -217,7 +219,9 @@ def test_maps_of_larger_frames_and_many_lanes(model: Autoencoder) -> None:
     """Cells and pictures that do not divide the frames; frames that are finished out of order."""
     clips = random_clips(8, 6, 9, size=136, channels=3)
     recorder = MapRecorder()
-    measured = measure(model, clips, update="per-video", threshold=1, batch_size=4, maps=recorder, progress=False)
+    measured = measure(
+        model, clips, update="per-video", update_threshold=1, batch_size=4, maps=recorder, progress=False
+    )
     maps = recorder.maps()
     assert maps.error.shape == (len(measured), 64, 64)
     assert maps.target.shape == maps.restored.shape == (len(measured), 128, 128, 3)
@@ -234,13 +238,15 @@ def test_maps_without_a_memory(clips: Clips) -> None:
     assert recorder.maps().distance is None
     assert len(recorder.maps()) == len(measured)
     assert measured.protocol["update"] == "none"
-    assert measured.protocol["threshold"] is None
+    assert measured.protocol["update_threshold"] is None
 
 
 def test_the_protocol_says_what_decides_a_figure(model: Autoencoder, clips: Clips) -> None:
     protocol = measure(model, clips, batch_size=5, progress=False).protocol
     assert protocol["model"]["width"] == 4
     assert protocol["model"]["memory"]["update_rule"] == "max-all"
-    assert {"update", "threshold", "precision", "labels", "memory", "commit", "version", "torch"} <= set(protocol)
+    assert {"update", "update_threshold", "precision", "labels", "memory", "commit", "version", "torch"} <= set(
+        protocol
+    )
     assert (protocol["batch_size"], protocol["device"]) == (5, device_name(torch.device("cpu")))
     assert protocol["frames_per_second"] == pytest.approx(len(range(23 + 14 + 9 + 31 - 16)) / protocol["seconds"], 0.05)

@@ -36,8 +36,8 @@ def test_the_batch_size_changes_no_score(model: Autoencoder, clips: Clips) -> No
 
 
 def test_the_scope_of_the_update(model: Autoencoder, clips: Clips) -> None:
-    carried = measure(model, clips, threshold=1.0, progress=False)
-    anew = measure(model, clips, update="per-video", threshold=1.0, progress=False)
+    carried = measure(model, clips, update_threshold=1.0, progress=False)
+    anew = measure(model, clips, update="per-video", update_threshold=1.0, progress=False)
     still = measure(model, clips, update="none", progress=False)
     first = carried.video == 0
     np.testing.assert_array_equal(carried.distance[first], anew.distance[first])
@@ -97,7 +97,7 @@ def test_measurements_round_trip(trained: Path, tmp_path: Path) -> None:
         "size",
         "labels",
         "update",
-        "threshold",
+        "update_threshold",
         "commit",
     }
     assert known <= set(first.protocol)
@@ -121,7 +121,7 @@ def test_bad_input_leaves_nothing(trained: Path, synthetic: Path, tmp_path: Path
     with pytest.raises(DataError, match="does not exist"):
         score(ScoreConfig(trained, tmp_path / "nowhere", out=tmp_path / "m.npz"))
     with pytest.raises(ConfigError, match="threshold must not be negative"):
-        ScoreConfig(trained, synthetic, threshold=-1)
+        ScoreConfig(trained, synthetic, update_threshold=-1)
     with pytest.raises(OutputError, match="cannot write"):
         score(ScoreConfig(trained, synthetic, out=trained / "checkpoint.safetensors" / "m.npz", accelerator="cpu"))
     with pytest.raises(ConfigError, match="batch_size must be at least 1"):
@@ -159,7 +159,8 @@ def test_avenue_label_sets_by_name(trained: Path, tmp_path: Path) -> None:
 
 def test_maps_agree_with_the_measurements(trained: Path, synthetic: Path, tmp_path: Path) -> None:
     out = score(ScoreConfig(trained, synthetic, out=tmp_path / "m.npz", maps=True, accelerator="cpu"))
-    measured, maps = load_measurements(out), load_maps(maps_beside(out))
+    measured = load_measurements(out)
+    maps = load_maps(maps_beside(out), measured)
     assert len(maps) == len(measured)
     assert maps.error.shape[1:] == (32, 32)
     assert maps.distance is not None
@@ -190,8 +191,18 @@ def test_the_training_split_has_a_file_of_its_own(
     assert "72 frames in" in shown
 
 
-def test_maps_do_not_outlive_their_measurements(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+def test_maps_stay_and_are_known_by_their_pass(
+    trained: Path, synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = ScoreConfig(trained, synthetic, out=tmp_path / "m.npz", maps=True, accelerator="cpu")
     assert maps_beside(score(config)).exists()
-    score(replace(config, maps=False))
-    assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
+    kept = maps_beside(config.destination).read_bytes()
+    score(replace(config, maps=False, batch_size=3))
+    assert maps_beside(config.destination).read_bytes() == kept
+    assert "maps" not in capsys.readouterr().out
+    load_maps(maps_beside(config.destination), load_measurements(config.destination))
+    score(replace(config, maps=False, split="training"))
+    assert maps_beside(config.destination).read_bytes() == kept
+    assert "the maps stay, but do not belong to these measurements" in capsys.readouterr().out
+    with pytest.raises(DataError, match="of another pass"):
+        load_maps(maps_beside(config.destination), load_measurements(config.destination))

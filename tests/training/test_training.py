@@ -131,7 +131,7 @@ def test_every_way_to_the_data_gives_the_same_weights(synthetic: Path, tmp_path:
 
 def test_the_place_of_the_store_is_printed(synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("preparing once", "using"):
-        train(TrainConfig(synthetic, tmp_path / "run", epochs=1, cache=tmp_path / "cache", **TINY))  # type: ignore[arg-type]
+        train(TrainConfig(synthetic, tmp_path / verb, epochs=1, cache=tmp_path / "cache", **TINY))  # type: ignore[arg-type]
         assert f"{verb} the clip store {tmp_path / 'cache'}" in capsys.readouterr().out
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mnad.data.clips import Clips
 from mnad.data.layouts import LayoutName
-from mnad.data.preparation import PrepareConfig, find_splits, fingerprint_of, prepare
+from mnad.data.preparation import Channels, PrepareConfig, find_splits, fingerprint_of, prepare
 from mnad.data.splits import SplitName
 from mnad.data.store import FORMAT, Store, is_store, open_store
 from mnad.errors import ConfigError
@@ -23,18 +23,21 @@ def open_clips(
     image_channels: int = 3,
     layout: LayoutName | None = None,
     labels: str | None = None,
+    levels: tuple[float, float] | None = None,
     cache: Path | None = None,
     progress: bool = True,
 ) -> Clips:
     """Maps the frames of a split; a data set that is no store yet is made one, once, in the cache folder.
 
     Args:
-        data: A clip store, or a data set in any known layout.
+        data: A clip store, a data set in any known layout, or a video.
         split: ``"training"`` or ``"testing"``.
         size: Height and width of the frames; a store must have been made in it.
         image_channels: C_img of the network: 3 takes colour and grey, 1 grey only.
         layout: How the data set is laid out; found by looking if left out.
         labels: The name of a label set or a label file; the data set's own if left out.
+        levels: Black and white of pixels of more than 8 bits; chosen from the training frames if left out. What a model
+            is shown must have been made by the levels of its training.
         cache: Where stores are kept; the variable MNAD_CACHE, or ``~/.cache/mnad``, if left out.
         progress: Whether to say where the store is and to show a progress bar.
 
@@ -46,9 +49,9 @@ def open_clips(
         raise ConfigError(f"image_channels must be 3 (colour) or 1 (grey), got {image_channels}")
     if is_store(data):
         store = open_store(data)
-        _check(store, data, size, image_channels)
+        _check(store, data, size, image_channels, levels)
     else:
-        store = _cached(data, split, size, image_channels, layout, cache, progress=progress)
+        store = _cached(data, split, size, image_channels, layout, levels, cache, progress=progress)
     clips = store.clips(split, labels)
     if progress and split == "testing":
         print_line(f"labels: {clips.label_source}")
@@ -80,22 +83,24 @@ def _cached(
     size: int,
     image_channels: int,
     layout: LayoutName | None,
+    levels: tuple[float, float] | None,
     cache: Path | None,
     *,
     progress: bool,
 ) -> Store:
     layout, found = find_splits(data, [split], layout)
-    key = f"{FORMAT} {layout} {data.resolve()} {image_channels} {fingerprint_of(found)}"
+    key = f"{FORMAT} {layout} {data.resolve()} {image_channels} {levels} {fingerprint_of(found)}"
     name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
-    config = PrepareConfig(data, out, size, channels=1 if image_channels == 1 else "auto", layout=layout)
+    channels: Channels = 1 if image_channels == 1 else "auto"
+    config = PrepareConfig(data, out, size, channels=channels, levels=levels, layout=layout)
     if progress:
         verb = "using" if is_store(out) else "preparing once"
         print_line(f"{split} frames of {data}: {verb} the clip store {out}")
     return prepare(config, [split], progress=progress)
 
 
-def _check(store: Store, data: Path, size: int, image_channels: int) -> None:
+def _check(store: Store, data: Path, size: int, image_channels: int, levels: tuple[float, float] | None) -> None:
     if store.size != size:
         raise ConfigError(
             f"{data} holds frames of size {store.size}, but {size} is asked for; give --size {store.size}, or prepare "
@@ -103,3 +108,8 @@ def _check(store: Store, data: Path, size: int, image_channels: int) -> None:
         )
     if store.channels > image_channels:
         raise ConfigError(f"{data} holds colour frames, but the network takes grey; prepare it with --channels 1")
+    if levels is not None and store.levels not in (None, tuple(levels)):
+        raise ConfigError(
+            f"{data} was made by the levels {store.levels}, but {tuple(levels)} are asked for, which the model was "
+            "trained by; prepare another store with --levels"
+        )

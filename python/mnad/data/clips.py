@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,9 @@ class Clips:
         label_source: The name of the label set and its file, "none" where there is none.
         packed_masks: (N, H, W / 8) uint8, eight pixels to a byte; None where no video has masks.
         masked_videos: For each video whether it has masks.
+        missing: (N,), True where a frame could not be read and stands black in its place; None where all could.
+        rates: Frames a second of each video, None where nothing says so; empty where no video has one.
+        levels: Black and white of what had more than 8 bits a pixel; None where nothing had.
     """
 
     frames: NDArray[np.uint8]
@@ -33,6 +36,9 @@ class Clips:
     label_source: str
     packed_masks: NDArray[np.uint8] | None
     masked_videos: tuple[bool, ...]
+    missing: NDArray[np.bool_] | None = None
+    rates: tuple[float | None, ...] = ()
+    levels: tuple[float, float] | None = None
 
     def __len__(self) -> int:
         """The number of frames."""
@@ -53,6 +59,19 @@ class Clips:
         """Lets worker processes map the frames anew in place of sending them."""
         values = [getattr(self, name) for name in self.__dataclass_fields__]
         return _reopen, tuple(_Mapped.of(value) for value in values)
+
+
+def common_rate(rates: Sequence[float | None]) -> float | None:
+    """Gives the frames a second that videos have in common, to within a hundredth; None if they have none.
+
+    Example:
+        >>> common_rate([25.0, 25.0]), common_rate([25.0, 10.0]), common_rate([None]), common_rate([])
+        (25.0, None, None, None)
+    """
+    known = [rate for rate in rates if rate]
+    if not known or len(known) < len(rates) or max(known) > 1.01 * min(known):
+        return None
+    return known[0]
 
 
 def tail_length(frames: int, share: float) -> int:
@@ -87,7 +106,9 @@ def tails(clips: Clips, share: float, folder: Path) -> Clips:
     frames = np.lib.format.open_memmap(folder / "tails.npy", mode="w+", dtype=np.uint8, shape=shape)
     for first, span in zip(starts, spans, strict=False):
         frames[first : first + span.stop - span.start] = clips.frames[span]
-    return Clips(frames, clips.names, starts, None, "none", None, (False,) * len(clips.names))
+    missing = None if clips.missing is None else np.concatenate([clips.missing[span] for span in spans])
+    unmasked = (False,) * len(clips.names)
+    return Clips(frames, clips.names, starts, None, "none", None, unmasked, missing, clips.rates, clips.levels)
 
 
 @dataclass(frozen=True)

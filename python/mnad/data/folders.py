@@ -1,20 +1,34 @@
-"""What lies in a folder: images, videos and folders in the order in which people count, clutter passed over."""
+"""What lies in a folder: pictures, videos and folders in the order in which people count, clutter passed over."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
-VIDEO_SUFFIXES = {".avi", ".mp4", ".mkv", ".mov", ".m4v", ".mpg", ".mpeg", ".webm", ".wmv", ".flv", ".ts"}
+IMAGE_SUFFIXES = {
+    ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2", ".pgm", ".ppm", ".pnm", ".pbm",
+}  # fmt: skip
+VIDEO_SUFFIXES = {
+    ".avi", ".divx", ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".3g2", ".mkv", ".webm", ".ogv", ".mpg", ".mpeg", ".mpe",
+    ".vob", ".ts", ".mts", ".m2ts", ".mxf", ".wmv", ".asf", ".flv", ".f4v", ".gif", ".dv", ".dav", ".264", ".h264",
+    ".avc", ".265", ".h265", ".hevc", ".mjpg", ".mjpeg", ".ivf", ".y4m", ".nut",
+}  # fmt: skip
+# Thumbnails and notes that systems leave, beside names that begin with a dot.
+CLUTTER = {"__macosx", "@eadir", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information", "lost+found"}
 
 
-def natural_key(path: Path) -> tuple[tuple[int, int | str], ...]:
-    """Sorts names as people count: frame2 before frame10."""
-    parts = re.split(r"(\d+)", path.stem)
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
+    """Sorts names as people count, frame2 before frame10, and never two of them alike.
+
+    Example:
+        >>> sorted(["2026.01.10", "2026.01.9", "1", "01"], key=natural_key)
+        ['01', '1', '2026.01.9', '2026.01.10']
+    """
+    parts = re.split(r"(\d+)", name)
+    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
@@ -33,46 +47,90 @@ def arrays_in(folder: Path) -> tuple[Path, ...]:
 
 
 def folders_in(folder: Path) -> tuple[Path, ...]:
-    """Gives the folders directly in a folder, in natural order; none if it is not there."""
+    """Gives the folders directly in a folder, in natural order; none if it is not there.
+
+    A link to a folder in which it lies itself leads nowhere new and is left out.
+    """
     if not folder.is_dir():
         return ()
+    above = {folder.resolve(), *folder.resolve().parents}
     found = (child for child in folder.iterdir() if child.is_dir() and not hidden(child))
-    return tuple(sorted(found, key=natural_key))
+    new = (child for child in found if not child.is_symlink() or child.resolve() not in above)
+    return tuple(sorted(new, key=lambda child: natural_key(child.name)))
+
+
+def folder_named(root: Path, *names: str) -> Path | None:
+    """Gives the folder that has the first of some names that any has, in whatever capitals."""
+    children = {child.name: child for child in folders_in(root)}
+    anyhow = {name.lower(): child for name, child in reversed(children.items())}
+    return next((found for name in names if (found := children.get(name) or anyhow.get(name.lower()))), None)
+
+
+def inside(root: Path, *names: str) -> Path:
+    """Gives the place of a folder below another, each name in whatever capitals; as it is named if it is not there."""
+    for name in names:
+        root = folder_named(root, name) or root / name
+    return root
+
+
+def all_files(root: Path) -> Iterator[Path]:
+    """Gives every file in a folder and in those below it, each folder once, clutter left out."""
+    seen: set[Path] = set()
+    waiting = [root]
+    while waiting:
+        folder = waiting.pop()
+        if (real := folder.resolve()) in seen:
+            continue
+        seen.add(real)
+        yield from sorted(child for child in folder.iterdir() if not hidden(child) and child.is_file())
+        waiting += reversed(folders_in(folder))
 
 
 def hidden(path: Path) -> bool:
-    """Tells whether a name is a system's own: ``._`` files and ``.DS_Store`` of macOS."""
-    return path.name.startswith(".") or path.name == "__MACOSX"
-
-
-def frame_number(path: Path) -> int | None:
-    """Gives the last number in a frame's name, or None.
-
-    Example:
-        >>> frame_number(Path("frame012.jpg"))
-        12
-    """
-    numbers = re.findall(r"\d+", path.stem)
-    return int(numbers[-1]) if numbers else None
+    """Tells whether a name is a system's own: ``._`` files and ``.DS_Store`` of macOS, thumbnails of Windows."""
+    return path.name.startswith(".") or path.name.lower() in CLUTTER
 
 
 def numbering_faults(frames: Sequence[Path]) -> tuple[list[str], list[str]]:
     """Looks for frames that share a number, and for numbers that are missing between others.
 
+    A frame's number is the part of its name that changes from name to name. Where several do, as in a time of day,
+    there is no such number. It may grow by more than 1 at each frame; only where it grows more than usual is a gap.
+
     Returns:
         Duplicates and gaps, each described in a few words.
     """
-    by_number: dict[int, list[str]] = {}
+    by_text: dict[tuple[str, ...], list[tuple[list[int], str]]] = {}
     for path in frames:
-        number = frame_number(path)
-        if number is not None:
-            by_number.setdefault(number, []).append(path.name)
-    duplicates = [f"{' and '.join(names)} are the same frame" for names in by_number.values() if len(names) > 1]
-    numbers = sorted(by_number)
+        parts = re.split(r"(\d+)", path.stem)
+        by_text.setdefault(tuple(parts[::2]), []).append(([int(part) for part in parts[1::2]], path.name))
+    duplicates: list[str] = []
+    gaps: list[str] = []
+    for named in by_text.values():
+        columns = list(zip(*(numbers for numbers, _ in named), strict=True))
+        changing = [column for column in columns if len(set(column)) > 1] or columns[:1]
+        if len(changing) == 1:
+            doubles, missing = _faults_of(changing[0], [name for _, name in named])
+            duplicates += doubles
+            gaps += missing
+    return duplicates, gaps
+
+
+def _faults_of(numbers: Sequence[int], names: Sequence[str]) -> tuple[list[str], list[str]]:
+    by_number: dict[int, list[str]] = {}
+    for number, name in zip(numbers, names, strict=True):
+        by_number.setdefault(number, []).append(name)
+    duplicates = [f"{' and '.join(alike)} are the same frame" for alike in by_number.values() if len(alike) > 1]
+    steps = [(after - before, before, after) for before, after in pairwise(sorted(by_number))]
+    if not steps:
+        return duplicates, []
+    usual, times = Counter(step for step, _, _ in steps).most_common(1)[0]
+    if 2 * times < len(steps):  # times of arrival, not numbers
+        return duplicates, []
     gaps = [
-        f"{after - before - 1} missing between {by_number[before][0]} and {by_number[after][0]}"
-        for before, after in pairwise(numbers)
-        if after - before > 1
+        f"{step // usual - 1} missing between {by_number[before][0]} and {by_number[after][0]}"
+        for step, before, after in steps
+        if step >= 2 * usual
     ]
     return duplicates, gaps
 
@@ -81,4 +139,6 @@ def _files_in(folder: Path, suffixes: set[str]) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
     found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not hidden(path))
-    return tuple(sorted((path for path in found if path.is_file()), key=natural_key))
+    return tuple(
+        sorted((path for path in found if path.is_file()), key=lambda path: (natural_key(path.stem), path.name))
+    )

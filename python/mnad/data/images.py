@@ -2,45 +2,164 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
+from typing import Any
+
+# What OpenCV finds wrong is told by errors and warnings of our own.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.levels import Levels, as_bytes
 from mnad.errors import DataError
 
+ANIMATED = {".webp", ".png"}
+PAGED = {".tif", ".tiff", *ANIMATED}
+# A marker inside the coded data of a JPEG: 0xFF before neither a stuffed zero, nor a restart, nor another 0xFF.
+_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
-def read_image(path: Path, channels: int) -> NDArray[np.uint8]:
+
+def read_image(path: Path, channels: int, levels: Levels | None = None) -> NDArray[np.uint8]:
     """Decodes an image file.
 
     Args:
-        path: A JPEG, PNG, BMP or TIFF file.
+        path: A JPEG, PNG, BMP, TIFF, WebP, JPEG 2000 or PNM file.
         channels: 3 for BGR, 1 for grey.
+        levels: How pixels of more than 8 bits become bytes.
 
     Returns:
         (H, W, channels) uint8.
 
     Raises:
-        DataError: If the file cannot be read, is no image, or ends too early.
+        DataError: If the file cannot be read, is no image, ends too early, or has more than 8 bits and there are no
+            levels.
     """
+    return as_bytes(read_pixels(path, channels), levels, path)
+
+
+def read_pixels(path: Path, channels: int) -> NDArray[Any]:
+    """Decodes an image file as deep as it is.
+
+    Returns:
+        (H, W, channels) uint8, uint16, float32 or what the file holds.
+
+    Raises:
+        DataError: As :func:`read_image`.
+    """
+    data = _whole_file(path)
+    image = None
+    if data:
+        buffer = np.frombuffer(data, np.uint8)
+        image = cv2.imdecode(buffer, _mode(channels))
+        if image is None and channels == 3:  # fractions are read in grey alone
+            image = cv2.imdecode(buffer, cv2.IMREAD_ANYDEPTH)
+    if image is None:
+        raise DataError(f"{path} is not an image that OpenCV can read ({len(data)} bytes)")
+    return _with_channels(image, channels)
+
+
+def read_pages(path: Path, first: int, count: int, channels: int) -> list[NDArray[Any]]:
+    """Decodes some of the pictures of a file of many, each as :func:`read_pixels`.
+
+    Raises:
+        DataError: If one cannot be read.
+    """
+    try:
+        if path.suffix.lower() in ANIMATED:
+            read, animation = cv2.imreadanimation(str(path), first, count)
+            found = [_without_alpha(frame, channels) for frame in animation.frames] if read else []
+        else:
+            found = list(cv2.imreadmulti(str(path), first, count, flags=_mode(channels))[1])
+    except cv2.error:
+        found = []
+    if len(found) != count:
+        raise DataError(f"{path} cannot be read from picture {first + len(found)} on, counted from 0")
+    return [_with_channels(image, channels) for image in found]
+
+
+def read_mask(path: Path) -> NDArray[np.bool_]:
+    """Decodes a mask: True where any channel of a pixel is not 0, however small it is.
+
+    Raises:
+        DataError: As :func:`read_image`.
+    """
+    mask: NDArray[np.bool_] = (read_pixels(path, 3) != 0).any(axis=2)
+    return mask
+
+
+def pages_of(path: Path) -> int:
+    """Gives the number of pictures in a file: pages of a TIFF, frames of an animation.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    return _count(path) if path.suffix.lower() in PAGED else 1
+
+
+def _mode(channels: int) -> int:
+    return cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_COLOR if channels == 3 else 0)
+
+
+def _without_alpha(frame: Any, channels: int) -> NDArray[Any]:
+    pixels: NDArray[Any] = cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR if channels == 3 else cv2.COLOR_BGRA2GRAY)
+    return pixels
+
+
+def _with_channels(image: Any, channels: int) -> NDArray[Any]:
+    pixels: NDArray[Any] = image.reshape(*image.shape[:2], -1)
+    return np.repeat(pixels, channels, axis=2) if pixels.shape[2] != channels else pixels
+
+
+def _count(path: Path) -> int:
+    try:
+        return int(cv2.imcount(str(path)))
+    except cv2.error as error:
+        raise DataError(f"{path} is not an image that OpenCV can read: {error.err}") from error
+
+
+def _whole_file(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror}") from error
-    # OpenCV fills what is missing of a file that was cut off with grey, and says nothing.
+    # Some versions of OpenCV fill what is missing of a file that was cut off with grey, and say nothing.
     if _is_cut_off(data):
         raise DataError(f"{path} is cut off: its image data end too early; copy or extract the file again")
-    mode = cv2.IMREAD_COLOR if channels == 3 else cv2.IMREAD_GRAYSCALE
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), mode) if data else None
-    if image is None:
-        raise DataError(f"{path} is not an image that OpenCV can read ({len(data)} bytes)")
-    return image.reshape(*image.shape[:2], channels).astype(np.uint8, copy=False)
+    return data
 
 
 def _is_cut_off(data: bytes) -> bool:
-    if data.startswith(b"\xff\xd8"):  # JPEG: an end marker must follow the last scan
-        return data.rfind(b"\xff\xd9") < data.rfind(b"\xff\xda") or b"\xff\xda" not in data
+    """Tells whether a JPEG or PNG has no end of its own; what lies behind that end is no part of the picture."""
+    if data.startswith(b"\xff\xd8"):
+        return not _jpeg_ends(data)
     if data.startswith(b"\x89PNG"):
-        return b"IEND" not in data[-64:]
+        return not _png_ends(data)
+    return False
+
+
+def _jpeg_ends(data: bytes) -> bool:
+    """Goes from segment to segment, so that a thumbnail's end within one is not taken for that of the picture."""
+    place, scans = 2, 0
+    while found := _MARKER.search(data, place):
+        marker, place = found[0][1], found.end()
+        if marker == 0xD9:
+            return scans > 0
+        if marker in (0xD8, 0x01):  # these stand alone
+            continue
+        scans += marker == 0xDA
+        place += int.from_bytes(data[place : place + 2], "big")
+    return False
+
+
+def _png_ends(data: bytes) -> bool:
+    place = 8
+    while place + 8 <= len(data):
+        length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        place += 12 + length
+        if kind == b"IEND":
+            return place <= len(data)
     return False

@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.frames_seen import FramesSeen
 from mnad.data.images import read_image
 from mnad.data.labels import FromMasks
 from mnad.data.layouts import LayoutName, find_layout
-from mnad.data.parts import faults_of, is_grey
+from mnad.data.levels import Levels
+from mnad.data.parts import is_grey
+from mnad.data.preparation import levels_of
 from mnad.data.sources import ImageFiles
 from mnad.data.splits import SPLITS, Problem, Split, SplitName, Video
 from mnad.data.store import Store, is_store, open_store
@@ -45,6 +48,7 @@ class SplitReport:
         frames: The number of frames; the headers' claim for video files that were only looked at quickly.
         resolutions: Videos by width x height.
         grey: Whether all channels are equal.
+        rates: Videos by frames a second, as far as they say so.
         masked_videos: Videos with pixel masks.
         labels: The label sets, that which is taken by default first.
     """
@@ -54,6 +58,7 @@ class SplitReport:
     frames: int
     resolutions: dict[str, int]
     grey: bool
+    rates: dict[str, int]
     masked_videos: int
     labels: tuple[LabelReport, ...]
 
@@ -66,13 +71,15 @@ class Inspection:
         path: The folder.
         layout: How it is laid out.
         splits: What each split holds.
-        problems: What is wrong.
+        levels: Black and white by which pixels of more than 8 bits would become bytes; None where none has more.
+        problems: What is wrong, and what was passed over.
         quick: Whether only the first frame of each video was decoded.
     """
 
     path: Path
     layout: str
     splits: tuple[SplitReport, ...]
+    levels: tuple[float, float] | None
     problems: tuple[Problem, ...]
     quick: bool
 
@@ -94,6 +101,7 @@ class _Look:
     frames: int
     resolution: str | None
     grey: bool
+    rate: float | None
     problems: tuple[Problem, ...]
 
 
@@ -114,21 +122,40 @@ def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False
     known = find_layout(path, layout)
     reports: list[SplitReport] = []
     problems: list[Problem] = []
+    found = known.splits(path)
     for name in SPLITS:
-        split = known.read(path, name)
-        if not split.videos:
-            problems += [*split.faults, Problem("warning", f"there are no {name} videos")]
-            continue
-        report, found = _inspect_split(split, quick=quick, progress=progress)
+        if name not in {split.name for split in found}:
+            problems += _without(known.read(path, name))
+    levels = next(filter(None, map(_levels, found)), None)
+    for split in found:
+        report, faults = _inspect_split(split, levels, quick=quick, progress=progress)
         reports.append(report)
-        problems += found
+        problems += faults
     if not reports:
         problems.append(Problem("error", f"there are no videos at all; layout {known.name} is {known.looks_like}"))
-    return Inspection(path, known.name, tuple(reports), tuple(dict.fromkeys(problems)), quick)
+    if left := known.passed_over(path):
+        problems.append(Problem("warning", left))
+    return Inspection(path, known.name, tuple(reports), levels, tuple(dict.fromkeys(problems)), quick)
 
 
-def _inspect_split(split: Split, *, quick: bool, progress: bool) -> tuple[SplitReport, list[Problem]]:
-    looks = _look_at(split, quick=quick, progress=progress)
+def _without(split: Split) -> list[Problem]:
+    """Says why a split is not looked at."""
+    if split.videos:
+        return [Problem("warning", f"nothing says which videos are for {split.name}: the same ones serve")]
+    return [*split.faults, Problem("warning", f"there are no {split.name} videos")]
+
+
+def _levels(split: Split) -> tuple[float, float] | None:
+    try:
+        return levels_of(split)
+    except DataError:
+        return None  # the file is named when all are read
+
+
+def _inspect_split(
+    split: Split, levels: tuple[float, float] | None, *, quick: bool, progress: bool
+) -> tuple[SplitReport, list[Problem]]:
+    looks = _look_at(split, Levels(*levels) if levels else None, quick=quick, progress=progress)
     problems = [*split.problems(), *(problem for look in looks for problem in look.problems)]
     labels, faults = _inspect_labels(split, [look.frames for look in looks], quick=quick)
     resolutions = Counter(look.resolution for look in looks if look.resolution)
@@ -138,20 +165,21 @@ def _inspect_split(split: Split, *, quick: bool, progress: bool) -> tuple[SplitR
         sum(look.frames for look in looks),
         dict(resolutions),
         all(look.grey for look in looks),
+        dict(Counter(f"{look.rate:g}" for look in looks if look.rate)),
         sum(video.masks is not None for video in split.videos),
         tuple(labels),
     )
     return report, problems + faults
 
 
-def _look_at(split: Split, *, quick: bool, progress: bool) -> list[_Look]:
+def _look_at(split: Split, levels: Levels | None, *, quick: bool, progress: bool) -> list[_Look]:
     total = len(split.videos) if quick else sum(_expected(video) for video in split.videos)
     with FrameProgress(f"{split.name} frames", total, enabled=progress) as bar:
 
         def look(video: Video) -> _Look:
             if isinstance(video.frames, ImageFiles):
-                return _look_at_images(video.name, video.frames.files, bar, quick=quick)
-            return _look_at_video(video, bar, quick=quick)
+                return _look_at_images(video.name, video.frames.files, levels, bar, quick=quick)
+            return _look_at_video(video, levels, bar, quick=quick)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             try:
@@ -161,13 +189,15 @@ def _look_at(split: Split, *, quick: bool, progress: bool) -> list[_Look]:
                 raise
 
 
-def _look_at_images(name: str, files: Sequence[Path], bar: FrameProgress, *, quick: bool) -> _Look:
+def _look_at_images(
+    name: str, files: Sequence[Path], levels: Levels | None, bar: FrameProgress, *, quick: bool
+) -> _Look:
     problems: list[Problem] = []
     shapes: Counter[str] = Counter()
     grey = True
     for path in files[:1] if quick else files:
         try:
-            image = read_image(path, 3)
+            image = read_image(path, 3, levels)
         except DataError as error:
             problems.append(Problem("error", str(error)))
             continue
@@ -176,24 +206,26 @@ def _look_at_images(name: str, files: Sequence[Path], bar: FrameProgress, *, qui
         bar.advance()
     if len(shapes) > 1:
         problems.append(Problem("error", f"video {name} has frames of several sizes: {', '.join(shapes)}"))
-    return _Look(len(files), next(iter(shapes), None), grey, tuple(problems))
+    return _Look(len(files), next(iter(shapes), None), grey, None, tuple(problems))
 
 
-def _look_at_video(video: Video, bar: FrameProgress, *, quick: bool) -> _Look:
-    count, resolution, grey = 0, None, True
+def _look_at_video(video: Video, levels: Levels | None, bar: FrameProgress, *, quick: bool) -> _Look:
+    seen, grey, rate = FramesSeen(video), True, None
+    resolution = None
     try:
-        for frame in islice(video.frames.read(3), 1 if quick else None):
-            resolution = resolution or _resolution(frame)
-            grey &= is_grey(frame)
-            count += 1
+        rate = video.frames.rate()
+        for frame in islice(video.frames.read(3, levels, seen.tell), 1 if quick else None):
+            seen.count(frame)
+            if frame is not None:
+                resolution = _resolution(frame)
+                grey &= is_grey(frame)
             bar.advance()
-        if count == 0:
-            raise DataError(f"{video.frames.files[0]} has no frames that can be read")
         if quick:
-            return _Look(video.frames.expected(), resolution, grey, ())
-        return _Look(count, resolution, grey, tuple(Problem("warning", fault) for fault in faults_of(video, count)))
+            return _Look(video.frames.expected(), resolution, grey, rate, ())
+        seen.checked_shape()
+        return _Look(seen.frames, resolution, grey, rate, tuple(Problem("warning", fault) for fault in seen.faults()))
     except DataError as error:
-        return _Look(count, resolution, grey, (Problem("error", str(error)),))
+        return _Look(seen.frames, resolution, grey, rate, (Problem("error", str(error)),))
 
 
 def _inspect_labels(split: Split, counts: Sequence[int], *, quick: bool) -> tuple[list[LabelReport], list[Problem]]:
@@ -233,6 +265,7 @@ def _inspect_store(store: Store, *, quick: bool) -> Inspection:
             split.frames,
             dict(Counter(f"{video.width} x {video.height}" for video in split.videos)),
             store.channels == 1,
+            dict(Counter(f"{video.rate:g}" for video in split.videos if video.rate)),
             sum(video.masks_sha256 is not None for video in split.videos),
             tuple(LabelReport(labels.name, labels.source, labels.abnormal, None) for labels in split.labels),
         )
@@ -241,7 +274,7 @@ def _inspect_store(store: Store, *, quick: bool) -> Inspection:
     problems = [Problem("warning", fault) for fault in store.warnings]
     problems += [] if quick else [Problem("error", fault) for fault in store.problems()]
     layout = f"clip store, {store.size} x {store.size} x {store.channels}, made of {store.source} ({store.layout})"
-    return Inspection(store.path, layout, tuple(reports), tuple(problems), quick)
+    return Inspection(store.path, layout, tuple(reports), store.levels, tuple(problems), quick)
 
 
 def _expected(video: Video) -> int:

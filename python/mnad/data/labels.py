@@ -36,6 +36,7 @@ class LabelSet(Protocol):
     Attributes:
         name: What it is called by ``--labels``.
         source: Where it comes from, for people.
+        files: What it was read from.
     """
 
     @property
@@ -43,6 +44,9 @@ class LabelSet(Protocol):
 
     @property
     def source(self) -> str: ...  # noqa: D102
+
+    @property
+    def files(self) -> tuple[Path, ...]: ...  # noqa: D102
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
         """Gives a label for each frame, all videos end to end, True = abnormal.
@@ -63,6 +67,7 @@ class EndToEnd:
 
     name: str
     source: str
+    files: tuple[Path, ...]
     values: NDArray[np.bool_]
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
@@ -90,6 +95,7 @@ class ByVideo:
 
     name: str
     source: str
+    files: tuple[Path, ...]
     values: Mapping[str, NDArray[np.bool_]]
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
@@ -109,6 +115,7 @@ class Events:
 
     name: str
     source: str
+    files: tuple[Path, ...]
     events: Mapping[str, Sequence[Event]]
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
@@ -136,12 +143,17 @@ class FromMasks:
     source: str
     masks: Mapping[str, MaskSource]
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of all masks."""
+        return tuple(file for masks in self.masks.values() for file in masks.files)
+
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
         """See :meth:`LabelSet.fit`."""
         values = {
             name: np.fromiter((mask.any() for mask in masks.read()), np.bool_) for name, masks in self.masks.items()
         }
-        return ByVideo(self.name, self.source, values).fit(names, counts)
+        return ByVideo(self.name, self.source, self.files, values).fit(names, counts)
 
 
 def read_labels(path: Path, videos: Sequence[str], name: str | None = None) -> LabelSet:
@@ -158,10 +170,10 @@ def read_labels(path: Path, videos: Sequence[str], name: str | None = None) -> L
     name = name or path.name
     readers = {".npy": _read_array, ".mat": _read_matlab, ".csv": _read_csv, ".json": _read_json, ".m": _read_script}
     if path.is_dir():
-        arrays = {file.stem: as_labels(load_array(file), file) for file in arrays_in(path)}
-        if not arrays:
+        files = arrays_in(path)
+        if not files:
             raise DataError(f"the label folder {path} holds no .npy file")
-        return ByVideo(name, str(path), arrays)
+        return ByVideo(name, str(path), files, {file.stem: as_labels(load_array(file), file) for file in files})
     if not path.is_file():
         raise DataError(f"the label file {path} does not exist")
     if path.suffix.lower() not in readers:
@@ -170,7 +182,7 @@ def read_labels(path: Path, videos: Sequence[str], name: str | None = None) -> L
 
 
 def _read_array(path: Path, videos: Sequence[str], name: str) -> LabelSet:
-    return EndToEnd(name, str(path), as_labels(load_array(path), path))
+    return EndToEnd(name, str(path), (path,), as_labels(load_array(path), path))
 
 
 def as_labels(values: NDArray[Any], path: Path) -> NDArray[np.bool_]:
@@ -218,7 +230,7 @@ def _read_script(path: Path, videos: Sequence[str], name: str) -> LabelSet:
 def _in_order(path: Path, events: list[list[Event]], videos: Sequence[str], name: str) -> Events:
     if len(events) != len(videos):
         raise DataError(f"the label file {path} has the events of {len(events)} videos, but there are {len(videos)}")
-    return Events(name, str(path), dict(zip(videos, events, strict=True)))
+    return Events(name, str(path), (path,), dict(zip(videos, events, strict=True)))
 
 
 def _read_csv(path: Path, videos: Sequence[str], name: str) -> LabelSet:
@@ -236,7 +248,7 @@ def _read_csv(path: Path, videos: Sequence[str], name: str) -> LabelSet:
                 events.setdefault(row["video"], []).append(Event(int(row["first"]), int(row["last"])))
             except (TypeError, ValueError):
                 raise DataError(f"line {rows.line_num} of {path} must hold a video and two frame numbers") from None
-    return Events(name, str(path), events)
+    return Events(name, str(path), (path,), events)
 
 
 def _read_json(path: Path, videos: Sequence[str], name: str) -> LabelSet:
@@ -247,7 +259,7 @@ def _read_json(path: Path, videos: Sequence[str], name: str) -> LabelSet:
         events = {str(video): [Event(*map(int, pair)) for pair in pairs] for video, pairs in content.items()}
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{rule}: {error}") from error
-    return Events(name, str(path), events)
+    return Events(name, str(path), (path,), events)
 
 
 def _check_names(source: str, given: Mapping[str, object], names: Sequence[str]) -> None:

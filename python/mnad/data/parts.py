@@ -27,7 +27,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.data.sources import ImageFiles
+from mnad.data.frames_seen import FramesSeen
+from mnad.data.levels import Levels
 from mnad.data.splits import Split, Video, place_of
 from mnad.data.store import FRAMES, MASKS, StoredVideo
 from mnad.errors import DataError
@@ -111,11 +112,13 @@ class PartMaker:
         size: Height and width of the stored frames.
         channels: 1 or 3.
         check_grey: Whether to make sure that a frame is grey before one channel is taken for all.
+        levels: How pixels of more than 8 bits become bytes.
     """
 
     size: int
     channels: int
     check_grey: bool
+    levels: Levels | None = None
 
     @property
     def frame_shape(self) -> tuple[int, ...]:
@@ -142,36 +145,39 @@ class PartMaker:
 
         Raises:
             DataError: If the video cannot be read.
+            ColourFound: If a frame is not grey, as it was taken to be.
         """
-        shape: tuple[int, int] | None = None
-        count = 0
+        seen = FramesSeen(video)
         digest = hashlib.sha256()
         with places.frames.open() as file:
-            for frame in video.frames.read(3 if self.check_grey else self.channels):
-                shape = shape or (frame.shape[0], frame.shape[1])
-                _check_shape(video, count, frame.shape[:2], shape)
-                data = self._resize(frame, video, count).data
+            for frame in video.frames.read(3 if self.check_grey else self.channels, self.levels, seen.tell):
+                data = bytes(math.prod(self.frame_shape)) if frame is None else self._resize(frame, seen).data
+                seen.count(frame)
                 digest.update(data)
                 file.write(data)
-                count += 1
                 advance()
-        if shape is None:
-            raise DataError(f"video {video.name} has no frames that can be read: {place_of(video.frames)}")
-        masks_sha256 = self._write_masks(video, places.masks, count) if places.masks else None
-        stored = StoredVideo(video.name, count, shape[1], shape[0], digest.hexdigest(), masks_sha256)
-        part = Part(stored, tuple(faults_of(video, count)))
+        height, width = seen.checked_shape()
+        masks_sha256 = self._write_masks(video, places.masks, seen.frames) if places.masks else None
+        stored = StoredVideo(
+            name=video.name,
+            frames=seen.frames,
+            width=width,
+            height=height,
+            rate=video.frames.rate(),
+            missing=tuple(seen.missing),
+            sha256=digest.hexdigest(),
+            masks_sha256=masks_sha256,
+        )
+        part = Part(stored, tuple(seen.faults()))
         with atomic_write(places.record) as temporary:
             temporary.write_text(json.dumps(asdict(part)))
         return part
 
-    def _resize(self, frame: NDArray[np.uint8], video: Video, index: int) -> NDArray[np.uint8]:
+    def _resize(self, frame: NDArray[np.uint8], seen: FramesSeen) -> NDArray[np.uint8]:
         resized: Any = cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
         if self.check_grey:
             if not is_grey(resized):
-                raise DataError(
-                    f"video {video.name} is grey at its beginning, but frame {index} has colour; prepare the data with "
-                    "--channels 3, or with --channels 1 to drop it"
-                )
+                raise ColourFound(f"frame {seen.frames} of video {seen.video.name} has colour")
             return np.ascontiguousarray(resized[..., 0])
         return np.asarray(resized)
 
@@ -255,16 +261,13 @@ def assemble(folders: SplitFolders, counts: Sequence[int], name: str, shape: tup
     growing.replace(final)
 
 
-def faults_of(video: Video, count: int) -> Iterator[str]:
-    """Tells whether fewer frames could be read than the video claims to have."""
-    expected = video.frames.expected()
-    if count < expected:
-        yield f"video {video.name} ends early: {count} of {expected} frames can be read from {place_of(video.frames)}"
-
-
 def is_grey(frame: NDArray[np.uint8]) -> bool:
     """Tells whether all channels of a frame are equal."""
     return bool((frame == frame[..., :1]).all())
+
+
+class ColourFound(Exception):  # noqa: N818 (not an error)
+    """What was taken to be grey is not."""
 
 
 class _Stopped(Exception):  # noqa: N818 (not an error)
@@ -276,15 +279,6 @@ def _tell(faults: Sequence[str], *, strict: bool) -> None:
         if strict:
             raise DataError(f"{fault} (an error because of --strict)")
         warnings.warn(fault, stacklevel=2)
-
-
-def _check_shape(video: Video, index: int, shape: tuple[int, ...], first: tuple[int, int]) -> None:
-    if shape != first:
-        place = video.frames.files[index] if isinstance(video.frames, ImageFiles) else f"frame {index}"
-        raise DataError(
-            f"video {video.name}: {place} is {shape[1]} x {shape[0]}, "
-            f"but the frames before it are {first[1]} x {first[0]}"
-        )
 
 
 def _places(split: Split, folders: SplitFolders, maker: PartMaker) -> list[Places]:
@@ -328,4 +322,5 @@ def _read_record(path: Path) -> Part | None:
         content = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    return Part(StoredVideo(**content["video"]), tuple(content["warnings"]))
+    video = content["video"] | {"missing": tuple(content["video"]["missing"])}
+    return Part(StoredVideo(**video), tuple(content["warnings"]))

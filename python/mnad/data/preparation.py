@@ -5,19 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 
 from mnad.data.layouts import LayoutName, find_layout
-from mnad.data.parts import Part, PartMaker, SplitFolders, assemble, is_grey, make_parts
-from mnad.data.sources import ImageFiles
-from mnad.data.splits import SPLITS, Split, SplitName, Video
+from mnad.data.levels import Levels, choose_levels
+from mnad.data.parts import ColourFound, Part, PartMaker, SplitFolders, assemble, is_grey, make_parts
+from mnad.data.splits import SPLITS, Split, SplitName
 from mnad.data.store import (
     FRAMES,
     MANIFEST,
@@ -32,9 +32,12 @@ from mnad.data.store import (
 )
 from mnad.errors import ConfigError, DataError, Interrupted, OutputError
 from mnad.files import alone, atomic_write, output_errors, writable_folder
+from mnad.progress import print_line
 
 Channels = Literal["auto", 1, 3]
 
+PROBES = 8  # frames of each video that are looked at before all are
+PLAN = "plan.json"
 STORE = "store"  # in the folder of the unfinished store: what becomes the store, by one renaming
 
 
@@ -43,12 +46,14 @@ class PrepareConfig:
     """Options of making a clip store.
 
     Attributes:
-        data: The data set's folder, in any known layout.
+        data: The data set's folder, in any known layout, or a video.
         out: The store's folder; NAME-SIZE.store here if left out. What is there already is not overwritten.
         size: Height and width to resize to, bilinearly; a multiple of 8.
         channels: 3 (colour), 1 (grey), or auto: 1 where all channels are equal, which is how grey video is passed on.
+        levels: Black and white of pixels of more than 8 bits, which are stored as bytes; chosen from the training
+            frames if left out.
         layout: How the data are laid out; found by looking if left out.
-        strict: Whether a video that ends before its header says so is an error, not a warning.
+        strict: Whether a video of which frames are missing is an error, not a warning.
         workers: Videos that are decoded at a time; as many as there are processors if left out.
     """
 
@@ -56,6 +61,7 @@ class PrepareConfig:
     out: Path | None = None
     size: int = 256
     channels: Channels = "auto"
+    levels: tuple[float, float] | None = None
     layout: LayoutName | None = None
     strict: bool = False
     workers: int | None = None
@@ -66,6 +72,8 @@ class PrepareConfig:
             raise ConfigError(f"size must be a multiple of 8, as three poolings halve it, got {self.size}")
         if self.channels not in ("auto", 1, 3):
             raise ConfigError(f"channels must be 3 (colour), 1 (grey) or auto, got {self.channels}")
+        if self.levels is not None:
+            Levels(*self.levels)
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers must be at least 1, got {self.workers}")
 
@@ -83,7 +91,8 @@ class Plan:
     layout: str
     size: int
     channels: int
-    opencv: str
+    levels: tuple[float, float] | None
+    decoders: str
     fingerprint: str
 
 
@@ -110,11 +119,12 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
         if is_store(config.store):
             shutil.rmtree(_partial(config.store), ignore_errors=True)  # a run that was killed at its end left it
             return _existing(config, fingerprint)
-        channels = _probe_channels(found) if config.channels == "auto" else config.channels
-        plan = Plan(str(config.data), layout_name, config.size, channels, cv2.__version__, fingerprint)
+        levels = config.levels or next((levels_of(split) for split in found if split.name == "training"), None)
+        channels = 1 if config.channels == "auto" else config.channels
+        plan = Plan(str(config.data), layout_name, config.size, channels, levels, _decoders(), fingerprint)
         try:
             with output_errors(config.store):
-                return _make(config, plan, found, progress=progress)
+                return _prepare(config, plan, found, progress=progress)
         except KeyboardInterrupt:
             raise Interrupted(f"stopped; the same command goes on where it was ({_partial(config.store)})") from None
 
@@ -130,8 +140,7 @@ def find_splits(
     if is_store(root):
         raise DataError(f"{root} is a clip store already; name the data set that it was made of")
     known = find_layout(root, layout)
-    read = [known.read(root, name) for name in splits]
-    found = [split for split in read if split.videos]
+    found = known.splits(root, splits)
     if not found:
         raise DataError(f"{root} has no {' or '.join(splits)} videos. Layout {known.name} is {known.looks_like}")
     for split in found:
@@ -139,22 +148,43 @@ def find_splits(
     return known.name, found
 
 
+def levels_of(split: Split) -> tuple[float, float] | None:
+    """Chooses black and white for pixels of more than 8 bits by frames all over a split; None if none has more."""
+    levels = choose_levels(frame for video in split.videos for frame in video.frames.sample(1, PROBES))
+    return (levels.black, levels.white) if levels else None
+
+
 def fingerprint_of(splits: Sequence[Split]) -> str:
     """Gives a hash of names, sizes and times of all files that make up some splits."""
     digest = hashlib.sha256()
     for split in splits:
-        files = [path for video in split.videos for path in video.frames.files]
-        files += [path for video in split.videos if video.masks is not None for path in video.masks.files]
-        files += [Path(labels.source) for labels in split.label_sets if Path(labels.source).is_file()]
-        for path in files:
+        for path in split.files:
             status = path.stat()
             digest.update(f"{split.name} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
+def _prepare(config: PrepareConfig, plan: Plan, splits: Sequence[Split], *, progress: bool) -> Store:
+    """Makes a store; of what looks grey one in colour, as soon as a frame is found that has some."""
+    in_colour = replace(plan, channels=3)
+    if config.channels == "auto" and (_is_begun(_partial(config.store), in_colour) or not _looks_grey(splits)):
+        plan = in_colour
+    try:
+        return _make(config, plan, splits, progress=progress)
+    except ColourFound as found:
+        if progress:
+            print_line(f"{found}, so that all are stored in colour")
+        return _make(config, in_colour, splits, progress=progress)
+
+
 def _make(config: PrepareConfig, plan: Plan, splits: Sequence[Split], *, progress: bool) -> Store:
     partial = _begin(_partial(config.store), plan)
-    maker = PartMaker(plan.size, plan.channels, check_grey=config.channels == "auto" and plan.channels == 1)
+    maker = PartMaker(
+        plan.size,
+        plan.channels,
+        check_grey=config.channels == "auto" and plan.channels == 1,
+        levels=Levels(*plan.levels) if plan.levels else None,
+    )
     stored: dict[SplitName, StoredSplit] = {}
     faults: list[str] = []
     for split in splits:
@@ -191,44 +221,52 @@ def _store_split(split: Split, folders: SplitFolders, parts: Sequence[Part], mak
 
 def _begin(partial: Path, plan: Plan) -> Path:
     """Makes the folder of the unfinished store, or takes what an earlier run by the same plan has left."""
-    content: dict[str, Any] = vars(plan)
-    plan_file = partial / "plan.json"
-    try:
-        same = json.loads(plan_file.read_text()) == content and (partial / STORE).is_dir()
-    except (OSError, ValueError):
-        same = False
-    if not same:
+    plan_file = partial / PLAN
+    if not _is_begun(partial, plan):
         plan_file.unlink(missing_ok=True)  # first: a plan without all that was made by it must not be gone on with
         shutil.rmtree(partial, ignore_errors=True)
         writable_folder(partial / STORE)
         with atomic_write(plan_file) as temporary:
-            temporary.write_text(json.dumps(content))
+            temporary.write_text(_as_json(plan))
     return partial
+
+
+def _is_begun(partial: Path, plan: Plan) -> bool:
+    try:
+        return (partial / PLAN).read_text() == _as_json(plan) and (partial / STORE).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _as_json(plan: Plan) -> str:
+    return json.dumps(vars(plan))
 
 
 def _existing(config: PrepareConfig, fingerprint: str) -> Store:
     store = open_store(config.store)
-    wanted = config.channels if config.channels != "auto" else store.channels
-    if (store.fingerprint, store.size, store.channels) != (fingerprint, config.size, wanted):
+    channels = config.channels if config.channels != "auto" else store.channels
+    levels = store.levels if config.levels is None else tuple(config.levels)
+    wanted = (fingerprint, config.size, channels, levels)
+    if (store.fingerprint, store.size, store.channels, store.levels) != wanted:
         raise OutputError(
-            f"{config.store} is a store of {store.source} at size {store.size} with {store.channels} channels, made of "
-            "other files or by other options; remove it or name another folder"
+            f"{config.store} is a store of {store.source} at size {store.size} with {store.channels} channels and "
+            f"levels {store.levels}, made of other files or by other options; remove it or name another folder"
         )
     return store
 
 
-def _probe_channels(splits: Sequence[Split]) -> int:
-    """Looks at frames at the beginning of each video, and of images at the middle and the end, too."""
+def _looks_grey(splits: Sequence[Split]) -> bool:
+    """Looks at frames all over each video; only decoding all of them tells for certain."""
     videos = [video for split in splits for video in split.videos]
-    return 1 if all(is_grey(frame) for video in videos for frame in _probes(video)) else 3
+    return all(is_grey(frame) for video in videos for frame in video.frames.sample(3, PROBES))
 
 
-def _probes(video: Video) -> Iterator[Any]:
-    source = video.frames
-    if isinstance(source, ImageFiles):
-        files = source.files
-        source = ImageFiles(tuple({0: files[0], 1: files[len(files) // 2], 2: files[-1]}.values()))
-    return islice(source.read(3), 3)
+def _decoders() -> str:
+    try:
+        pyav = version("av")
+    except PackageNotFoundError:
+        pyav = "not installed"
+    return f"OpenCV {cv2.__version__}, PyAV {pyav}"
 
 
 def _partial(out: Path) -> Path:

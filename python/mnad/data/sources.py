@@ -1,26 +1,27 @@
-"""Where frames and masks come from: image files, video files, arrays and MATLAB cells, all read one by one."""
+"""Where frames and masks come from: image files, arrays and MATLAB cells, all read one by one.
+
+Video files are in :mod:`mnad.data.video`.
+"""
 
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-# What OpenCV and FFmpeg find wrong is told by errors and warnings of our own.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
-
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.io import loadmat, whosmat
 
-from mnad.data.images import read_image
+from mnad.data.images import pages_of, read_image, read_mask, read_pages, read_pixels
+from mnad.data.levels import Levels, as_bytes
 from mnad.errors import DataError
+
+PAGES_AT_ONCE = 32
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -43,12 +44,30 @@ class Source(Protocol):
 class FrameSource(Source, Protocol):
     """The frames of a video."""
 
-    def read(self, channels: int) -> Iterator[NDArray[np.uint8]]:
-        """Decodes (H, W, channels) uint8 frames, BGR where there are 3 channels.
+    def rate(self) -> float | None:
+        """Frames a second, on average; None where nothing says so."""
+        ...
+
+    def read(
+        self, channels: int, levels: Levels | None = None, tell: Callable[[str], None] | None = None
+    ) -> Iterator[NDArray[np.uint8] | None]:
+        """Decodes one frame after the other.
+
+        Args:
+            channels: 3 for BGR, 1 for grey.
+            levels: How pixels of more than 8 bits become bytes.
+            tell: Called with what is found wrong as a whole.
+
+        Yields:
+            (H, W, channels) uint8; None for a frame that cannot be read, so that the others keep their numbers.
 
         Raises:
-            DataError: If a file cannot be read.
+            DataError: If a file cannot be read, or has more than 8 bits and there are no levels.
         """
+        ...
+
+    def sample(self, channels: int, most: int) -> Iterator[NDArray[Any]]:
+        """Decodes at most so many frames, spread over the whole, as deep as they are."""
         ...
 
 
@@ -76,14 +95,24 @@ class ImageFiles:
 
     expected = count
 
-    def read(self, channels: int) -> Iterator[NDArray[np.uint8]]:
+    def rate(self) -> None:
+        """Nothing: images have no times."""
+        return
+
+    def read(
+        self, channels: int, levels: Levels | None = None, tell: Callable[[str], None] | None = None
+    ) -> Iterator[NDArray[np.uint8]]:
         """Decodes one image after the other; see :class:`FrameSource`."""
-        return (read_image(path, channels) for path in self.files)
+        return (read_image(path, channels, levels) for path in self.files)
+
+    def sample(self, channels: int, most: int) -> Iterator[NDArray[Any]]:
+        """Decodes some images; see :class:`FrameSource`."""
+        return (read_pixels(path, channels) for path in spread(self.files, most))
 
 
 @dataclass(frozen=True)
-class VideoFile:
-    """A video file, decoded by OpenCV. Its header's frame count is not trusted: what can be decoded counts."""
+class PagedImage:
+    """One file of many pictures, a frame each: the pages of a TIFF, an animation."""
 
     path: Path
 
@@ -92,40 +121,33 @@ class VideoFile:
         """The one file."""
         return (self.path,)
 
-    def count(self) -> None:
-        """Nothing: only decoding tells."""
+    def count(self) -> int:
+        """The number of pages."""
+        return pages_of(self.path)
+
+    expected = count
+
+    def rate(self) -> None:
+        """Nothing: pages have no times."""
         return
 
-    def expected(self) -> int:
-        """The header's count, 0 where it has none."""
-        capture = self._open()
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        capture.release()
-        return max(count, 0)
+    def read(
+        self, channels: int, levels: Levels | None = None, tell: Callable[[str], None] | None = None
+    ) -> Iterator[NDArray[np.uint8]]:
+        """Decodes one page after the other; see :class:`FrameSource`."""
+        pages = self.count()
+        for first in range(0, pages, PAGES_AT_ONCE):
+            for page in read_pages(self.path, first, min(PAGES_AT_ONCE, pages - first), channels):
+                yield as_bytes(page, levels, self.path)
 
-    def read(self, channels: int) -> Iterator[NDArray[np.uint8]]:
-        """Decodes the frames up to the first that cannot be decoded; see :class:`FrameSource`."""
-        capture = self._open()
-        try:
-            while True:
-                more, frame = capture.read()
-                if not more:
-                    return
-                yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)[..., None] if channels == 1 else frame
-        finally:
-            capture.release()
-
-    def _open(self) -> Any:
-        capture = cv2.VideoCapture(str(self.path))
-        if not capture.isOpened():
-            size = self.path.stat().st_size if self.path.is_file() else 0
-            raise DataError(f"{self.path} is not a video that OpenCV can read ({size:,} bytes)")
-        return capture
+    def sample(self, channels: int, most: int) -> Iterator[NDArray[Any]]:
+        """Decodes some pages; see :class:`FrameSource`."""
+        return (read_pages(self.path, page, 1, channels)[0] for page in spread(range(self.count()), most))
 
 
 @dataclass(frozen=True)
 class MaskImages:
-    """A folder of mask images; every pixel that is not black is abnormal."""
+    """A folder of mask images; every pixel that is not quite black is abnormal."""
 
     files: tuple[Path, ...]
 
@@ -137,7 +159,7 @@ class MaskImages:
 
     def read(self) -> Iterator[NDArray[np.bool_]]:
         """Decodes one mask after the other."""
-        return (read_image(path, 1)[..., 0] > 0 for path in self.files)
+        return (read_mask(path) for path in self.files)
 
 
 @dataclass(frozen=True)
@@ -194,6 +216,18 @@ class MaskCells:
         if any(np.ndim(mask) != 2 for mask in cells):
             raise DataError(f"{self.path}: every cell of volLabel must hold a mask of height x width")
         return (np.asarray(mask) != 0 for mask in cells)
+
+
+def spread(parts: Sequence[T], most: int) -> list[T]:
+    """Gives at most so many parts, evenly spread, the first and the last among them.
+
+    Example:
+        >>> spread(range(10), 4)
+        [0, 3, 6, 9]
+    """
+    if len(parts) <= most:
+        return list(parts)
+    return [parts[round(index * (len(parts) - 1) / (most - 1))] for index in range(most)]
 
 
 def load_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:

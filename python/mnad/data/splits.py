@@ -70,6 +70,13 @@ class Split:
     faults: tuple[Problem, ...] = ()
     clear_default: bool = True
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """All files of it: frames, masks, labels."""
+        frames = [file for video in self.videos for file in video.frames.files]
+        masks = [file for video in self.videos if video.masks is not None for file in video.masks.files]
+        return (*frames, *masks, *(file for labels in self.label_sets for file in labels.files))
+
     def problems(self) -> list[Problem]:
         """Gives all that is wrong and can be seen without decoding, label lengths included."""
         found = [*self.faults, *(problem for video in self.videos for problem in video.problems())]

@@ -27,7 +27,7 @@ from mnad.data.sources import load_array
 from mnad.data.splits import SPLITS, SplitName
 from mnad.errors import DataError
 
-FORMAT = "mnad-store/1"
+FORMAT = "mnad-store/2"
 MANIFEST = "store.json"
 FRAMES, MASKS = "frames.npy", "masks.npy"
 
@@ -41,6 +41,8 @@ class StoredVideo:
         frames: The number of its frames.
         width: Of the frames before they were resized.
         height: Of the frames before they were resized.
+        rate: Frames a second; None where nothing says so.
+        missing: The frames that could not be read, by number; they are stored black.
         sha256: Of its frames in the store.
         masks_sha256: Of its masks in the store; None where it has none.
     """
@@ -49,6 +51,8 @@ class StoredVideo:
     frames: int
     width: int
     height: int
+    rate: float | None
+    missing: tuple[int, ...]
     sha256: str
     masks_sha256: str | None
 
@@ -78,6 +82,13 @@ class StoredSplit:
         return sum(video.frames for video in self.videos)
 
     @property
+    def missing(self) -> NDArray[np.bool_] | None:
+        """Tells of each frame whether it could not be read; None where all could."""
+        if not any(video.missing for video in self.videos):
+            return None
+        return np.concatenate([np.isin(np.arange(video.frames), video.missing) for video in self.videos])
+
+    @property
     def has_masks(self) -> bool:
         """Whether any video has masks."""
         return any(video.masks_sha256 for video in self.videos)
@@ -93,7 +104,8 @@ class Store:
         layout: How that was laid out.
         size: Height and width of the frames.
         channels: 1 (grey) or 3 (BGR).
-        opencv: The version of OpenCV that decoded.
+        levels: Which values became black and white where pixels had more than 8 bits; None where none had.
+        decoders: The versions of what decoded.
         fingerprint: Of names, sizes and times of the files it was made of.
         warnings: What was found wrong on the way.
         splits: The splits it has.
@@ -104,7 +116,8 @@ class Store:
     layout: str
     size: int
     channels: int
-    opencv: str
+    levels: tuple[float, float] | None
+    decoders: str
     fingerprint: str
     warnings: tuple[str, ...]
     splits: dict[SplitName, StoredSplit]
@@ -133,6 +146,9 @@ class Store:
             label_source=source,
             packed_masks=self._map(split, MASKS, (*shape[:2], self.size // 8)) if stored.has_masks else None,
             masked_videos=tuple(video.masks_sha256 is not None for video in stored.videos),
+            missing=stored.missing,
+            rates=tuple(video.rate for video in stored.videos) if any(video.rate for video in stored.videos) else (),
+            levels=self.levels,
         )
 
     def problems(self) -> Iterator[str]:
@@ -196,6 +212,7 @@ def open_store(path: Path) -> Store:
         if content.pop("format") != FORMAT:
             raise DataError(f"{path} is a store of another version; remove it and prepare it again")
         content["warnings"] = tuple(content["warnings"])
+        content["levels"] = tuple(content["levels"]) if content["levels"] else None
         splits = {split: _split(content["splits"][split]) for split in SPLITS if split in content["splits"]}
         return Store(path, **{**content, "splits": splits})
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -216,7 +233,7 @@ def checksum(array: NDArray[Any]) -> str:
 
 def _split(content: dict[str, Any]) -> StoredSplit:
     return StoredSplit(
-        tuple(StoredVideo(**video) for video in content["videos"]),
+        tuple(StoredVideo(**video | {"missing": tuple(video["missing"])}) for video in content["videos"]),
         tuple(StoredLabels(**labels) for labels in content["labels"]),
         content["default_labels"],
     )

@@ -18,7 +18,7 @@ Target = Literal["next", "last"]
 
 
 class Windows(Dataset[Tensor]):
-    """Windows of a clip set, each within one video.
+    """Windows of a clip set, each within one video and of frames that could be read.
 
     Item i is a (T, H, W, 1 or 3) uint8 tensor whose last frame is the target: for target "next" the input frames and
     the frame after them, T = frames_in + 1; for "last" the input frames alone, T = frames_in.
@@ -52,6 +52,17 @@ class Windows(Dataset[Tensor]):
         if len(self.firsts) == 0:
             left = " left" if hold_out else ""
             raise DataError(f"a window needs {self.length} frames, but the longest video has {max(counts)}{left}")
+        self.firsts = self.firsts[self._readable()]
+        if len(self.firsts) == 0:
+            raise DataError(f"a window needs {self.length} frames that can be read, one after the other; none has them")
+
+    def _readable(self) -> NDArray[np.bool_]:
+        """Tells which windows have no missing frame."""
+        if self.clips.missing is None:
+            return np.ones(len(self.firsts), np.bool_)
+        missing = np.concatenate([[0], np.cumsum(self.clips.missing)])
+        readable: NDArray[np.bool_] = missing[self.firsts + self.length] == missing[self.firsts]
+        return readable
 
     def __len__(self) -> int:
         """The number of windows."""

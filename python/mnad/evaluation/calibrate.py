@@ -11,7 +11,7 @@ from typing import Any
 from mnad import __version__
 from mnad.checkpoint import load_checkpoint, save_checkpoint
 from mnad.data import Clips, open_clips
-from mnad.data.clips import tails
+from mnad.data.clips import common_rate, tails
 from mnad.data.layouts import LayoutName
 from mnad.devices import choose_device
 from mnad.errors import ConfigError, DataError
@@ -36,7 +36,7 @@ class CalibrateConfig:
             tenth.
         false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
             is named.
-        fps: Frames of a second of the video. UCSD Ped2 has 10, ShanghaiTech 24, Avenue 25.
+        fps: Frames of a second; those of the video if left out. Images do not say: UCSD Ped2 has 10, ShanghaiTech 24.
         score_weight: Share of PSNR in the score, from 0 to 1; the published value of the task if left out.
         smoothing: Of the scores: none, gaussian, median, or causal, which looks at the past alone.
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
@@ -51,7 +51,7 @@ class CalibrateConfig:
     run: Path
     data: Path
     false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
-    fps: float = 25
+    fps: float | None = None
     score_weight: float | None = None
     smoothing: SmoothingName = "none"
     smoothing_width: int = 5
@@ -66,15 +66,19 @@ class CalibrateConfig:
         """Checks the ranges, before anything is measured."""
         if not self.false_alarms_per_hour:
             raise ConfigError("false_alarms_per_hour must name at least one rate")
-        if self.fps <= 0:
-            raise ConfigError(f"fps must be positive, got {self.fps}")
-        for rate in self.false_alarms_per_hour:
-            if not 0 < rate < 3600 * self.fps:
-                raise ConfigError(
-                    f"false_alarms_per_hour must lie between 0 and the {3600 * self.fps:g} frames of an hour, got "
-                    f"{rate:g}"
-                )
+        if self.fps is not None:
+            self.check_rates(self.fps)
         Smoothing(self.smoothing, self.smoothing_width)
+
+    def check_rates(self, fps: float) -> None:
+        """Makes sure that rates of false alarms can be had with so many frames a second."""
+        if fps <= 0:
+            raise ConfigError(f"fps must be positive, got {fps}")
+        for rate in self.false_alarms_per_hour:
+            if not 0 < rate < 3600 * fps:
+                raise ConfigError(
+                    f"false_alarms_per_hour must lie between 0 and the {3600 * fps:g} frames of an hour, got {rate:g}"
+                )
 
 
 def calibrate(config: CalibrateConfig) -> Calibration:
@@ -101,21 +105,28 @@ def calibrate(config: CalibrateConfig) -> Calibration:
         checkpoint.training["size"],
         image_channels=model.config.image_channels,
         layout=config.layout,
+        levels=checkpoint.training.get("levels"),
         cache=config.cache,
     )
-    calibration = _calibration(config, model, clips, held_out or LAST_TENTH, trained_on=not held_out)
+    fps = config.fps or common_rate(clips.rates)
+    if fps is None:
+        raise ConfigError(
+            "the videos do not say how many frames a second they have, or have different ones; give --fps"
+        )
+    config.check_rates(fps)
+    calibration = _calibration(config, fps, model, clips, held_out or LAST_TENTH, trained_on=not held_out)
     path = config.run / "checkpoint.safetensors" if config.run.is_dir() else config.run
     save_checkpoint(path, replace(checkpoint, calibration=calibration.as_dict()))
     return calibration
 
 
 def _calibration(
-    config: CalibrateConfig, model: Autoencoder, clips: Clips, share: float, *, trained_on: bool
+    config: CalibrateConfig, fps: float, model: Autoencoder, clips: Clips, share: float, *, trained_on: bool
 ) -> Calibration:
     usual = RECIPES[model.config.task].update_threshold
     update: dict[str, Any] = {
         "update": config.update if model.memory is not None else "none",
-        "threshold": usual if config.update_threshold is None else config.update_threshold,
+        "update_threshold": usual if config.update_threshold is None else config.update_threshold,
     }
     with tempfile.TemporaryDirectory() as folder:
         measurements = measure(model, tails(clips, share, Path(folder)), **update)
@@ -131,14 +142,14 @@ def _calibration(
         score_weight=weight,
         bounds=bounds,
         smoothing=smoothing,
-        fps=config.fps,
-        thresholds=find_thresholds(scores, measurements.video, config.false_alarms_per_hour, config.fps, config.seed),
+        fps=fps,
+        thresholds=find_thresholds(scores, measurements.video, config.false_alarms_per_hour, fps, config.seed),
         frames=len(measurements),
         videos=len(set(measurements.video.tolist())),
         hold_out=share,
         trained_on=trained_on,
         update=measurements.protocol["update"],
-        update_threshold=measurements.protocol["threshold"],
+        update_threshold=measurements.protocol["update_threshold"],
         data=str(config.data),
         version=__version__,
     )

@@ -12,14 +12,13 @@ from mnad.errors import DataError
 from mnad.evaluation.localisation import frames_in_clips
 from mnad.measurements import ARRAYS, Measurements
 
-MODEL = ("preset", "epoch", "step")
-
 
 def check_measurements(measurements: Measurements) -> None:
     """Makes sure that measurements agree with themselves.
 
     Raises:
-        DataError: If arrays differ in length, or the frames of a video are not those of one video in order.
+        DataError: If arrays differ in length, or the frames of a video are not those of one video in order. Frames may
+            be left out, as those whose window holds a frame that could not be read.
     """
     count = len(measurements)
     lengths = {name: len(getattr(measurements, name)) for name in ARRAYS}
@@ -30,8 +29,8 @@ def check_measurements(measurements: Measurements) -> None:
         raise DataError(f"the measurements count their videos wrongly: there are {len(measurements.videos)} names")
     for index, name in enumerate(measurements.videos):
         rows = np.flatnonzero(measurements.video == index)
-        if (np.diff(rows) != 1).any() or (np.diff(measurements.frame[rows]) != 1).any():
-            raise DataError(f"the measurements of video {name} are not frames in a row; score again")
+        if (np.diff(rows) != 1).any() or (np.diff(measurements.frame[rows]) < 1).any():
+            raise DataError(f"the measurements of video {name} are not frames in their order; score again")
     if measurements.labels is not None and len(measurements.labels) != count:
         covered = measurements.video[min(len(measurements.labels), count - 1)]
         raise DataError(
@@ -52,7 +51,8 @@ def check_same_frames(measurements: Measurements, clips: Clips) -> None:
             raise DataError(f"the measurements are of another data set: the data have no video {name}")
         frames = measurements.frame[measurements.video == index]
         count = spans[name].stop - spans[name].start
-        if len(frames) and frames[-1] != count - 1:
+        whole = clips.missing is None or not clips.missing[spans[name]].any()
+        if len(frames) and (frames[-1] != count - 1 if whole else frames[-1] >= count):
             raise DataError(
                 f"the measurements of video {name} end with frame {frames[-1]}, but the data have {count} frames of it "
                 "(counted from 0): they are of other frames; score again"
@@ -76,17 +76,26 @@ def with_labels(measurements: Measurements, clips: Clips) -> Measurements:
 
 
 def is_same_model(measurements: Measurements, other: dict[str, Any]) -> bool:
-    """Tells whether something else is of the model that was measured, by its preset, epoch and step."""
-    return all(measurements.protocol.get(name) == other.get(name) for name in MODEL)
+    """Tells whether something else is of the model that was measured, by the hash of its weights."""
+    ours = measurements.protocol.get("weights")
+    return ours is not None and ours == other.get("weights")
 
 
 def check_same_model(measurements: Measurements, other: dict[str, Any], what: str) -> None:
     """Makes sure that something else is of the model that was measured.
 
     Raises:
-        DataError: If preset, epoch or step differ.
+        DataError: If it is of other weights.
     """
-    for name in MODEL:
-        ours, theirs = measurements.protocol.get(name), other.get(name)
-        if ours != theirs:
-            raise DataError(f"{what} is of another model: its {name} is {theirs}, that of the measurements {ours}")
+    if not is_same_model(measurements, other):
+        raise DataError(
+            f"{what} is of another model than the measurements: {_model(other)}, not {_model(measurements.protocol)}; "
+            "score again"
+        )
+
+
+def _model(protocol: dict[str, Any]) -> str:
+    weights = protocol.get("weights") or "not known: made by an earlier version"
+    return (
+        f"{protocol.get('preset')}, epoch {protocol.get('epoch')}, step {protocol.get('step')}, weights {weights[:12]}"
+    )

@@ -24,8 +24,8 @@ class DetectionFigures:
         events_found: Those that an alarm touches.
         false_alarms: Alarms without any abnormal frame.
         false_alarm_frames: Normal frames within alarms.
-        normal_hours: The length of all normal frames.
-        false_alarms_per_hour: False alarms in an hour of normal video.
+        normal_frames: All of them.
+        false_alarms_per_hour: False alarms in an hour of normal video; None where the frame rate is not known.
     """
 
     precision: float | None
@@ -35,7 +35,7 @@ class DetectionFigures:
     events_found: int
     false_alarms: int
     false_alarm_frames: int
-    normal_hours: float
+    normal_frames: int
     false_alarms_per_hour: float | None
 
 
@@ -46,14 +46,14 @@ class Detection:
     Attributes:
         rule: When an alarm begins and ends.
         calibrated_for: The false alarms per hour that the threshold was calibrated for; None if it was given.
-        fps: Frames of a second.
+        fps: Frames of a second; None where nothing says so.
         alarms: All events that were found.
         figures: Against the labels; None without labels.
     """
 
     rule: AlarmRule
     calibrated_for: float | None
-    fps: float
+    fps: float | None
     alarms: tuple[Alarm, ...]
     figures: DetectionFigures | None
 
@@ -62,7 +62,7 @@ def detect(
     measurements: Measurements,
     scores: NDArray[np.float64],
     rule: AlarmRule,
-    fps: float,
+    fps: float | None,
     calibrated_for: float | None = None,
 ) -> Detection:
     """Raises alarms and compares them with the labels, if there are any.
@@ -71,13 +71,13 @@ def detect(
         measurements: Whose frames they are.
         scores: (N,), their scores.
         rule: When an alarm begins and ends.
-        fps: Frames of a second, positive.
+        fps: Frames of a second, positive; None if not known.
         calibrated_for: What the threshold was calibrated for.
 
     Raises:
         ConfigError: If fps is not positive.
     """
-    if not (np.isfinite(fps) and fps > 0):
+    if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise ConfigError(f"fps must be positive, got {fps}")
     alarms = find_alarms(measurements, scores, rule)
     figures = None if measurements.labels is None else _compare(measurements, measurements.labels, alarms, fps)
@@ -95,7 +95,7 @@ def frames_within(measurements: Measurements, alarms: tuple[Alarm, ...]) -> NDAr
 
 
 def _compare(
-    measurements: Measurements, labels: NDArray[np.bool_], alarms: tuple[Alarm, ...], fps: float
+    measurements: Measurements, labels: NDArray[np.bool_], alarms: tuple[Alarm, ...], fps: float | None
 ) -> DetectionFigures:
     within = frames_within(measurements, alarms)
     found = int((within & labels).sum())
@@ -103,7 +103,7 @@ def _compare(
     rows = [np.flatnonzero(measurements.video == index) for index in range(len(measurements.videos))]
     events = [frames[first : last + 1] for frames in rows for first, last in runs(labels[frames])]
     false_alarms = sum(alarm.abnormal_frames == 0 for alarm in alarms)
-    hours = int((~labels).sum()) / fps / 3600
+    normal = int((~labels).sum())
     return DetectionFigures(
         precision=precision,
         recall=recall,
@@ -112,8 +112,8 @@ def _compare(
         events_found=sum(bool(within[event].any()) for event in events),
         false_alarms=false_alarms,
         false_alarm_frames=int((within & ~labels).sum()),
-        normal_hours=hours,
-        false_alarms_per_hour=false_alarms / hours if hours else None,
+        normal_frames=normal,
+        false_alarms_per_hour=3600 * fps * false_alarms / normal if fps and normal else None,
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mnad.checkpoint import Checkpoint, load_checkpoint
 from mnad.data import Clips, open_clips
+from mnad.data.clips import common_rate
 from mnad.data.layouts import LayoutName
 from mnad.errors import ConfigError, DataError
 from mnad.evaluation.calibration import Calibration
@@ -50,7 +51,7 @@ class EvaluateConfig:
         hysteresis: How far below the threshold scores may fall before an event ends.
         merge_gap: Events with at most so many frames between them are one.
         min_length: Events of fewer frames are dropped.
-        fps: Frames of a second; those of the calibration, or 25, if left out.
+        fps: Frames of a second; those of the calibration, or of the video, if left out.
         bootstrap: How often to draw the videos anew for confidence intervals; 0 for none.
         seed: Repeats these draws.
         data: The data set, for masks and other labels; where the measurements were made of it if left out.
@@ -234,11 +235,11 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
 def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
     """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
     path, checkpoint = _measured_by(config, measurements)
-    check_same_model(measurements, _describe(checkpoint), f"the checkpoint {path}")
+    check_same_model(measurements, checkpoint.describe(), f"the checkpoint {path}")
     if checkpoint.calibration is None:
         raise DataError(f"the checkpoint {path} holds no calibration; make one with: mnad calibrate {path} --data DATA")
     calibration = Calibration.from_dict(checkpoint.calibration)
-    measured_by = (measurements.protocol["update"], measurements.protocol["threshold"])
+    measured_by = (measurements.protocol["update"], measurements.protocol["update_threshold"])
     if measured_by != (calibration.update, calibration.update_threshold):
         warnings.warn(
             f"the calibration is for the test-time update {calibration.update} (threshold "
@@ -258,13 +259,9 @@ def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Pa
     beside = config.folder / "checkpoint.safetensors"
     if beside.is_file():  # runs are copied and moved
         checkpoint = load_checkpoint(beside)
-        if is_same_model(measurements, _describe(checkpoint)) or not path.exists():
+        if is_same_model(measurements, checkpoint.describe()) or not path.exists():
             return beside, checkpoint
     return path, load_checkpoint(path)
-
-
-def _describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {**checkpoint.training, "epoch": checkpoint.epoch, "step": checkpoint.step}
 
 
 def _detection(
@@ -273,7 +270,8 @@ def _detection(
     if config.threshold is None:
         return None
     if config.threshold != "calibrated":
-        return detect(measurements, scores, config.alarm_rule(config.threshold), config.fps or 25)
+        fps = config.fps or common_rate(measurements.protocol.get("rates", ()))
+        return detect(measurements, scores, config.alarm_rule(config.threshold), fps)
     assert calibration is not None
     chosen = calibration.threshold_for(config.false_alarms_per_hour)
     rule = config.alarm_rule(chosen.threshold)
@@ -295,6 +293,7 @@ def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
         measurements.protocol["size"],
         layout=config.layout,
         labels=config.labels,
+        levels=measurements.protocol.get("levels"),
         cache=config.cache,
         progress=False,
     )
@@ -306,7 +305,12 @@ def _pixels(config: EvaluateConfig, measurements: Measurements, clips: Clips | N
     file = _maps_file(config)
     if clips is None or clips.packed_masks is None or not file.is_file():
         return None
-    return pixel_figures(measurements, load_maps(file), clips)
+    try:
+        maps = load_maps(file, measurements)
+    except DataError as error:  # mnad score leaves the maps of an earlier pass where they are
+        warnings.warn(f"no pixel AUC: {error}", stacklevel=2)
+        return None
+    return pixel_figures(measurements, maps, clips)
 
 
 def _maps_file(config: EvaluateConfig) -> Path:

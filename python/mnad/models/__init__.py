@@ -1,6 +1,7 @@
 """The network, and its named variants."""
 
 from mnad.models.autoencoder import Autoencoder, MemoryConfig, ModelConfig, Restoration
+from mnad.models.identity import weights_hash
 from mnad.models.presets import PRESETS, Preset, PresetName, Recipe
 
 __all__ = [
@@ -12,4 +13,5 @@ __all__ = [
     "PresetName",
     "Recipe",
     "Restoration",
+    "weights_hash",
 ]

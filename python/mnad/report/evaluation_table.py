@@ -96,7 +96,7 @@ def _choices(outcome: Outcome) -> dict[str, str]:
     return {
         "score": f"lambda {choices.score_weight:g}{source}, normalised {choices.normalisation}, {smoothed}{width}",
         "labels": str(protocol["labels"]),
-        "test-time update": f"{_update(protocol['update'], protocol['threshold'])}; {updates:,} updates",
+        "test-time update": f"{_update(protocol['update'], protocol['update_threshold'])}; {updates:,} updates",
         "model": f"{protocol['preset']}, epoch {protocol['epoch']}, size {protocol['size']}",
     }
 
@@ -114,7 +114,11 @@ def _detection(detection: Detection) -> dict[str, str]:
     shares = {"precision": figures.precision, "recall": figures.recall, "F1": figures.f1}
     known = ", ".join(f"{name} {'undefined' if value is None else _percent(value)}" for name, value in shares.items())
     rate = "undefined" if figures.false_alarms_per_hour is None else f"{figures.false_alarms_per_hour:.4g} an hour"
-    video = f"{3600 * figures.normal_hours:.1f} s of normal video at {detection.fps:g} a second"
+    video = f"{figures.normal_frames:,} normal frames"
+    if detection.fps is None:
+        rate = "--fps says how many an hour"
+    else:
+        video = f"{figures.normal_frames / detection.fps:.1f} s of normal video at {detection.fps:g} a second"
     return rows | {
         "frames within alarms": known,
         "labelled events found": f"{figures.events_found} of {figures.events}",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mnad.checkpoint import Checkpoint, load_checkpoint
 from mnad.errors import DataError
+from mnad.evaluation.checks import check_same_model
 from mnad.maps import FrameMaps, load_maps, maps_beside
 from mnad.measurements import Measurements, load_measurements
 from mnad.training.curves import read_curves
@@ -52,17 +53,15 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
         raise DataError(f"there is no folder {run}; name the folder that mnad train --out has written")
     file = measurements or run / "measurements.npz"
     _check_complete(run, file)
-    measured, maps = load_measurements(file), load_maps(maps_beside(file))
-    if len(measured) != len(maps):
-        raise DataError(
-            f"{maps_beside(file)} holds maps of {len(maps):,} frames and {file} measurements of {len(measured):,}: "
-            f"they come from different passes; make both anew with: {_score(run, file)}"
-        )
+    measured = load_measurements(file)
+    maps = load_maps(maps_beside(file), measured)
+    checkpoint = load_checkpoint(run)
+    check_same_model(measured, checkpoint.describe(), f"the checkpoint in {run}")
     if len(measured) == 0:
         raise DataError(f"{file} holds no frames: there is nothing to show")
     return Material(
         run=run,
-        checkpoint=load_checkpoint(run),
+        checkpoint=checkpoint,
         measurements=measured,
         maps=maps,
         curves=_columns(run),

@@ -24,6 +24,7 @@ from mnad.report.material import Material, load_material
 Codec = Literal["mp4v", "vp09"]
 SIDE, CURVE, LINE = 480, 120, 40
 STRONGEST = 0.8
+IMAGES_FPS = 10.0
 # BGR, of a palette that colour-blind people can tell apart.
 PAPER, INK, QUIET = (24, 20, 16), (240, 236, 232), (140, 130, 120)
 SCORE, SHADE, ALARM = (245, 184, 108), (40, 82, 122), (75, 160, 240)
@@ -38,7 +39,7 @@ class OverlayConfig:
         out: The .mp4 file with --video; without it the folder that gets one file for each video.
         video: The one video that is wanted.
         measurements: Another file of measurements, with its maps beside it; measurements.npz of the run if left out.
-        fps: Frames a second.
+        fps: Frames a second; those of the video if left out, or 10 where nothing says so.
         codec: mp4v is quick to write and plays in most players; vp09 (VP9) plays in browsers, too, and takes many times
             as long.
     """
@@ -47,12 +48,12 @@ class OverlayConfig:
     out: Path
     video: str | None = None
     measurements: Path | None = None
-    fps: float = 10.0
+    fps: float | None = None
     codec: Codec = "mp4v"
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        if not 0 < self.fps <= 240:
+        if self.fps is not None and not 0 < self.fps <= 240:
             raise ConfigError(f"fps must be greater than 0 and at most 240, got {self.fps}")
         if self.video is not None and self.out.suffix != ".mp4":
             raise ConfigError(f"with a video named, out must be a file NAME.mp4, got {self.out}")
@@ -84,7 +85,9 @@ def write_overlays(config: OverlayConfig, options: Mapping[str, Any] | None = No
         frames = draw_video(material, judgement, index)
         name, count = material.measurements.videos[index], len(judgement.videos[index].rows)
         if count:
-            write_video(out, track(frames, f"drawing video {name}", count), count, config.fps, config.codec)
+            rates = material.measurements.protocol.get("rates")
+            fps = config.fps or (rates and rates[index]) or IMAGES_FPS
+            write_video(out, track(frames, f"drawing video {name}", count), count, fps, config.codec)
             files.append(out)
     return files
 

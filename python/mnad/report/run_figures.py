@@ -70,6 +70,7 @@ def draw_run_figures(config: FiguresConfig) -> list[Path]:
         checkpoint.training["size"],
         image_channels=model.config.image_channels,
         layout=config.layout,
+        levels=checkpoint.training.get("levels"),
         cache=config.cache,
         progress=False,
     )

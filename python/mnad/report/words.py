@@ -126,7 +126,7 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
         "measured by": f"mnad-ext {protocol['version']}",
         "report by": f"mnad-ext {__version__}, commit {source_commit()}",
     }
-    told = {"data", "labels", "preset", "task", "size", "epoch", "step", "update", "threshold", "version"}
+    told = {"data", "labels", "preset", "task", "size", "epoch", "step", "update", "update_threshold", "version"}
     told |= {"memory", "model"}
     rest = {f"measured: {name.replace('_', ' ')}": value for name, value in protocol.items() if name not in told}
     written = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
@@ -229,7 +229,7 @@ def _update(measurements: Measurements) -> str:
     if protocol["update"] == "none":
         return "no test-time update"
     updates = int(measurements.updated.sum())
-    where = f"where E_t < {protocol['threshold']} ({updates:,} of {len(measurements):,} frames)"
+    where = f"where E_t < {protocol['update_threshold']} ({updates:,} of {len(measurements):,} frames)"
     return f"test-time update {protocol['update']} {where}"
 
 

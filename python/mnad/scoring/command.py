@@ -9,7 +9,8 @@ import numpy as np
 from mnad.checkpoint import load_checkpoint
 from mnad.data import open_clips
 from mnad.devices import choose_device
-from mnad.maps import maps_beside, save_maps
+from mnad.errors import DataError
+from mnad.maps import load_maps, maps_beside, save_maps
 from mnad.measurements import Measurements, save_measurements
 from mnad.models.presets import RECIPES
 from mnad.progress import print_line
@@ -41,15 +42,16 @@ def score(config: ScoreConfig) -> Path:
         image_channels=model.config.image_channels,
         layout=config.layout,
         labels=config.labels,
+        levels=checkpoint.training.get("levels"),
         cache=config.cache,
     )
-    threshold = RECIPES[model.config.task].update_threshold if config.threshold is None else config.threshold
+    usual = RECIPES[model.config.task].update_threshold
     maps = MapRecorder() if config.maps else None
     measurements = measure(
         model,
         clips,
         update=config.update,
-        threshold=threshold,
+        update_threshold=usual if config.update_threshold is None else config.update_threshold,
         batch_size=config.batch_size,
         precision=config.precision,
         maps=maps,
@@ -62,6 +64,8 @@ def score(config: ScoreConfig) -> Path:
         data=str(config.data),
         split=config.split,
         size=size,
+        levels=clips.levels,
+        rates=clips.rates,
     )
     _store(out, measurements, maps)
     for line in protocol_lines(measurements):
@@ -70,12 +74,15 @@ def score(config: ScoreConfig) -> Path:
 
 
 def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> None:
-    """Writes both files; maps of earlier measurements must not be taken for those of these."""
+    """Writes both files; maps of earlier measurements stay and are known not to be of these."""
+    beside = maps_beside(out)
     if maps is not None:
-        save_maps(maps_beside(out), maps.maps())
-    elif maps_beside(out).exists():
-        maps_beside(out).unlink()
-        print_line(f"removed {maps_beside(out)}, the maps of earlier measurements")
+        save_maps(beside, maps.maps(), measurements)
+    elif beside.exists():
+        try:
+            load_maps(beside, measurements)
+        except DataError as error:
+            print_line(f"the maps stay, but do not belong to these measurements: {error}")
     save_measurements(out, measurements)
 
 
@@ -85,7 +92,7 @@ def protocol_lines(measurements: Measurements) -> list[str]:
     update = "no test-time update"
     if protocol["update"] != "none":
         update = (
-            f"test-time update {protocol['update']} where E_t < {protocol['threshold']}: "
+            f"test-time update {protocol['update']} where E_t < {protocol['update_threshold']}: "
             f"{np.count_nonzero(measurements.updated):,} of {count} frames"
         )
     return [

@@ -28,7 +28,7 @@ class ScoreConfig:
             own if left out.
         update: Test-time update of the items: carried-over from video to video (published), per-video (items start
             anew in each video), or none.
-        threshold: E_t below which a frame updates the items; the published value of the task if left out.
+        update_threshold: E_t below which a frame updates the items; the published value of the task if left out.
         batch_size: Frames at a time; it changes no score, with the test-time update neither.
         precision: 32-true, or bf16 for the network; the memory computes in float32 all the same. It changes scores a
             little.
@@ -45,7 +45,7 @@ class ScoreConfig:
     out: Path | None = None
     labels: str | None = None
     update: UpdateScope = "carried-over"
-    threshold: float | None = None
+    update_threshold: float | None = None
     batch_size: int = 8
     precision: Precision = "32-true"
     maps: bool = False
@@ -65,8 +65,8 @@ class ScoreConfig:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
         check_choice("update", self.update, UpdateScope)
         check_choice("precision", self.precision, Precision)
-        if self.threshold is not None and self.threshold < 0:
-            raise ConfigError(f"threshold must not be negative, got {self.threshold}")
+        if self.update_threshold is not None and self.update_threshold < 0:
+            raise ConfigError(f"update_threshold must not be negative, got {self.update_threshold}")
 
 
 def check_choice(name: str, value: str, choices: object) -> None:

@@ -17,7 +17,7 @@ from mnad import __version__
 from mnad.data import Clips, Windows
 from mnad.errors import CheckpointError
 from mnad.measurements import Measurements
-from mnad.models import Autoencoder
+from mnad.models import Autoencoder, weights_hash
 from mnad.progress import FrameProgress
 from mnad.provenance import device_name, source_commit
 from mnad.scoring.config import Precision, UpdateScope, check_choice
@@ -34,7 +34,7 @@ def measure(
     clips: Clips,
     *,
     update: UpdateScope = "carried-over",
-    threshold: float = 0.01,
+    update_threshold: float = 0.01,
     batch_size: int = 8,
     precision: Precision = "32-true",
     maps: MapRecorder | None = None,
@@ -42,13 +42,14 @@ def measure(
 ) -> Measurements:
     """Measures every frame that the model restores; for prediction that is all but the first of each video.
 
-    Videos that are too short for a single window have no such frame; a warning names them.
+    Videos that are too short for a single window have no such frame; a warning names them. Nor have frames that could
+    not be read, and those that follow them too closely to be restored.
 
     Args:
         model: A trained network; it stays as it is, its items, too.
         clips: The frames.
         update: See :class:`ScoreConfig`; a model without memory has none.
-        threshold: E_t below which a frame updates the items.
+        update_threshold: E_t below which a frame updates the items.
         batch_size: Frames at a time; it changes no score, see :mod:`mnad.scoring.updating`.
         precision: Of the network; the memory computes in float32 all the same.
         maps: Gathers the maps of the frames, too.
@@ -74,7 +75,7 @@ def measure(
     if maps is not None:
         maps.begin(len(windows))
     with FrameProgress("scoring frames", len(windows), enabled=progress) as bar:
-        for indices, found in _finished(network, windows, owner, update, threshold, batch_size):
+        for indices, found in _finished(network, windows, owner, update, update_threshold, batch_size):
             decoded += len(found.restored.figures)
             figures[indices] = found.restored.figures[found.positions]
             updated[indices] = found.updated
@@ -98,8 +99,9 @@ def measure(
             "task": model.config.task,
             "memory": network.memory is not None,
             "model": asdict(model.config),
+            "weights": weights_hash(model.state_dict()),
             "labels": clips.label_source,
-            **_update_choices(update, threshold, figures[:, UPDATE_ERROR]),
+            **_update_choices(update, update_threshold, figures[:, UPDATE_ERROR]),
             "precision": precision,
             "batch_size": batch_size,
             "decodings_per_frame": round(decoded / len(windows), 4),
@@ -182,6 +184,6 @@ def _add_maps(maps: MapRecorder, indices: Sequence[int], found: Finished[Restore
 def _update_choices(update: UpdateScope, threshold: float, update_errors: NDArray[np.float64]) -> dict[str, Any]:
     """Tells where the update happens and, as rounding could decide otherwise there, which E_t comes closest."""
     if update == "none":
-        return {"update": update, "threshold": None, "closest_update_error": None}
+        return {"update": update, "update_threshold": None, "closest_update_error": None}
     closest = update_errors[np.abs(update_errors - threshold).argmin()]
-    return {"update": update, "threshold": threshold, "closest_update_error": float(closest)}
+    return {"update": update, "update_threshold": threshold, "closest_update_error": float(closest)}

@@ -18,7 +18,7 @@ SUPERVISED_WEIGHT = 0.001
 # What a resumed run may change: where and how fast it runs, not what it computes.
 FREE_TO_CHANGE = {
     "data", "out", "layout", "cache", "device_cache", "workers", "accelerator", "devices", "num_nodes", "compile",
-    "cuda_graphs", "resume", "keep_every", "loggers",
+    "cuda_graphs", "resume", "overwrite", "keep_every", "loggers",
 }  # fmt: skip
 
 
@@ -27,7 +27,7 @@ class TrainConfig:
     """Options of a training run. What is left out is the preset's, which is the published value.
 
     Attributes:
-        data: A data set in any known layout, or a clip store.
+        data: A data set in any known layout, a video, or a clip store.
         out: The run's folder: checkpoint, curves and, later, scores. Made if need be.
         preset: The variant of the network and its recipe.
         size: Height and width of the frames, a multiple of 8.
@@ -53,12 +53,15 @@ class TrainConfig:
         compile: Whether to compile the network with torch.compile.
         cuda_graphs: Whether to replay each step as one CUDA graph; on one GPU, in 32-true or bf16-mixed.
         layout: How the data are laid out; found by looking if left out.
+        levels: Black and white of pixels of more than 8 bits; chosen from the training frames if left out. They stay
+            with the model.
         stride: Frames from the beginning of one training window to that of the next.
         hold_out: Share of each training video's end that is never trained on, for mnad calibrate; 0 trains on all.
         cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
         device_cache: Whether to hold all frames in the memory of the device, which must be large enough.
         workers: Processes that read ahead. 0 is fastest while the frames are in the system's file cache.
-        resume: Whether to go on from the checkpoint in out, if there is one.
+        resume: Whether to go on from the checkpoint in out, if there is one; ``epochs`` may then be more than at first.
+        overwrite: Whether to remove an earlier run from out, with all that was measured of it, and begin anew.
         keep_every: Epochs between checkpoints that stay, in checkpoints/; 0 keeps none but the last.
         loggers: More loggers beside the CSV file: tensorboard, wandb (offline).
     """
@@ -88,12 +91,14 @@ class TrainConfig:
     compile: bool = False
     cuda_graphs: bool = False
     layout: LayoutName | None = None
+    levels: tuple[float, float] | None = None
     stride: int = 1
     hold_out: float = 0
     cache: Path | None = None
     device_cache: bool = False
     workers: int = 0
     resume: bool = False
+    overwrite: bool = False
     keep_every: int = 5
     loggers: tuple[LoggerName, ...] = ()
 
@@ -113,6 +118,8 @@ class TrainConfig:
                 raise ConfigError(f"{name}_weight must not be negative, got {weight}")
         if not 0 <= self.hold_out < 1:
             raise ConfigError(f"hold_out must be at least 0 and less than 1, got {self.hold_out}")
+        if self.resume and self.overwrite:
+            raise ConfigError("resume goes on with a run and overwrite removes it; give one of them")
         if self.cuda_graphs and (self.devices * self.num_nodes > 1 or self.precision == "16-mixed"):
             raise ConfigError(
                 f"cuda_graphs needs one device and no gradient scaler, got {self.devices * self.num_nodes} devices and "
@@ -156,7 +163,8 @@ class TrainConfig:
 
 def training_options(config: TrainConfig) -> dict[str, Any]:
     """Gives the options as they stand in the checkpoint."""
-    values = asdict(config) | {"loggers": list(config.loggers)}
+    levels = None if config.levels is None else list(config.levels)
+    values = asdict(config) | {"loggers": list(config.loggers), "levels": levels}
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
@@ -170,6 +178,8 @@ def check_resumable(config: TrainConfig, stored: dict[str, Any]) -> None:
     for field in fields(config):
         name = field.name
         began = stored.get(name, field.default)  # what an older version did not know it did not do
+        if name == "epochs" and wanted[name] > began:
+            continue
         if name not in FREE_TO_CHANGE and wanted[name] != began:
             raise ConfigError(
                 f"the run in {config.out} began with {name} {began!r} and cannot go on with "

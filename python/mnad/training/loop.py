@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -27,6 +28,7 @@ from mnad.training.config import TrainConfig
 from mnad.training.graphs import CudaRecorder, GraphedStep, Recorder
 from mnad.training.logs import begin_logs, log_epoch
 from mnad.training.losses import Losses, add_noise, losses_of
+from mnad.training.place import check_place, clear_place
 from mnad.training.state import TrainingState
 
 # With several processes they agree on stopping only now and then, as it takes a message.
@@ -57,11 +59,16 @@ def train(config: TrainConfig) -> Path:
         MnadError: If the loss is no longer finite; the checkpoint of the epoch before stays.
     """
     check_data(config.data, "training", config.layout)  # a fault of the data shows before a folder is made
+    if not config.resume:
+        check_place(config.out, overwrite=config.overwrite)
     fabric = _launch(config)
     if fabric.is_global_zero:
         writable_folder(config.out)
+        if not config.resume:
+            clear_place(config.out)
     fabric.barrier()
     sampler, batches = _batches(config, fabric)
+    config = replace(config, levels=batches.windows.clips.levels)
     fabric.seed_everything(config.seed, verbose=False)
     state = TrainingState.begin(config, fabric)
     begin_logs(fabric, config, state.epoch)
@@ -111,6 +118,7 @@ def _batches(config: TrainConfig, fabric: Fabric) -> tuple[ShuffledBatches, Batc
         config.size,
         image_channels=config.image_channels,
         layout=config.layout,
+        levels=config.levels,
         cache=config.cache,
         progress=fabric.is_global_zero,
     )

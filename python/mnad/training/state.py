@@ -168,6 +168,11 @@ def _stored(path: Path, config: TrainConfig, fabric: Fabric) -> Checkpoint | Non
         raise ConfigError(f"{path} holds no optimizer and cannot be gone on from")
     if fabric.is_global_zero:
         print_line(f"going on after epoch {stored.epoch}, batch {stored.batch}, step {stored.step}")
+        if config.epochs > stored.training["epochs"]:
+            print_line(
+                f"training for {config.epochs} epochs and not the {stored.training['epochs']} of its beginning: the "
+                "learning rate goes on along the longer cosine"
+            )
     return stored
 
 

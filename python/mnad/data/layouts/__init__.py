@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from mnad.data.folders import folders_in
+from mnad.data.folders import VIDEO_SUFFIXES, all_files, folders_in
 from mnad.data.layouts import avenue, frames, shanghaitech, ucsd, videos
-from mnad.data.splits import Split, SplitName
+from mnad.data.splits import SPLITS, Split, SplitName
 from mnad.errors import DataError
 
 LayoutName = Literal["ucsd", "avenue", "shanghaitech", "frames", "videos"]
@@ -32,6 +32,25 @@ class Layout:
     recognises: Callable[[Path], bool]
     read: Callable[[Path, SplitName], Split]
 
+    def splits(self, root: Path, names: Sequence[SplitName] = SPLITS) -> list[Split]:
+        """Reads the splits that have videos; what serves for both, where both are asked for, is for testing."""
+        found = [split for name in names if (split := self.read(root, name)).videos]
+        frames = [[video.frames for video in split.videos] for split in found]
+        return found[-1:] if len(found) > 1 and frames[0] == frames[1] else found
+
+    def passed_over(self, root: Path) -> str | None:
+        """Says which files of a folder are no part of any split, how many of each kind; None if there are none."""
+        used = {file for name in SPLITS for file in self.read(root, name).files}
+        left = [file for file in all_files(root) if file not in used] if root.is_dir() else []
+        kinds: dict[str, list[Path]] = {}
+        for file in left:
+            kinds.setdefault(file.suffix.lower() or "without ending", []).append(file)
+        parts = [
+            f"{len(files)} {kind} ({'' if len(files) == 1 else 'first '}{files[0].relative_to(root)})"
+            for kind, files in sorted(kinds.items(), key=lambda pair: -len(pair[1]))
+        ]
+        return f"left out of {root}: {', '.join(parts)}" if parts else None
+
 
 # The more particular ones come first; a folder of videos is what is none of the others.
 LAYOUTS: dict[LayoutName, Layout] = {
@@ -47,7 +66,10 @@ LAYOUTS: dict[LayoutName, Layout] = {
         ),
         Layout("frames", "the frames layout: training/frames/01/000.jpg", frames.recognises, frames.read),
         Layout(
-            "videos", "a folder of videos: normal/a.mp4 to train on, others to score", videos.recognises, videos.read
+            "videos",
+            "one's own: a video, a folder of frames, or a folder with normal/a.mp4 to train on and others to score",
+            videos.recognises,
+            videos.read,
         ),
     )
 }
@@ -67,8 +89,14 @@ def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
     archive = next((part for part in (root, *root.parents) if part.is_file()), None)
     if archive is not None and archive.suffix.lower() in ARCHIVES:
         raise DataError(f"{archive} is an archive; extract it and name the folder that comes out")
+    if root.is_file() and videos.recognises(root):
+        return LAYOUTS["videos"]
     if archive is not None:
-        raise DataError(f"{archive} is not a folder; name the folder that holds the data set")
+        endings = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise DataError(
+            f"{archive} is neither a folder nor a video by its ending; name the folder that holds the data set, or a "
+            f"video ({endings})"
+        )
     if not root.exists():
         raise DataError(f"the data folder {root} does not exist")
     if name is not None:

@@ -16,10 +16,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mnad.data.folders import natural_key, videos_in
+from mnad.data.folders import inside, natural_key, videos_in
 from mnad.data.labels import FromMasks, LabelSet, read_labels
-from mnad.data.sources import MaskCells, VideoFile
+from mnad.data.sources import MaskCells
 from mnad.data.splits import Problem, Split, SplitName, Video, collect_labels
+from mnad.data.video import VideoFile
 
 FOLDERS: dict[SplitName, str] = {"training": "training_videos", "testing": "testing_videos"}
 HASAN_FILE = "frame_labels_avenue.npy"
@@ -27,12 +28,12 @@ HASAN_FILE = "frame_labels_avenue.npy"
 
 def recognises(root: Path) -> bool:
     """Tells by training_videos or testing_videos."""
-    return any((root / folder).is_dir() for folder in FOLDERS.values())
+    return any(inside(root, folder).is_dir() for folder in FOLDERS.values())
 
 
 def read(root: Path, split: SplitName) -> Split:
     """Finds the videos of a split; masks and labels belong to the test videos."""
-    files = videos_in(root / FOLDERS[split])
+    files = videos_in(inside(root, FOLDERS[split]))
     if split == "training" or not files:
         return Split(split, tuple(Video(file.stem, VideoFile(file)) for file in files))
     masks = official_masks(root, [file.stem for file in files])
@@ -52,7 +53,10 @@ def official_masks(root: Path, names: list[str]) -> dict[str, MaskCells]:
     folder = next((folder for folder in folders if folder.is_dir()), None)
     if folder is None:
         return {}
-    files = sorted((path for path in folder.glob("*_label.mat") if re.match(r"\d+_", path.name)), key=natural_key)
+    files = sorted(
+        (path for path in folder.glob("*_label.mat") if re.match(r"\d+_", path.name)),
+        key=lambda path: natural_key(path.name),
+    )
     by_number = {int(path.name.split("_")[0]): MaskCells(path) for path in files}
     return {name: by_number[int(name)] for name in names if name.isdecimal() and int(name) in by_number}
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnad.data.folders import folders_in, hidden
+from mnad.data.folders import folders_in, hidden, inside
 from mnad.data.labels import LabelSet, read_labels
 from mnad.data.layouts import avenue
 from mnad.data.layouts.shanghaitech import LABEL_FOLDER, MASK_FOLDER
@@ -26,12 +26,12 @@ PREFIX = "frame_labels_"
 
 def recognises(root: Path) -> bool:
     """Tells by training/frames or testing/frames."""
-    return any((root / split / "frames").is_dir() for split in ("training", "testing"))
+    return any(inside(root, split, "frames").is_dir() for split in ("training", "testing"))
 
 
 def read(root: Path, split: SplitName) -> Split:
     """Finds the videos of a split; masks and labels belong to the test videos."""
-    videos = tuple(_video(root / split, folder) for folder in folders_in(root / split / "frames"))
+    videos = tuple(_video(inside(root, split), folder) for folder in folders_in(inside(root, split, "frames")))
     if split == "training" or not videos:
         return Split(split, videos)
     names = [video.name for video in videos]
@@ -42,8 +42,8 @@ def read(root: Path, split: SplitName) -> Split:
 
 
 def _video(split: Path, folder: Path) -> Video:
-    array = split / MASK_FOLDER / f"{folder.name}.npy"
-    video = image_video(folder, split / "masks" / folder.name)
+    array = inside(split, MASK_FOLDER) / f"{folder.name}.npy"
+    video = image_video(folder, inside(split, "masks") / folder.name)
     return Video(video.name, video.frames, MaskArray(array)) if array.is_file() else video
 
 
@@ -59,7 +59,7 @@ def _label_files(root: Path) -> tuple[list[Path], bool]:
 
 
 def _label_folders(root: Path) -> list[Path]:
-    return [root / "testing" / LABEL_FOLDER, root / "testing" / "labels"]
+    return [inside(root, "testing", LABEL_FOLDER), inside(root, "testing", "labels")]
 
 
 def _visible(paths: object) -> list[Path]:

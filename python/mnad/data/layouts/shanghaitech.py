@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnad.data.folders import folders_in, images_in, videos_in
+from mnad.data.folders import folders_in, images_in, inside, videos_in
 from mnad.data.labels import read_labels
-from mnad.data.sources import ImageFiles, MaskArray, VideoFile
+from mnad.data.sources import ImageFiles, MaskArray
 from mnad.data.splits import Split, SplitName, Video, collect_labels
+from mnad.data.video import VideoFile
 
 VIDEO_FOLDERS = ("videos", "converted_videos")
 LABEL_FOLDER, MASK_FOLDER = "test_frame_mask", "test_pixel_mask"
@@ -23,26 +24,26 @@ LABEL_FOLDER, MASK_FOLDER = "test_frame_mask", "test_pixel_mask"
 
 def recognises(root: Path) -> bool:
     """Tells by training videos in files, or by test labels video by video beside training frames that are missing."""
-    videos = any(videos_in(root / "training" / folder) for folder in VIDEO_FOLDERS)
-    extracted = (root / "training" / "frames").is_dir()
-    return not extracted and (videos or (root / "testing" / LABEL_FOLDER).is_dir())
+    videos = any(videos_in(inside(root, "training", folder)) for folder in VIDEO_FOLDERS)
+    extracted = inside(root, "training", "frames").is_dir()
+    return not extracted and (videos or inside(root, "testing", LABEL_FOLDER).is_dir())
 
 
 def read(root: Path, split: SplitName) -> Split:
     """Finds the videos of a split; masks and labels belong to the test videos."""
     if split == "training":
-        files = next((files for folder in VIDEO_FOLDERS if (files := videos_in(root / split / folder))), ())
+        files = next((files for folder in VIDEO_FOLDERS if (files := videos_in(inside(root, split, folder)))), ())
         return Split(split, tuple(Video(file.stem, VideoFile(file)) for file in files))
-    masks = root / split / MASK_FOLDER
+    masks = inside(root, split, MASK_FOLDER)
     videos = tuple(
         Video(
             folder.name,
             ImageFiles(images_in(folder)),
             MaskArray(file) if (file := masks / f"{folder.name}.npy").is_file() else None,
         )
-        for folder in folders_in(root / split / "frames")
+        for folder in folders_in(inside(root, split, "frames"))
     )
     names = [video.name for video in videos]
-    folders = [folder for folder in [root / split / LABEL_FOLDER] if folder.is_dir()]
+    folders = [folder for folder in [inside(root, split, LABEL_FOLDER)] if folder.is_dir()]
     sets, faults = collect_labels(folders, lambda path: read_labels(path, names))
     return Split(split, videos, sets, faults)

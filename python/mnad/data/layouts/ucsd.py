@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnad.data.folders import folders_in, hidden
+from mnad.data.folders import folders_in, hidden, inside
 from mnad.data.labels import FromMasks, LabelSet, read_labels
 from mnad.data.splits import Split, SplitName, collect_labels, image_video
 
@@ -22,15 +22,15 @@ FOLDERS: dict[SplitName, str] = {"training": "Train", "testing": "Test"}
 def recognises(root: Path) -> bool:
     """Tells by Train/Train001 or Test/Test001."""
     return any(
-        child.name.startswith(folder) and child.name[len(folder) :].isdecimal()
+        child.name.lower().startswith(folder.lower()) and child.name[len(folder) :].isdecimal()
         for folder in FOLDERS.values()
-        for child in folders_in(root / folder)
+        for child in folders_in(inside(root, folder))
     )
 
 
 def read(root: Path, split: SplitName) -> Split:
     """Finds the clips of a split; masks and labels belong to the test clips."""
-    folder = root / FOLDERS[split]
+    folder = inside(root, FOLDERS[split])
     clips = [child for child in folders_in(folder) if not child.name.endswith("_gt")]
     videos = tuple(image_video(clip, clip.with_name(f"{clip.name}_gt")) for clip in clips)
     if split == "training" or not videos:

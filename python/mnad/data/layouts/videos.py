@@ -1,4 +1,4 @@
-"""A folder of one's own videos: video files, or folders of frames.
+"""One's own videos: video files, folders of frames, or a single one of either.
 
 ::
 
@@ -6,6 +6,10 @@
     testing/*.mp4, or test/                  video to score; without such a folder all that is not for training
     labels.csv, labels.json or labels.npy    optional, in the folder or in testing/
     testing/NAME.npy                         or labels beside each video
+
+Where no folder has one of these names, or there is but one video, all serves for what is asked for. Capitals do not
+matter. The pictures of a folder are the frames of one video, unless a video file lies beside them, or it is a single
+picture and there is more below: then they are no frames.
 """
 
 from __future__ import annotations
@@ -13,10 +17,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnad.data.folders import folders_in, images_in, videos_in
+from mnad.data.folders import VIDEO_SUFFIXES, folder_named, folders_in, images_in, natural_key, videos_in
+from mnad.data.images import PAGED, pages_of
 from mnad.data.labels import ByVideo, LabelSet, as_labels, read_labels
-from mnad.data.sources import ImageFiles, VideoFile, load_array
+from mnad.data.sources import FrameSource, ImageFiles, PagedImage, load_array
 from mnad.data.splits import Split, SplitName, Video, collect_labels
+from mnad.data.video import VideoFile
 
 FOLDERS: dict[SplitName, tuple[str, ...]] = {
     "training": ("normal", "training", "train"),
@@ -26,50 +32,55 @@ LABEL_FILES = ("labels.csv", "labels.json", "labels.npy")
 
 
 def recognises(root: Path) -> bool:
-    """Tells by a video file, or a folder of images, anywhere below."""
+    """Tells by a video file, or a folder of images, anywhere below; or the file is one itself."""
     return next(_videos(root, root), None) is not None
 
 
 def read(root: Path, split: SplitName) -> Split:
     """Finds the videos of a split and, for testing, their labels."""
-    chosen = _folder(root, split)
+    marked = {name: folder_named(root, *names) for name, names in FOLDERS.items()}
+    chosen = marked[split] or root
+    if split == "training" and marked["training"] is None and marked["testing"] is not None:
+        return Split(split, ())
+    videos = tuple(_videos(chosen, chosen, leave_out=marked["training"] if split == "testing" else None))
     if split == "training":
-        return Split(split, tuple(_videos(chosen, chosen)) if chosen else ())
-    videos = tuple(_videos(chosen, chosen)) if chosen else tuple(_others(root))
+        return Split(split, videos)
     names = [video.name for video in videos]
-    bases = dict.fromkeys((chosen or root, root))
+    bases = dict.fromkeys((chosen, root))
     files = [base / name for base in bases for name in LABEL_FILES if (base / name).is_file()]
     sets, faults = collect_labels(files, lambda path: read_labels(path, names))
-    if not files and any(((chosen or root) / f"{name}.npy").is_file() for name in names):
-        sets, faults = collect_labels([chosen or root], lambda base: _beside(base, names))
+    beside = chosen.parent if chosen.is_file() else chosen
+    if not files and any((beside / f"{name}.npy").is_file() for name in names):
+        sets, faults = collect_labels([beside], lambda base: _beside(base, names))
     return Split(split, videos, sets, faults)
 
 
-def _folder(root: Path, split: SplitName) -> Path | None:
-    return next((root / name for name in FOLDERS[split] if (root / name).is_dir()), None)
-
-
-def _videos(folder: Path, base: Path) -> Iterator[Video]:
+def _videos(place: Path, base: Path, leave_out: Path | None = None) -> Iterator[Video]:
     """Gives the videos in a folder and in the folders below it, named by their place under ``base``."""
-    for file in videos_in(folder):
-        yield Video(file.relative_to(base).with_suffix("").as_posix(), VideoFile(file))
-    for child in folders_in(folder):
-        images = images_in(child)
-        if images:
-            yield Video(child.relative_to(base).as_posix(), ImageFiles(images))
-        else:
-            yield from _videos(child, base)
+    if place.is_file():
+        if place.suffix.lower() in VIDEO_SUFFIXES or _is_paged(place):
+            yield Video(place.stem, _source(place))
+        return
+    files = sorted((*videos_in(place), *filter(_is_paged, images_in(place))), key=lambda file: natural_key(file.stem))
+    for file in files:
+        yield Video(file.relative_to(base).with_suffix("").as_posix(), _source(file))
+    below = [child for child in folders_in(place) if child != leave_out]
+    found = [video for child in below for video in _videos(child, base, leave_out)]
+    pictures = () if files else images_in(place)
+    if len(pictures) > 1 or (pictures and not found):
+        yield Video(place.name if place == base else place.relative_to(base).as_posix(), ImageFiles(pictures))
+    yield from found
 
 
-def _others(root: Path) -> Iterator[Video]:
-    """Gives all videos but those that are for training."""
-    training = _folder(root, "training")
-    for video in _videos(root, root):
-        if training is None or training not in video.frames.files[0].parents:
-            yield video
+def _source(file: Path) -> FrameSource:
+    return VideoFile(file) if file.suffix.lower() in VIDEO_SUFFIXES else PagedImage(file)
+
+
+def _is_paged(file: Path) -> bool:
+    return file.suffix.lower() in PAGED and pages_of(file) > 1
 
 
 def _beside(base: Path, names: list[str]) -> LabelSet:
     files = [base / f"{name}.npy" for name in names]
     values = {name: as_labels(load_array(file), file) for name, file in zip(names, files, strict=True)}
-    return ByVideo("beside the videos", f"{base}/*.npy", values)
+    return ByVideo("beside the videos", f"{base}/*.npy", tuple(files), values)

@@ -1,0 +1,100 @@
+"""From deep pixels to bytes: which value of a 16-bit camera is black, and which is white."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.errors import ConfigError, DataError
+
+# Dead and hot pixels of a frame; what is left out of it is clipped, not lost.
+OUTLIERS = 0.001
+LEAST_SPAN = 256  # noise of a few counts is not to fill the picture
+MARGIN = 0.25  # on either side: what is to be noticed may be warmer or colder than anything that was trained on
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A linear map of pixels of more than 8 bits to bytes.
+
+    One map serves training and test: it is chosen from the training frames, or given, and stored with the model.
+
+    Attributes:
+        black: The value that becomes 0, and all below it.
+        white: The value that becomes 255, and all above it.
+
+    Raises:
+        ConfigError: If white is not greater than black, or either is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> Levels(7800, 8055).to_bytes(np.array([0, 7800, 7900, 65535], np.uint16)).tolist()
+        [0, 0, 100, 255]
+    """
+
+    black: float
+    white: float
+
+    def __post_init__(self) -> None:
+        """Checks the order."""
+        if not np.isfinite([self.black, self.white]).all() or self.white <= self.black:
+            raise ConfigError(f"levels must be two numbers, black less than white, got {self.black} and {self.white}")
+
+    def to_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+        """Gives pixels of any kind as bytes; one that is not a number is black."""
+        scaled = (pixels.astype(np.float32) - np.float32(self.black)) * np.float32(255 / (self.white - self.black))
+        levels: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
+        return levels
+
+    def __str__(self) -> str:
+        """Names both, for people."""
+        return f"{self.black:g} is black, {self.white:g} is white"
+
+
+def choose_levels(frames: Iterable[NDArray[Any]]) -> Levels | None:
+    """Chooses levels by which frames of more than 8 bits keep their content.
+
+    From the lowest to the highest value of any frame, a thousandth of its pixels on either side left out, and at least
+    256 apart (a span of 1 where pixels are fractions); then a quarter more on either side.
+
+    Returns:
+        The levels; None if all frames have 8 bits.
+    """
+    lows, highs = [], []
+    whole = False
+    for frame in frames:
+        if frame.dtype == np.uint8:
+            continue
+        whole |= np.issubdtype(frame.dtype, np.integer)
+        finite = frame[np.isfinite(frame)]
+        if finite.size:
+            low, high = np.quantile(finite, [OUTLIERS, 1 - OUTLIERS])
+            lows.append(float(low))
+            highs.append(float(high))
+    if not lows:
+        return None
+    low, high = min(lows), max(highs)
+    span = max(high - low, LEAST_SPAN if whole or high > 1 else 1)
+    middle, half = (low + high) / 2, span * (0.5 + MARGIN)
+    return Levels(float(np.floor(middle - half)), float(np.ceil(middle + half)))
+
+
+def as_bytes(pixels: NDArray[Any], levels: Levels | None, path: Path) -> NDArray[np.uint8]:
+    """Gives pixels of a file as bytes.
+
+    Raises:
+        DataError: If they have more than 8 bits and there are no levels.
+    """
+    if pixels.dtype == np.uint8:
+        return pixels
+    if levels is None:
+        raise DataError(
+            f"{path} has {8 * pixels.itemsize} bits a pixel, and nothing says which value is black and which white: "
+            "give --levels BLACK,WHITE"
+        )
+    return levels.to_bytes(pixels)

@@ -1,0 +1,314 @@
+"""Video files, decoded by FFmpeg through PyAV: each frame under its own number, whatever happened to others."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.data.levels import Levels, as_bytes
+from mnad.errors import DataError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+# After a damaged packet a decoder may give the next frames out of order.
+REORDERED = 4
+# Some packets of it are never shown.
+HIDES_FRAMES = "vp8"
+# A file whose frames stop so much before its header says has lost some.
+SECONDS_EARLY = 0.5
+
+
+@dataclass(frozen=True)
+class VideoFile:
+    """A video file. Its header's frame count is not trusted: what comes out of it counts."""
+
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The one file."""
+        return (self.path,)
+
+    def count(self) -> None:
+        """Nothing: only decoding tells."""
+        return
+
+    def expected(self) -> int:
+        """The number of frames by the header, 0 where it does not say."""
+        with self._open() as (container, stream):
+            if stream.frames or not stream.average_rate:
+                return stream.frames
+            return max(0, round((_declared_end(container, stream) or 0) * stream.average_rate))
+
+    def rate(self) -> float | None:
+        """Frames a second, on average; None where the file does not say."""
+        with self._open() as (_, stream):
+            rate = stream.average_rate or stream.guessed_rate
+            return float(rate) if rate else None
+
+    def read(
+        self, channels: int, levels: Levels | None = None, tell: Callable[[str], None] | None = None
+    ) -> Iterator[NDArray[np.uint8] | None]:
+        """Decodes one frame after the other; see :class:`mnad.data.sources.FrameSource`."""
+        converter = _Converter(channels)
+        for frame in self._frames(tell or (lambda _: None)):
+            yield None if frame is None else as_bytes(converter.pixels(frame), levels, self.path)
+
+    def sample(self, channels: int, most: int) -> Iterator[NDArray[Any]]:
+        """Decodes frames at evenly spaced times, or the first ones; see :class:`mnad.data.sources.FrameSource`."""
+        converter = _Converter(channels)
+        found = False
+        for frame in self._spread(most):
+            found = True
+            yield converter.pixels(frame)
+        if not found:
+            with self._open() as (container, stream):
+                yield from (converter.pixels(frame) for frame in islice(_readable(container, stream), most))
+
+    def _spread(self, most: int) -> Iterator[VideoFrame]:
+        """Gives the frame after each of some times, where the file says how long it is and can be searched."""
+        import av
+
+        with self._open() as (container, stream):
+            duration = _declared_end(container, stream)
+            if not duration or not stream.time_base:
+                return
+            for index in range(most):
+                with suppress(av.error.FFmpegError):
+                    container.seek(
+                        int((stream.start_time or 0) + duration / stream.time_base * index / most), stream=stream
+                    )
+                    yield from islice(_readable(container, stream), 1)
+
+    def _frames(self, tell: Callable[[str], None]) -> Iterator[VideoFrame | None]:
+        with self._open() as (container, stream):
+            stream.thread_type = "AUTO"
+            packets = _Packets(stream.codec_context.name == HIDES_FRAMES)
+            numbered = _Numbered(packets)
+            given = 0
+            for frame in packets.decoded(container, stream):
+                for known in numbered.put(frame):
+                    given += 1
+                    yield known
+            for known in numbered.rest():
+                given += 1
+                yield known
+            _tell_early_end(container, stream, packets, given, tell)
+
+    @contextmanager
+    def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+        """Opens the file and the first stream of it that is no picture attached to something else."""
+        import av
+
+        try:
+            container = av.open(
+                f"file:{self.path}", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
+            )
+        except FileNotFoundError:
+            raise DataError(f"the file {self.path} does not exist") from None
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise DataError(f"{self.path} is not a video that FFmpeg can read: {_words(error)}") from error
+        with container:
+            moving = [stream for stream in container.streams.video if not _is_attached(stream)]
+            if not moving:
+                raise DataError(f"{self.path} holds no video: {_contents(container)}")
+            yield container, moving[0]
+
+
+@dataclass
+class _Packets:
+    """What goes into a decoder, so that it can be told what should have come out.
+
+    Attributes:
+        hides: Whether there may be packets of which no frame is to come.
+        waiting: Times of packets whose frame has not come.
+        seen: The number of packets.
+        errors: Packets that could not be decoded, less those that were told as missing.
+        timed: Whether frames come with the times of their packets.
+        end: When the last packet's frame ends, in seconds.
+    """
+
+    hides: bool
+    waiting: set[int] = field(default_factory=set)
+    seen: int = 0
+    errors: int = 0
+    timed: bool = True
+    end: Fraction = Fraction(0)
+
+    def decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame | None]:
+        """Gives what the decoder gives; None where it fails at a packet that has no time."""
+        import av
+
+        try:
+            for packet in container.demux(stream):
+                self._note(packet, stream)
+                try:
+                    yield from packet.decode()
+                except av.error.FFmpegError:
+                    self.errors += 1
+                    if packet.pts is None and packet.size:
+                        yield None
+        except av.error.FFmpegError:  # the container ends in the middle of something
+            yield from stream.decode(None)
+
+    def _note(self, packet: Packet[VideoStream], stream: VideoStream) -> None:
+        if not packet.size:
+            return
+        self.seen += 1
+        if packet.pts is None:
+            return
+        if packet.time_base:
+            self.end = max(
+                self.end, (packet.pts + (packet.duration or 0) - (stream.start_time or 0)) * packet.time_base
+            )
+        if not packet.is_discard:
+            self.waiting.add(packet.pts)
+
+    def lost_before(self, frame: VideoFrame, *, first: bool) -> int:
+        """Counts the packets that were to be shown before a frame and were not."""
+        assert frame.pts is not None
+        if frame.pts not in self.waiting:
+            self.timed = False
+        early = {pts for pts in self.waiting if pts <= frame.pts}
+        self.waiting -= early
+        return self._lost(len(early - {frame.pts}), first or self.hides or frame.interlaced_frame)
+
+    def lost_at_end(self) -> int:
+        """Counts the packets that were to be shown after the last frame."""
+        return self._lost(len(self.waiting), self.hides)
+
+    def _lost(self, unseen: int, may_be_hidden: bool) -> int:
+        if not self.timed:
+            return 0
+        lost = min(unseen, self.errors) if may_be_hidden else unseen
+        self.errors = max(0, self.errors - lost)
+        return lost
+
+
+class _Numbered:
+    """Frames in the order of their times, with None for each that is missing or damaged."""
+
+    def __init__(self, packets: _Packets) -> None:
+        self.packets = packets
+        self.queue: list[tuple[int, int, VideoFrame | None]] = []
+        self.serial = 0
+        self.first = True
+
+    def put(self, frame: VideoFrame | None) -> Iterator[VideoFrame | None]:
+        """Takes a frame, and gives those that are next for certain."""
+        self.serial += 1
+        time = frame.pts if frame is not None and frame.pts is not None else 0
+        heapq.heappush(self.queue, (time, self.serial, frame))
+        if len(self.queue) > REORDERED:
+            yield from self._next()
+
+    def rest(self) -> Iterator[VideoFrame | None]:
+        """Gives what is left."""
+        while self.queue:
+            yield from self._next()
+        if not self.first:
+            yield from [None] * self.packets.lost_at_end()
+
+    def _next(self) -> Iterator[VideoFrame | None]:
+        _, _, frame = heapq.heappop(self.queue)
+        if frame is None:
+            if not self.first:
+                yield None
+            return
+        if frame.pts is not None:
+            yield from [None] * self.packets.lost_before(frame, first=self.first)
+        self.first = False
+        yield None if frame.is_corrupt else frame
+
+
+class _Converter:
+    """Makes arrays of frames, by one scaling context for all: to set one up takes longer than to use it."""
+
+    def __init__(self, channels: int) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self.channels = channels
+        self.reformatter = VideoReformatter()
+
+    def pixels(self, frame: VideoFrame) -> NDArray[Any]:
+        """Gives (H, W, channels) pixels, upright: bytes, or uint16 of a grey camera that has more than 8 bits."""
+        components = frame.format.components
+        if len(components) == 1 and components[0].bits > 8:
+            pixels = np.repeat(self._as(frame, "gray16le")[..., None], self.channels, axis=2)
+        else:
+            pixels = self._as(frame, "bgr24")
+            if self.channels == 1:
+                pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None]
+        turns = round(frame.rotation / 90) % 4
+        return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+    def _as(self, frame: VideoFrame, pixel_format: str) -> NDArray[Any]:
+        array: NDArray[Any] = self.reformatter.reformat(frame, format=pixel_format, threads=1).to_ndarray()
+        return array
+
+
+def _readable(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    import av
+
+    for packet in container.demux(stream):
+        with suppress(av.error.FFmpegError):
+            yield from (frame for frame in packet.decode() if not frame.is_corrupt)
+
+
+def _tell_early_end(
+    container: InputContainer, stream: VideoStream, packets: _Packets, given: int, tell: Callable[[str], None]
+) -> None:
+    claimed, declared = stream.frames, _declared_end(container, stream)
+    if claimed > packets.seen:
+        tell(f"ends early: {given} of {given + claimed - packets.seen} frames can be read from {container.name}")
+    elif not claimed and declared and packets.timed and declared - packets.end > SECONDS_EARLY:
+        tell(
+            f"ends early: {given} frames can be read from {container.name}, which end {float(packets.end):.1f} s after "
+            f"its beginning, not {float(declared):.1f} s as its header says"
+        )
+
+
+def _declared_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Gives how long the header says that the stream is, in seconds; None where it does not."""
+    import av
+
+    if stream.duration and stream.time_base:
+        return stream.duration * stream.time_base
+    hours, _, rest = stream.metadata.get("DURATION", "").partition(":")  # Matroska, as FFmpeg writes it
+    minutes, _, seconds = rest.partition(":")
+    try:
+        return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)
+    except ValueError:
+        pass
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+def _is_attached(stream: VideoStream) -> bool:
+    from av.stream import Disposition
+
+    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
+
+
+def _contents(container: InputContainer) -> str:
+    kinds = [stream.type if stream.type != "video" else "a picture" for stream in container.streams]
+    return ", ".join(dict.fromkeys(kinds)) or "nothing at all"
+
+
+def _words(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

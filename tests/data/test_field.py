@@ -1,0 +1,243 @@
+"""Folders as people have them: what is right for each is what comes out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from mnad.data import Clips, PrepareConfig, Windows, open_clips, prepare
+from mnad.data.inspection import Inspection, inspect
+from mnad.errors import ConfigError, DataError
+
+from tests.data.field import moving, number_of, spoil, write_pictures, write_video
+
+
+def look(root: Path) -> Inspection:
+    found = inspect(root, progress=False)
+    assert found.usable, found.problems
+    return found
+
+
+def counts(found: Inspection) -> dict[str, tuple[int, int]]:
+    return {split.name: (split.videos, split.frames) for split in found.splits}
+
+
+def told(found: Inspection) -> str:
+    return "\n".join(problem.message for problem in found.problems)
+
+
+def clips_of(root: Path, split: str = "testing", **options: object) -> Clips:
+    return open_clips(root, split, 96, progress=False, **options)  # type: ignore[arg-type]
+
+
+def numbers(clips: Clips) -> list[int]:
+    return [number_of(frame) for frame in clips.frames]
+
+
+def pictures(folder: Path, names: list[str], seed: int = 0) -> None:
+    write_pictures(folder, names, moving(len(names), seed))
+
+
+def test_a_snapshot_beside_a_clip_is_no_video(tmp_path: Path) -> None:
+    for part in ("normal", "test"):
+        for day in ("2026-10-03", "2026-10-04"):
+            write_video(tmp_path / part / "gate" / day / "clip.mp4", moving(40))
+            pictures(tmp_path / part / "gate" / day, ["clip.jpg"])
+    found = look(tmp_path)
+    assert counts(found) == {"training": (2, 80), "testing": (2, 80)}
+    assert "4 .jpg (first normal/gate/2026-10-03/clip.jpg)" in told(found)
+    assert clips_of(tmp_path).names == ("gate/2026-10-03/clip", "gate/2026-10-04/clip")
+
+
+def test_a_cover_above_the_videos_is_none(tmp_path: Path) -> None:
+    write_video(tmp_path / "normal/gate/a.mp4", moving(10))
+    pictures(tmp_path / "normal/gate/frames", [f"{index}.png" for index in range(12)])
+    pictures(tmp_path / "normal", ["cover.png"])
+    found = look(tmp_path)
+    assert counts(found)["training"] == (2, 22)
+    assert "1 .png (normal/cover.png)" in told(found)
+
+
+def test_folders_that_are_named_by_the_date(tmp_path: Path) -> None:
+    days = [f"2026.01.{day:02}" for day in (7, 3, 12, 1, 9, 5, 11, 2, 8, 4, 10, 6)]
+    for day in days:
+        pictures(tmp_path / "testing" / day, [f"{index:03}.png" for index in range(6)], seed=int(day[-2:]))
+    np.save(tmp_path / "labels.npy", np.repeat(np.arange(12) >= 6, 6).astype(np.uint8))
+    clips = clips_of(tmp_path)
+    assert clips.names == tuple(sorted(days))
+    assert clips.labels is not None
+    assert [bool(clips.labels[span].all()) for _, span in clips.videos()] == [False] * 6 + [True] * 6
+
+
+def test_a_frame_that_cannot_be_read(tmp_path: Path) -> None:
+    write_video(tmp_path / "normal/gate.avi", moving(60), "mjpeg", "yuvj420p")
+    gate = write_video(tmp_path / "test/gate.avi", moving(60), "mjpeg", "yuvj420p")
+    spoil(gate, 20)
+    (tmp_path / "labels.csv").write_text("video,first,last\ngate,21,30\n")
+    fault = "video gate: 1 of 60 frames cannot be read from"
+    assert fault in told(look(tmp_path))
+    with pytest.warns(UserWarning, match=rf"{fault} .*gate.avi: 20$"):
+        clips = clips_of(tmp_path)
+    assert numbers(clips) == [0 if number == 20 else number for number in range(60)]
+    assert clips.missing is not None
+    assert np.flatnonzero(clips.missing).tolist() == [20]
+    assert clips.labels is not None
+    assert np.flatnonzero(clips.labels).tolist() == list(range(21, 31))
+    targets = Windows(clips, 4, "next").targets.tolist()
+    assert targets == [number for number in range(4, 60) if not 20 <= number <= 24]
+    with pytest.raises(DataError, match=rf"{fault} .*because of --strict"):
+        prepare(PrepareConfig(tmp_path, tmp_path / "store", size=96, strict=True), progress=False)
+
+
+def test_frames_of_16_bits_keep_what_can_be_seen(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    for part in ("normal", "test"):
+        frames = [(7800 + random.integers(0, 8, (96, 96))).astype(np.uint16) for _ in range(20)]
+        for index, frame in enumerate(frames):
+            frame[20:40, 5 + index : 25 + index] += 150
+            frame[0, 0] = 65535 * (index % 2)  # dead or hot
+        write_pictures(tmp_path / part / "thermal", [f"{index:03}.tiff" for index in range(20)], frames)
+    found = look(tmp_path)
+    assert found.levels is not None
+    clips = clips_of(tmp_path, "training")
+    assert clips.levels == found.levels
+    frame = clips.frames[3, ..., 0].astype(int)
+    ground, person = frame[60:], frame[24:36, 12:24]
+    assert person.mean() - ground.mean() > 60
+    assert ground.std() < 10
+    with pytest.raises(DataError, match=r"has 16 bits a pixel, and nothing says which value is black .*--levels"):
+        clips_of(tmp_path / "test/thermal")
+    same = clips_of(tmp_path / "test/thermal", levels=clips.levels)
+    assert same.levels == clips.levels
+    assert abs(same.frames[3, 60:].mean() - ground.mean()) < 1
+
+
+def test_levels_that_do_not_fit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="black less than white, got 9.0 and 9.0"):
+        PrepareConfig(tmp_path, levels=(9.0, 9.0))
+    frames = [np.full((16, 16), 7800 + index, np.uint16) for index in range(8)]
+    write_pictures(tmp_path / "set/normal/a", [f"{index}.png" for index in range(8)], frames)
+    prepare(PrepareConfig(tmp_path / "set", tmp_path / "store", size=96, levels=(7000, 8000)), progress=False)
+    with pytest.raises(ConfigError, match=r"made by the levels \(7000, 8000\), but \(0, 9\) are asked for"):
+        clips_of(tmp_path / "store", "training", levels=(0, 9))
+
+
+def test_masks_of_any_depth_and_colour(tmp_path: Path) -> None:
+    faint: list[np.ndarray] = [np.zeros((96, 96), np.uint16) for _ in range(4)]
+    faint += [np.zeros((96, 96, 3), np.uint8) for _ in range(4)]
+    faint[2][5, 5] = 1
+    faint[5][5, 5] = (0, 0, 1)
+    for split in ("training", "testing"):
+        pictures(tmp_path / split / "frames/01", [f"{index}.png" for index in range(8)])
+    write_pictures(tmp_path / "testing/masks/01", [f"{index}.png" for index in range(8)], faint)
+    masks = clips_of(tmp_path).masks()
+    assert masks is not None
+    assert np.flatnonzero(masks.any(axis=(1, 2))).tolist() == [2, 5]
+
+
+def test_bytes_behind_the_end_of_a_picture(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    for part in ("normal", "test"):
+        for kind in ("jpg", "png"):
+            pictures(tmp_path / part / kind, [f"{index:03}.{kind}" for index in range(20)])
+            for path in (tmp_path / part / kind).iterdir():
+                path.write_bytes(path.read_bytes() + random.integers(0, 256, 500_000, np.uint8).tobytes())
+    assert counts(look(tmp_path)) == {"training": (2, 40), "testing": (2, 40)}
+    assert numbers(clips_of(tmp_path)) == [*range(20), *range(20)]
+
+
+def test_the_number_of_a_frame_is_what_changes_in_its_name(tmp_path: Path) -> None:
+    for part in ("normal", "test"):
+        pictures(tmp_path / part / "gate", [f"frame_{index:04}_cam2.png" for index in range(12)])
+        pictures(tmp_path / part / "yard", [f"yard_2026-01-01_12-{index:02}-00.png" for index in range(12)])
+        pictures(tmp_path / part / "door", [f"{index // 6}h{10 * (index % 6)}m_cam2.png" for index in range(12)])
+        pictures(tmp_path / part / "step", [f"{10 * index}.png" for index in range(12)])
+        pictures(tmp_path / part / "time", [f"{index * 41 + index * index % 7}.png" for index in range(12)])
+    found = look(tmp_path)
+    assert counts(found) == {"training": (5, 60), "testing": (5, 60)}
+    assert told(found) == ""
+    assert numbers(clips_of(tmp_path)) == list(range(12)) * 5
+    (tmp_path / "test/step/50.png").unlink()
+    assert "video step: 1 missing between 40.png and 60.png" in told(look(tmp_path))
+    (tmp_path / "test/gate/frame_3_cam2.png").write_bytes((tmp_path / "test/gate/frame_0003_cam2.png").read_bytes())
+    with pytest.raises(DataError, match=r"frame_0003_cam2.png and frame_3_cam2.png are the same frame"):
+        clips_of(tmp_path)
+
+
+def test_every_file_is_used_or_named(tmp_path: Path) -> None:
+    frames = moving(40)
+    for part in ("normal", "test"):
+        write_video(tmp_path / part / "gate.mp4", frames)
+        write_video(tmp_path / part / "clip.gif", frames, "gif", "rgb8")
+        pictures(tmp_path / part / "steps", [f"{index:03}.{'jpg' if index < 10 else 'webp'}" for index in range(30)])
+        assert cv2.imwritemulti(str(tmp_path / part / "pages.tif"), frames)
+        write_video(tmp_path / part / "moving.webp", frames, "libwebp_anim", container="webp")
+        (tmp_path / part / "notes.txt").write_text("")
+        (tmp_path / part / "README").write_text("")
+    found = look(tmp_path)
+    assert counts(found) == {"training": (5, 190), "testing": (5, 190)}
+    assert f"left out of {tmp_path}: " in told(found)
+    assert "2 without ending (first normal/README)" in told(found)
+    assert "2 .txt (first normal/notes.txt)" in told(found)
+    clips = clips_of(tmp_path)
+    assert clips.names == ("clip", "gate", "moving", "pages", "steps")
+    assert numbers(clips) == [*list(range(40)) * 4, *range(30)]
+
+
+@pytest.mark.parametrize("beginning", ["grey", "black"])
+def test_a_camera_that_begins_in_infrared(tmp_path: Path, beginning: str) -> None:
+    for part in ("normal", "test"):
+        frames = moving(60)
+        for frame in frames[:20]:
+            frame[:] = 0 if beginning == "black" else frame[..., :1]
+        write_pictures(tmp_path / part / "gate", [f"{index:03}.png" for index in range(60)], frames)
+        write_video(tmp_path / part / "yard.mp4", frames)
+    assert not any(split.grey for split in look(tmp_path).splits)
+    assert clips_of(tmp_path).frames.shape == (120, 96, 96, 3)
+
+
+def test_capitals_do_not_matter(tmp_path: Path) -> None:
+    write_video(tmp_path / "Train/day.mp4", moving(40))
+    write_video(tmp_path / "Test/night.mp4", moving(30, 1))
+    assert counts(look(tmp_path)) == {"training": (1, 40), "testing": (1, 30)}
+    assert clips_of(tmp_path).names == ("night",)
+    pictures(tmp_path / "other/Training/Frames/01", [f"{index}.png" for index in range(9)])
+    assert clips_of(tmp_path / "other", "training").names == ("01",)
+
+
+def test_a_link_to_a_folder_above(tmp_path: Path) -> None:
+    for part in ("normal", "test"):
+        write_video(tmp_path / part / "gate.mp4", moving(40))
+        (tmp_path / part / "again").symlink_to("..")
+        (tmp_path / part / "here").symlink_to(".")
+    assert counts(look(tmp_path)) == {"training": (1, 40), "testing": (1, 40)}
+
+
+@pytest.mark.parametrize("kind", ["video", "frames", "videos", "pages"])
+def test_a_single_video_or_a_folder_without_parts_serves_for_all(tmp_path: Path, kind: str) -> None:
+    place = tmp_path / "place"
+    if kind == "video":
+        place = write_video(tmp_path / "gate.mp4", moving(40))
+    elif kind == "frames":
+        pictures(place, [f"{index}.png" for index in range(40)])
+    elif kind == "videos":
+        write_video(place / "gate.mp4", moving(40))
+    else:
+        place = tmp_path / "gate.tif"
+        assert cv2.imwritemulti(str(place), moving(40))
+    name = "place" if kind == "frames" else "gate"
+    for split in ("training", "testing"):
+        clips = clips_of(place, split)
+        assert (clips.names, numbers(clips)) == ((name,), list(range(40)))
+    found = look(place)
+    assert counts(found) == {"testing": (1, 40)}
+    assert "nothing says which videos are for training: the same ones serve" in told(found)
+
+
+def test_the_rate_of_frames_comes_from_the_video(tmp_path: Path) -> None:
+    write_video(tmp_path / "test/a.mp4", moving(20), rate=10)
+    pictures(tmp_path / "test/b", [f"{index}.png" for index in range(9)])
+    assert look(tmp_path).splits[0].rates == {"10": 1}
+    assert clips_of(tmp_path).rates == (10.0, None)
