@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.distributed as dist
@@ -12,7 +12,11 @@ from torch import Tensor, nn
 
 import mnad_ext
 from mnad_ext import reference
-from mnad_ext.statistics import UPDATE_RULES, UpdateRule, UpdateStatistics
+from mnad_ext.ops.keep_items import COMPUTED_AGAIN, keep_items
+from mnad_ext.statistics import UPDATE_RULES, UpdateRule, UpdateStatistics, zero_statistics
+
+UpdateOn = Literal["forward", "call"]
+UPDATE_ON: tuple[UpdateOn, ...] = get_args(UpdateOn)
 
 
 class MemoryOutput(NamedTuple):
@@ -37,16 +41,23 @@ class MemoryModule(nn.Module):
     """A memory of M unit vectors that queries read and training updates (Park et al., CVPR 2020, section 3.2).
 
     ``items``, the (M, C) memory, is a buffer in float32 (float64 after ``.double()``): part of the state dict, moved by
-    the update rule and not by the optimizer. In training mode every forward pass is followed by one update, as
-    BatchNorm does with its statistics; in evaluation mode the items stay, and :meth:`update` moves them when asked to.
-    Where ``torch.distributed`` is initialised an update uses the queries of all ranks, which equals the update of one
-    large batch.
+    the update rule and not by the optimizer. As BatchNorm's statistics it is moved in place. In training mode every
+    forward pass is followed by one update; in evaluation mode the items stay, and :meth:`update` moves them when asked
+    to. Where ``torch.distributed`` is initialised an update uses the queries of all ranks, which equals the update of
+    one large batch; under ``nn.DataParallel`` it uses those of the first device alone.
+
+    With ``update_on="call"`` forward passes in training mode only gather what an update needs, and
+    :meth:`apply_update` moves the items by all of it: call it after ``optimizer.step()``. Several passes before it
+    equal one of a large batch (gradient accumulation), and a pass that is computed again for the backward pass
+    (``torch.utils.checkpoint``) reads the items that it read before and counts once.
 
     Args:
         channels: C >= 1, the width of the feature map.
         num_items: M >= 1.
         update_rule: ``"max-all"`` (the released code), ``"max-assigned"`` (the paper's eq. 5) or ``"plain"``;
             ``None`` makes the items a parameter that the optimizer learns instead.
+        update_on: ``"forward"``, at the end of each forward pass in training mode, or ``"call"``, when
+            :meth:`apply_update` is called.
         grad_through_weights: Whether the gradient of the readout reaches the features through the matching
             probabilities. The released code cuts it there.
         generator: Draws the items; the default generator if None.
@@ -71,6 +82,7 @@ class MemoryModule(nn.Module):
         num_items: int = 10,
         *,
         update_rule: UpdateRule | None = "max-all",
+        update_on: UpdateOn = "forward",
         grad_through_weights: bool = False,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -80,15 +92,21 @@ class MemoryModule(nn.Module):
                 raise ValueError(f"{name} must be at least 1, got {value}")
         if update_rule is not None and update_rule not in UPDATE_RULES:
             raise ValueError(f"update_rule must be one of {UPDATE_RULES} or None, got {update_rule!r}")
+        if update_on not in UPDATE_ON:
+            raise ValueError(f"update_on must be one of {UPDATE_ON}, got {update_on!r}")
         self.channels = channels
         self.num_items = num_items
         self.update_rule = update_rule
+        self.update_on = update_on
         self.grad_through_weights = grad_through_weights
         items = torch.empty(num_items, channels)
         if update_rule is None:
             self.items = nn.Parameter(items)
         else:
             self.register_buffer("items", items)
+        if update_rule is not None and update_on == "call":
+            for name, value in zero_statistics(items)._asdict().items():
+                self.register_buffer(f"gathered_{name}", value, persistent=False)
         self.reset_items(generator)
 
     @torch.no_grad()
@@ -109,22 +127,49 @@ class MemoryModule(nn.Module):
         Raises:
             TypeError: If ``features`` is not a floating tensor.
             ValueError: If its shape or device does not fit the items.
+            RuntimeError: If it is computed again for a backward pass after its own update moved the items.
         """
-        updates = self.training and self.update_rule is not None
-        if self.num_items == 1:
-            return self._forward_one_item(features, updates)
-        step = mnad_ext.memory_step(features, self.items, grad_through_weights=self.grad_through_weights)
-        if updates:
-            self._apply_statistics(step.statistics)
-        return MemoryOutput(step.output, step.weights, step.indices[:, 0], step.compactness, step.separateness)
+        learns = self.training and self.update_rule is not None
+        again = learns and _is_computed_again()
+        moves = learns and self.update_on == "forward"
+        if moves and again:
+            raise RuntimeError(COMPUTED_AGAIN)
+        # The backward pass needs the items that were read, and the update writes over them.
+        items = keep_items(self.items) if moves and torch.is_grad_enabled() else self.items
+        output, statistics = self._read(features, items)
+        if learns and not again:
+            self._learn(statistics)
+        return output
 
-    def _forward_one_item(self, features: Tensor, updates: bool) -> MemoryOutput:
-        output, weights = mnad_ext.memory_read(features, self.items, grad_through_weights=self.grad_through_weights)
+    def _read(self, features: Tensor, items: Tensor) -> tuple[MemoryOutput, UpdateStatistics]:
+        through = self.grad_through_weights
+        if self.num_items > 1:
+            step = mnad_ext.memory_step(features, items, grad_through_weights=through)
+            nearest = step.indices[:, 0]
+            output = MemoryOutput(step.output, step.weights, nearest, step.compactness, step.separateness)
+            return output, step.statistics
+        read, weights = mnad_ext.memory_read(features, items, grad_through_weights=through)
         nearest = torch.zeros_like(weights[:, 0], dtype=torch.int64)
-        compactness = reference.compactness(features, self.items, nearest)
-        if updates:
-            self.update(features)
-        return MemoryOutput(output, weights, nearest, compactness, None)
+        compactness = reference.compactness(features, items, nearest)
+        output = MemoryOutput(read, weights, nearest, compactness, None)
+        return output, mnad_ext.update_statistics(features, items)
+
+    @torch.no_grad()
+    def _learn(self, statistics: UpdateStatistics) -> None:
+        total = _summed_over_ranks(statistics)
+        if self.update_on == "forward":
+            self._move(total)
+        else:
+            for gathered, value in zip(self._gathered, self._gathered.merge(total), strict=True):
+                gathered.copy_(value)
+
+    def _move(self, statistics: UpdateStatistics) -> None:
+        assert self.update_rule is not None
+        self.items.copy_(mnad_ext.update_items(self.items, statistics, self.update_rule))
+
+    @property
+    def _gathered(self) -> UpdateStatistics:
+        return UpdateStatistics(*(getattr(self, f"gathered_{name}") for name in UpdateStatistics._fields))
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
@@ -136,31 +181,57 @@ class MemoryModule(nn.Module):
         Raises:
             RuntimeError: If the items are learned by gradient (``update_rule=None``).
         """
-        if self.update_rule is None:
-            raise RuntimeError("items with update_rule=None are learned by gradient and have no update")
-        self._apply_statistics(mnad_ext.update_statistics(features, self.items))
+        self._check_has_update()
+        self._move(_summed_over_ranks(mnad_ext.update_statistics(features, self.items)))
 
     @torch.no_grad()
-    def _apply_statistics(self, statistics: UpdateStatistics) -> None:
-        assert self.update_rule is not None
-        total = _summed_over_ranks(statistics)
-        # A new tensor in place of the old one, never a write into it: the backward pass still needs the items that
-        # were read, and under torch.compile even a copy of a buffer that is written to later may be read too late.
-        self.items = mnad_ext.update_items(self.items, total, self.update_rule)
+    def apply_update(self) -> None:
+        """Moves the items by all forward passes in training mode since the last call, and forgets these.
+
+        Without any it leaves the items where they are.
+
+        Raises:
+            RuntimeError: If the items are learned by gradient, or every forward pass updates them.
+
+        Example:
+            >>> import torch
+            >>> memory = MemoryModule(8, 3, update_on="call")
+            >>> before = memory.items.clone()
+            >>> for _ in range(2):
+            ...     _ = memory(torch.randn(1, 8, 4, 4))
+            >>> torch.equal(memory.items, before)
+            True
+            >>> memory.apply_update()
+            >>> torch.equal(memory.items, before)
+            False
+        """
+        self._check_has_update()
+        if self.update_on != "call":
+            raise RuntimeError(
+                'with update_on="forward" each forward pass updates the items; apply_update() is for update_on="call"'
+            )
+        self._move(self._gathered)
+        for gathered, value in zip(self._gathered, zero_statistics(self.items), strict=True):
+            gathered.copy_(value)
+
+    def _check_has_update(self) -> None:
+        if self.update_rule is None:
+            raise RuntimeError("items with update_rule=None are learned by gradient and have no update")
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryModule:
-        # module.half() or .bfloat16() must not touch the items: rounding them at every update would freeze them.
-        precise = self.items.detach()
+        # module.half() or .bfloat16() must not touch the memory: rounding the items at every update would freeze them.
+        precise = {name: value.detach() for name, value in (*self.named_parameters(), *self.named_buffers())}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        if self.items.dtype in (torch.float16, torch.bfloat16):
-            self.items.data = precise.to(self.items.device)
+        for name, value in precise.items():
+            if (moved := getattr(self, name)).dtype in (torch.float16, torch.bfloat16):
+                moved.data = value.to(moved.device)
         return self
 
     def extra_repr(self) -> str:
         """Describes the module in one line."""
         return (
             f"channels={self.channels}, num_items={self.num_items}, update_rule={self.update_rule!r}, "
-            f"grad_through_weights={self.grad_through_weights}"
+            f"update_on={self.update_on!r}, grad_through_weights={self.grad_through_weights}"
         )
 
 
@@ -170,3 +241,8 @@ def _summed_over_ranks(statistics: UpdateStatistics) -> UpdateStatistics:
     for name, value in statistics._asdict().items():
         dist.all_reduce(value, dist.ReduceOp.MAX if name.startswith("peak") else dist.ReduceOp.SUM)
     return statistics
+
+
+def _is_computed_again() -> bool:
+    """Whether a backward pass is running: then a forward pass is one that was thrown away and is computed again."""
+    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple, get_args
 
+import torch
 from torch import Tensor
 
 UpdateRule = Literal["max-all", "max-assigned", "plain"]
@@ -39,3 +40,15 @@ class UpdateStatistics(NamedTuple):
             self.peak_all.maximum(other.peak_all),
             self.peak_assigned.maximum(other.peak_assigned),
         )
+
+
+def zero_statistics(items: Tensor) -> UpdateStatistics:
+    """Gives the statistics of no query at all for some items, ([B,] M, C): what any others merged with it stay."""
+    per_item = items.shape[:-1]
+    return UpdateStatistics(
+        items.new_zeros(items.shape),
+        items.new_zeros(per_item),
+        items.new_zeros(per_item, dtype=torch.int64),
+        items.new_full(per_item, -torch.inf),
+        items.new_full(per_item, -torch.inf),
+    )

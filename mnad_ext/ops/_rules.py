@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from mnad_ext import _extension  # noqa: F401  (defines the operators)
 
@@ -89,12 +90,24 @@ def register_gradient(name: str, function: type[torch.autograd.Function]) -> Non
     operator = getattr(torch.ops.mnad, name).default
 
     def kernel(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> Any:
+        refuse_forward_mode(features, items)
         if torch.is_grad_enabled() and (features.requires_grad or items.requires_grad):
             return function.apply(features, items, grad_through_weights)
         with torch._C._AutoDispatchBelowAutograd():
             return operator(features, items, grad_through_weights=grad_through_weights)
 
     LIBRARY.impl(name, kernel, "Autograd")
+
+
+def refuse_forward_mode(*tensors: Tensor | None) -> None:
+    """Makes sure that none carries a tangent: the operators would drop it, which is a derivative of zero."""
+    if forward_ad._current_level < 0:
+        return
+    if any(tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
+        raise RuntimeError(
+            "the memory has no forward-mode derivative (torch.func.jvp, jacfwd, forward_ad); use backward mode, or "
+            "mnad_ext.reference, which is plain PyTorch"
+        )
 
 
 def register_constant(name: str) -> None:

@@ -97,6 +97,7 @@ def memory_gradient(
     wants_features, wants_items = ctx.needs_input_grad[:2]
     if all(grad is None for grad in grads) or not (wants_features or wants_items):
         return None, None, None
+    _rules.refuse_forward_mode(*grads)
     # Where no second derivative is recorded, its rule need not be asked for.
     skip_rule = nullcontext() if torch.is_grad_enabled() else torch._C._AutoDispatchBelowAutograd()
     with skip_rule:

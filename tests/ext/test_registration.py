@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 import mnad_ext
 from mnad_ext import reference
@@ -162,6 +164,32 @@ def test_second_derivatives_are_refused_in_words() -> None:
     (grad,) = torch.autograd.grad(output.square().sum(), features, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivative"):
         grad.sum().backward()
+
+
+@pytest.mark.parametrize("requires_grad", [False, True])
+@pytest.mark.parametrize("operator", [mnad_ext.memory_read, mnad_ext.memory_step])
+def test_forward_mode_is_refused_in_words(operator: Callable[..., Any], requires_grad: bool) -> None:
+    features, items = make_features(SMALL[0]).requires_grad_(requires_grad), make_items(SMALL[0])
+    with forward_ad.dual_level():
+        for arguments in (
+            (forward_ad.make_dual(features, torch.ones_like(features)), items),
+            (features, forward_ad.make_dual(items, torch.ones_like(items))),
+        ):
+            with pytest.raises(RuntimeError, match="no forward-mode derivative"):
+                operator(*arguments)
+        operator(features, items)
+    for transform in (torch.func.jacfwd, lambda f: lambda x: torch.func.jvp(f, (x,), (x,))):
+        with pytest.raises(RuntimeError, match="no forward-mode derivative"):
+            transform(lambda x: operator(x, items)[0])(features.detach())
+
+
+def test_forward_mode_through_a_backward_pass_is_refused_in_words() -> None:
+    features, items = make_features(SMALL[0]).requires_grad_(), make_items(SMALL[0])
+    output, _ = mnad_ext.memory_read(features, items)
+    with forward_ad.dual_level():
+        grad = forward_ad.make_dual(torch.ones_like(output), torch.ones_like(output))
+        with pytest.raises(RuntimeError, match="no forward-mode derivative"):
+            torch.autograd.grad(output, features, grad)
 
 
 def test_results_without_a_gradient_say_so() -> None:

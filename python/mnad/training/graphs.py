@@ -7,12 +7,11 @@ holds all of forward pass, backward pass, optimizer and update of the items, on 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-
-from mnad_ext import MemoryModule
 
 # Eager steps before the recording: they make the optimizer's state, and compile what is to be compiled.
 WARM_UP_STEPS = 3
@@ -63,17 +62,15 @@ class GraphedStep(Generic[Results]):
     Args:
         step: From the frames shown and the target to results; all else that it reads and writes must stay in place, the
             learning rate too, which has to be a tensor.
-        memory: Whose items the step moves; None if there is no memory.
         recorder: What records.
     """
 
     def __init__(
         self,
         step: Callable[[Tensor, Tensor], Results],
-        memory: MemoryModule | None,
         recorder: Recorder[Results],
     ) -> None:
-        self.step, self.memory, self.recorder = step, memory, recorder
+        self.step, self.recorder = step, recorder
         self.runs = 0
         self.inputs: tuple[Tensor, Tensor] | None = None
         self.results: Results | None = None
@@ -88,17 +85,6 @@ class GraphedStep(Generic[Results]):
         for place, value in zip(self.inputs, (shown, target), strict=True):
             place.copy_(value)
         if self.results is None:
-            self.results = self.recorder.record(self._recorded)
+            self.results = self.recorder.record(partial(self.step, *self.inputs))
         self.recorder.replay()
         return self.results
-
-    def _recorded(self) -> Results:
-        assert self.inputs is not None
-        if self.memory is None:
-            return self.step(*self.inputs)
-        # An update makes new items, and the next replay reads them where this one did.
-        items = self.memory.items
-        results = self.step(*self.inputs)
-        items.copy_(self.memory.items)
-        self.memory.items = items
-        return results

@@ -163,7 +163,7 @@ def _step(config: TrainConfig, fabric: Fabric, network: Callable[..., Any], stat
         nearest = None if restored.memory is None else restored.memory.nearest
         return Learned(Losses(*(part.detach() for part in losses)), nearest)
 
-    return GraphedStep(learn, state.model.memory, _recorder(fabric)) if config.cuda_graphs else learn
+    return GraphedStep(learn, _recorder(fabric)) if config.cuda_graphs else learn
 
 
 def _recorder(fabric: Fabric) -> Recorder[Learned]:
