@@ -237,14 +237,13 @@ def load_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:
         DataError: If it is missing, not whole, or holds pickled objects, which would run code.
     """
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r" if mmap else None, allow_pickle=False)
+        # Mapped first, as no file can be mapped beyond its end: a damaged header may ask for more memory than there is.
+        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        return array if mmap else np.array(array)
     except FileNotFoundError:
         raise DataError(f"the file {path} does not exist") from None
-    except (ValueError, EOFError, OSError) as error:
+    except Exception as error:  # a damaged header leads NumPy into many kinds of them
         raise DataError(f"{path} cannot be read as a plain .npy array: {error}") from error
-    if not isinstance(array, np.ndarray):
-        raise DataError(f"{path} cannot be read as a plain .npy array: it is an archive of several")
-    return array
 
 
 def load_matlab(path: Path, key: str) -> NDArray[Any]:

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.data.clips import Clips
-from mnad.data.labels import read_labels
+from mnad.data.label_files import read_labels
 from mnad.data.sources import load_array
 from mnad.data.splits import SPLITS, SplitName
 from mnad.errors import DataError

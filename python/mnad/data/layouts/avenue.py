@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mnad.data.folders import inside, natural_key, videos_in
-from mnad.data.labels import FromMasks, LabelSet, read_labels
+from mnad.data.label_files import read_labels
+from mnad.data.labels import FromMasks, LabelSet
 from mnad.data.sources import MaskCells
 from mnad.data.splits import Problem, Split, SplitName, Video, collect_labels
 from mnad.data.video import VideoFile

@@ -15,7 +15,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnad.data.folders import folders_in, hidden, inside
-from mnad.data.labels import LabelSet, read_labels
+from mnad.data.label_files import read_labels
+from mnad.data.labels import LabelSet
 from mnad.data.layouts import avenue
 from mnad.data.layouts.shanghaitech import LABEL_FOLDER, MASK_FOLDER
 from mnad.data.sources import MaskArray

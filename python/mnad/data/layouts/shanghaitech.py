@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnad.data.folders import folders_in, images_in, inside, videos_in
-from mnad.data.labels import read_labels
+from mnad.data.label_files import read_labels
 from mnad.data.sources import ImageFiles, MaskArray
 from mnad.data.splits import Split, SplitName, Video, collect_labels
 from mnad.data.video import VideoFile

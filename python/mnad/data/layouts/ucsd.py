@@ -13,7 +13,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from mnad.data.folders import folders_in, hidden, inside
-from mnad.data.labels import FromMasks, LabelSet, read_labels
+from mnad.data.label_files import read_labels
+from mnad.data.labels import FromMasks, LabelSet
 from mnad.data.splits import Split, SplitName, collect_labels, image_video
 
 FOLDERS: dict[SplitName, str] = {"training": "Train", "testing": "Test"}

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from mnad.data.folders import VIDEO_SUFFIXES, folder_named, folders_in, images_in, natural_key, videos_in
 from mnad.data.images import PAGED, pages_of
-from mnad.data.labels import ByVideo, LabelSet, as_labels, read_labels
+from mnad.data.label_files import as_labels, read_labels
+from mnad.data.labels import ByVideo, LabelSet
 from mnad.data.sources import FrameSource, ImageFiles, PagedImage, load_array
 from mnad.data.splits import Split, SplitName, Video, collect_labels
 from mnad.data.video import VideoFile
