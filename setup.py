@@ -17,9 +17,15 @@ class BuildExtension(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Builds the one extension there is."""
-        from configuration import configure
-        from ninja_build import build
+        from configuration import BuildError, configure
 
+        try:
+            from ninja_build import build
+        except ImportError as error:
+            raise BuildError(
+                f"{error.name} is missing. Without build isolation install first: pip install 'setuptools>=77' "
+                "'pybind11>=2.13' ninja"
+            ) from error
         configuration = configure(VERSION)
         print(configuration, flush=True)
         # A folder of its own, kept between builds, so that only what has changed is compiled again.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -96,14 +97,15 @@ def gencode(architectures: tuple[str, ...]) -> list[str]:
 
 
 def _find_compiler() -> str:
-    named = os.environ.get("CXX")
-    compiler = shutil.which(named or "g++") or (None if named else shutil.which("clang++"))
+    # A launcher and flags may stand beside the compiler, as in "ccache g++".
+    name, *others = shlex.split(os.environ.get("CXX", "")) or ["g++"]
+    compiler = shutil.which(name) or (None if os.environ.get("CXX") else shutil.which("clang++"))
     if compiler is None:
         raise BuildError(
-            f"the C++ compiler {named or 'g++'} was not found. Install one (Debian, Ubuntu: apt-get install g++; "
+            f"the C++ compiler {name} was not found. Install one (Debian, Ubuntu: apt-get install g++; "
             "Fedora: dnf install gcc-c++) or name yours in CXX"
         )
-    return compiler
+    return shlex.join([compiler, *others])
 
 
 def find_nvcc(*, torch_has_cuda: bool) -> str | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -16,6 +18,7 @@ import mnad_ext
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "build_tools"))
 
+import backend  # noqa: E402
 import configuration  # noqa: E402
 from configuration import BuildError, configure, gencode  # noqa: E402
 
@@ -135,6 +138,41 @@ def test_wrong_variables(monkeypatch: pytest.MonkeyPatch, variable: str, value: 
     monkeypatch.setenv(variable, value)
     with pytest.raises(BuildError, match=words):
         configure("0")
+
+
+@pytest.mark.parametrize("named", ["env g++", "g++ -march=native -DNAME='a b'", "g++"])
+def test_a_compiler_with_a_launcher_or_flags(monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    monkeypatch.setenv("CXX", named)
+    monkeypatch.setenv("MNAD_CUDA", "0")
+    launcher, *others = shlex.split(named)
+    command = shlex.split(configure("0").compiler)
+    assert command == [shutil.which(launcher), *others]
+    assert "Free Software" in subprocess.run([*command, "--version"], capture_output=True, text=True, check=True).stdout
+
+
+def build_without_isolation(folder: Path, module: str, content: str) -> subprocess.CompletedProcess[str]:
+    """Runs the backend as pip does, where one of its modules is another."""
+    (folder / f"{module}.py").write_text(content)
+    hook = "import backend; backend.build_wheel('.')"
+    path = os.pathsep.join([str(folder), str(ROOT / "build_tools")])
+    environment = {**os.environ, "PYTHONPATH": path}
+    command = [sys.executable, "-c", hook]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_an_old_setuptools_is_told_by_name(tmp_path: Path) -> None:
+    result = build_without_isolation(tmp_path, "setuptools", "__version__ = '59.6.0'")
+    assert result.returncode != 0
+    assert "needs setuptools 77 or later, and this is 59.6.0" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert f"setuptools>={backend.SETUPTOOLS}" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_a_missing_build_requirement_is_told_by_name(tmp_path: Path) -> None:
+    missing = "raise ModuleNotFoundError('no pybind11', name='pybind11')"
+    result = build_without_isolation(tmp_path, "pybind11", missing)
+    assert result.returncode != 0
+    assert "mnad-ext cannot be built: pybind11 is missing" in result.stderr
 
 
 def test_wrong_architectures(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -127,6 +127,7 @@ def test_the_model_stays_as_it_is(model: Autoencoder, clips: Clips) -> None:
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16")
 def test_bf16_is_close_and_keeps_the_memory_in_float32(model: Autoencoder, clips: Clips) -> None:
     network = Network(model, "bf16")
     assert network.memory is not None

@@ -154,6 +154,7 @@ def test_supervision_has_its_own_default_weights(synthetic: Path, tmp_path: Path
         TrainConfig(synthetic, tmp_path, "prediction-no-memory", supervision_weight=1)
 
 
+@pytest.mark.filterwarnings("ignore:this CPU has no bfloat16")
 @pytest.mark.parametrize("precision", ["bf16-mixed", "32-true"])
 def test_precision_and_frames(precision: str, synthetic: Path, tmp_path: Path) -> None:
     options = {**TINY, "precision": precision, "frames_in": 2, "image_channels": 1}

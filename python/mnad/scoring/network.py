@@ -12,6 +12,7 @@ from torch import Tensor
 
 import mnad_ext
 from mnad.data import to_frames
+from mnad.devices import warn_of_slow_precision
 from mnad.errors import CheckpointError
 from mnad.models import Autoencoder
 from mnad.scoring.config import Precision, check_choice
@@ -50,6 +51,7 @@ class Network:
         self.encoder, self.decoder, self.memory = folded.encoder, folded.decoder, folded.memory
         self.config = folded.config
         self.device = next(folded.parameters()).device
+        warn_of_slow_precision(precision, self.device)
 
     def encode(self, pixels: Tensor) -> Block:
         """Encodes windows.

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.data.cache import check_data
+from mnad.devices import warn_of_slow_precision
 from mnad.errors import ConfigError, Interrupted, MnadError
 from mnad.files import writable_folder
 from mnad.health import MemoryHealth, count_nearest, memory_health
@@ -62,6 +63,7 @@ def train(config: TrainConfig) -> Path:
     if not config.resume:
         check_place(config.out, overwrite=config.overwrite)
     fabric = _launch(config)
+    warn_of_slow_precision(config.precision, fabric.device)
     if fabric.is_global_zero:
         writable_folder(config.out)
         if not config.resume:
