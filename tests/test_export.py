@@ -10,6 +10,7 @@ import torch
 from mnad.checkpoint import export_checkpoint, load_checkpoint
 from mnad.errors import CheckpointError, OutputError
 from mnad.export import LARGEST_FILE, read_export, write_export
+from mnad.files import sealed, unsealed
 from mnad.measurements import load_measurements
 from mnad.models import Autoencoder, ModelConfig
 from mnad.scoring import ScoreConfig, score
@@ -80,11 +81,11 @@ def test_what_is_no_manifest(content: str, tmp_path: Path) -> None:
 
 
 def test_a_manifest_names_files_beside_it_only(exported: Path) -> None:
-    manifest = json.loads((exported / "manifest.json").read_text())
+    manifest = unsealed(json.loads((exported / "manifest.json").read_text()))
     manifest["parts"][0]["file"] = f"../{exported.name}/{manifest['parts'][0]['file']}"
-    (exported / "manifest.json").write_text(json.dumps(manifest))
+    (exported / "manifest.json").write_text(json.dumps(sealed(manifest)))
     assert load_checkpoint(exported).epoch == 2
     manifest["parts"][0]["file"] = "../elsewhere.safetensors"
-    (exported / "manifest.json").write_text(json.dumps(manifest))
+    (exported / "manifest.json").write_text(json.dumps(sealed(manifest)))
     with pytest.raises(CheckpointError, match="elsewhere.safetensors is missing"):
         load_checkpoint(exported)

@@ -7,16 +7,17 @@ else stands as JSON in the file's metadata.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from mnad.errors import CheckpointError
 from mnad.export import is_export, read_export, save_tensors, write_export
+from mnad.files import input_errors, only_known, sealed, unsealed
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
 
 FORMAT = "mnad-checkpoint/1"
@@ -62,15 +63,8 @@ class Checkpoint:
         Raises:
             CheckpointError: If the weights are not those of the configuration.
         """
+        _check_weights(self.config, self.weights, "the checkpoint")
         model = Autoencoder(self.config)
-        expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-        found = {name: tuple(value.shape) for name, value in self.weights.items()}
-        if expected != found:
-            name = min(set(expected.items()) ^ set(found.items()))[0]
-            raise CheckpointError(
-                f"the checkpoint's weights are not those of its configuration: {name} should be "
-                f"{expected.get(name, 'absent')} and is {found.get(name, 'absent')}"
-            )
         model.load_state_dict(self.weights)
         return model
 
@@ -92,6 +86,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
             else:
                 scalars[f"{index}.{name}"] = value
     header = {
+        "tensors": weights_hash(tensors),
         "model": asdict(checkpoint.config),
         "training": checkpoint.training,
         "epoch": checkpoint.epoch,
@@ -102,7 +97,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
         "param_groups": optimizer["param_groups"] if checkpoint.optimizer else None,
         "optimizer_scalars": scalars,
     }
-    save_tensors(path, tensors, {"format": FORMAT, "header": json.dumps(header)})
+    save_tensors(path, tensors, {"format": FORMAT, "header": json.dumps(sealed(header))})
 
 
 def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -141,25 +136,34 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     if is_export(path):
         weights, header = read_export(path)
-        config = _model_config(header["model"], path)
-        return Checkpoint(config, weights, header["training"], header["epoch"], header["step"], optimizer=None)
+        with input_errors(path, "an export", CheckpointError):
+            config = _model_config(header["model"], path)
+            _check_weights(config, weights, path)
+            return Checkpoint(config, weights, header["training"], header["epoch"], header["step"], optimizer=None)
     file = path / "checkpoint.safetensors" if path.is_dir() else path
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
-    try:
+    with input_errors(file, "a checkpoint", CheckpointError):
         with safe_open(file, framework="pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a checkpoint, or it is not whole: {error}") from error
+        return _checkpoint(file, metadata, tensors)
+
+
+def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Checkpoint:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{file} is a safetensors file but not an {FORMAT} checkpoint (format {metadata.get('format')!r})"
         )
-    header = json.loads(metadata["header"])
+    header = unsealed(json.loads(metadata["header"]))
+    if header.get("tensors") not in (None, weights_hash(tensors)):
+        raise CheckpointError(f"{file} does not hold the tensors that were written; copy it again")
+    config = _model_config(header["model"], file)
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    _check_weights(config, weights, file)
     return Checkpoint(
-        config=_model_config(header["model"], file),
-        weights={name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")},
+        config=config,
+        weights=weights,
         training=header["training"],
         epoch=header["epoch"],
         step=header["step"],
@@ -172,11 +176,24 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def _model_config(values: dict[str, Any], file: Path) -> ModelConfig:
-    unknown = set(values) - {field.name for field in fields(ModelConfig)}
-    if unknown:
-        raise CheckpointError(f"{file} was written by another version: it has the options {sorted(unknown)}")
+    only_known(values, ModelConfig, file, CheckpointError)
     memory = values.pop("memory")
+    if memory:
+        only_known(memory, MemoryConfig, file, CheckpointError)
     return ModelConfig(**values, memory=MemoryConfig(**memory) if memory else None)
+
+
+def _check_weights(config: ModelConfig, weights: dict[str, Tensor], where: object) -> None:
+    with torch.device("meta"):  # takes no memory, whatever sizes a damaged configuration names
+        model = Autoencoder(config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if expected != found:
+        name = min(set(expected.items()) ^ set(found.items()))[0]
+        raise CheckpointError(
+            f"the weights of {where} are not those of its configuration: {name} should be "
+            f"{expected.get(name, 'absent')} and is {found.get(name, 'absent')}"
+        )
 
 
 def _optimizer_state(header: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from mnad.errors import CheckpointError, OutputError
-from mnad.files import atomic_write
+from mnad.files import atomic_write, input_errors, sealed, unsealed
 
 FORMAT = "mnad-export/1"
 MANIFEST = "manifest.json"
@@ -68,7 +68,7 @@ def write_export(
         save_tensors(path, {name: stored[name] for name in names})
         listed.append({"file": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)})
     with atomic_write(folder / MANIFEST) as temporary:
-        content = {"format": FORMAT, "header": header, "parts": listed}
+        content = sealed({"format": FORMAT, "header": header, "parts": listed})
         temporary.write_text(json.dumps(content, indent=1) + "\n")
     for path in folder.glob("weights-*-of-*.safetensors"):
         if path.name not in {part["file"] for part in listed}:
@@ -86,24 +86,20 @@ def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: If a file is missing or not the one that was written, or the manifest is none.
     """
     path = folder / MANIFEST
-    try:
-        manifest = json.loads(path.read_text())
+    with input_errors(path, "a manifest of exported weights", CheckpointError):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise CheckpointError(f"{path} is of format {manifest['format']!r}, not {FORMAT}")
         parts = [(folder / Path(part["file"]).name, part["sha256"]) for part in manifest["parts"]]
-        kind, header = manifest["format"], manifest["header"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a manifest of exported weights: {error!r}") from error
-    if kind != FORMAT:
-        raise CheckpointError(f"{path} is of format {kind!r}, not {FORMAT}")
+        header = unsealed(manifest)["header"]
     tensors: dict[str, Tensor] = {}
     for part, digest in parts:
         if not part.is_file():
             raise CheckpointError(f"{part} is missing; {path} needs all {len(parts)} files beside it")
         if _digest(part) != digest:
             raise CheckpointError(f"{part} is not the file that {path} tells of; fetch or export it again")
-        try:
+        with input_errors(part, "a file of weights", CheckpointError):
             tensors |= load_file(part)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(f"{part} holds no weights: {error}") from error
     return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}, header
 
 

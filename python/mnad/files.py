@@ -1,16 +1,23 @@
-"""Files are written whole or not at all."""
+"""Files are written whole or not at all, and read whole or refused."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import fields
 from pathlib import Path
 from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
 
-from mnad.errors import OutputError
+from mnad.errors import MnadError, OutputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @contextmanager
@@ -20,6 +27,58 @@ def output_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def input_errors(path: Path, kind: str, error: type[MnadError]) -> Iterator[None]:
+    """Turns whatever goes wrong while a file is read into an error of ours, which names the file.
+
+    Args:
+        path: The file.
+        kind: What it should be, such as ``"a checkpoint"``.
+        error: The kind of error.
+    """
+    try:
+        yield
+    except MnadError:
+        raise
+    except Exception as fault:  # a damaged file leads the libraries that read it into any of them
+        words = fault if isinstance(fault, OSError) or not str(fault) else f"{type(fault).__name__}: {fault}"
+        raise error(f"{path} is not {kind}, or it is damaged or of another version ({words})") from fault
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds a checksum to what is to be written as JSON, see :func:`unsealed`."""
+    return {**content, "sha256": _sha256(content)}
+
+
+def unsealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Gives what was sealed and read again.
+
+    Raises:
+        ValueError: If it is not what was written.
+    """
+    inner = {name: value for name, value in content.items() if name != "sha256"}
+    if "sha256" in content and content["sha256"] != _sha256(inner):  # earlier versions wrote none
+        raise ValueError("its checksum differs")
+    return inner
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def only_known(values: Mapping[str, Any], known: type[DataclassInstance], path: Path, error: type[MnadError]) -> None:
+    """Makes sure that what was read has no field that its class does not have.
+
+    Raises:
+        MnadError: The given one, if it has; it was written by another version, and would mean something else here.
+    """
+    unknown = sorted(set(values) - {field.name for field in fields(known)})
+    if unknown:
+        raise error(
+            f"{path} was written by another version of mnad: it has {', '.join(unknown)}, not known to this one"
+        )
 
 
 @contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.errors import DataError
-from mnad.files import atomic_write
+from mnad.files import atomic_write, input_errors
 from mnad.measurements import Measurements
 
 FORMAT = "mnad-maps/2"
@@ -82,15 +80,12 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
         raise DataError(
             f"there are no maps at {path}; make them with: mnad score {path.parent} --data DATA --maps true"
         )
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            header = json.loads(str(stored["header"]))
-            rows = {name: stored[name] for name in ROWS}
-            maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
-    except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} does not hold maps: {error}") from error
-    if header.get("format") != FORMAT:
-        raise DataError(f"{path} holds {header.get('format')!r}, not {FORMAT}")
+    with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
+        header = json.loads(str(stored["header"]))
+        if header.get("format") != FORMAT:
+            raise DataError(f"{path} holds {header.get('format')!r}, not {FORMAT}")
+        rows = {name: stored[name] for name in ROWS}
+        maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
     if not _are_of_one_pass(header, rows, measurements) or len(maps) != len(measurements):
         raise DataError(
             f"{path} holds maps of {len(maps):,} frames of another pass than the {len(measurements):,} measured ones: "

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.errors import DataError
-from mnad.files import atomic_write
+from mnad.files import atomic_write, input_errors
 
 FORMAT = "mnad-measurements/2"
 ARRAYS = ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "nearest")
@@ -82,13 +80,11 @@ def load_measurements(path: Path) -> Measurements:
     file = path / "measurements.npz" if path.is_dir() else path
     if not file.is_file():
         raise DataError(f"there are no measurements at {file}; make them with: mnad score {path} --data DATA")
-    try:
+    with input_errors(file, "a file of measurements", DataError):
         with np.load(file, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
+            if header.get("format") != FORMAT:
+                raise DataError(f"{file} holds {header.get('format')!r}, not {FORMAT}")
             arrays = {name: stored[name] for name in ARRAYS}
             labels = stored.get("labels")
-    except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{file} does not hold measurements: {error}") from error
-    if header.get("format") != FORMAT:
-        raise DataError(f"{file} holds {header.get('format')!r}, not {FORMAT}")
-    return Measurements(tuple(header["videos"]), **arrays, labels=labels, protocol=header["protocol"])
+        return Measurements(tuple(header["videos"]), **arrays, labels=labels, protocol=header["protocol"])

@@ -227,7 +227,7 @@ def test_a_damaged_store_is_noticed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"should be uint8 \(13, 32, 32, 3\) and is uint8 \(2, 32, 32, 3\)"):
         store.clips("training")
     (tmp_path / "store" / MANIFEST).write_text("{")
-    with pytest.raises(DataError, match="is not a clip store"):
+    with pytest.raises(DataError, match="is not the manifest of a clip store"):
         open_store(tmp_path / "store")
 
 

@@ -105,8 +105,8 @@ def test_what_was_held_out_is_measured(held_out: Path, synthetic: Path, tmp_path
     checkpoint = load_checkpoint(held_out)
     assert checkpoint.training["hold_out"] == 0.25
     assert checkpoint.calibration is not None
-    calibration = Calibration.from_dict(json.loads(json.dumps(checkpoint.calibration)))
-    assert calibration.as_dict() == Calibration.from_dict(calibration.as_dict()).as_dict()
+    calibration = Calibration.from_dict(json.loads(json.dumps(checkpoint.calibration)), held_out)
+    assert calibration.as_dict() == Calibration.from_dict(calibration.as_dict(), held_out).as_dict()
     assert (calibration.hold_out, calibration.trained_on) == (0.25, False)
     assert (calibration.videos, calibration.frames) == (2, 2 * (10 - 4))
     ends = tails(open_clips(synthetic, "training", 32, progress=False), 0.25, tmp_path)

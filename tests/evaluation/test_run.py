@@ -153,7 +153,7 @@ def test_a_file_cut_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     for part in (100, len(whole) // 2, len(whole) - 10):
         file.write_bytes(whole[:part])
         assert run("evaluate", file) == 2
-        assert "does not hold measurements" in capsys.readouterr().err
+        assert "is not a file of measurements" in capsys.readouterr().err
 
 
 def test_other_labels_and_other_data(trained: Path, synthetic: Path, tmp_path: Path) -> None:

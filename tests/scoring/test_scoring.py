@@ -108,10 +108,10 @@ def test_files_that_are_no_measurements(tmp_path: Path) -> None:
         load_measurements(tmp_path)
     for content in (b"nonsense", b""):
         (tmp_path / "measurements.npz").write_bytes(content)
-        with pytest.raises(DataError, match="does not hold measurements"):
+        with pytest.raises(DataError, match="is not a file of measurements"):
             load_measurements(tmp_path)
     np.savez(tmp_path / "measurements.npz", x=np.zeros(3))
-    with pytest.raises(DataError, match="does not hold measurements"):
+    with pytest.raises(DataError, match="is not a file of measurements"):
         load_measurements(tmp_path)
 
 

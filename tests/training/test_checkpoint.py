@@ -10,6 +10,7 @@ import pytest
 import torch
 from mnad.checkpoint import load_checkpoint, save_checkpoint
 from mnad.errors import CheckpointError, OutputError
+from mnad.files import sealed, unsealed
 from safetensors import safe_open
 from safetensors.torch import save_file
 
@@ -33,7 +34,8 @@ def test_a_calibration_is_kept_and_older_files_have_none(trained: Path, tmp_path
     with safe_open(path, framework="pt") as opened:
         header = json.loads(opened.metadata()["header"])
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
-    del header["calibration"]
+    for name in ("calibration", "tensors", "sha256"):
+        del header[name]
     save_file(tensors, path, {"format": "mnad-checkpoint/1", "header": json.dumps(header)})
     older = load_checkpoint(path)
     assert older.calibration is None
@@ -59,7 +61,11 @@ def test_nothing_is_unpickled(trained: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"", "not whole"), (b"\x00" * 100, "not whole"), (b"PK\x03\x04 a zip of pickles", "is not a checkpoint")],
+    [
+        (b"", "is not a checkpoint"),
+        (b"\x00" * 100, "is not a checkpoint"),
+        (b"PK\x03\x04 a zip of pickles", "is not a checkpoint"),
+    ],
 )
 def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "checkpoint.safetensors"
@@ -71,7 +77,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, message: 
 def test_a_truncated_checkpoint(trained: Path, tmp_path: Path) -> None:
     whole = (trained / "checkpoint.safetensors").read_bytes()
     (tmp_path / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError, match="not whole"):
+    with pytest.raises(CheckpointError, match="it is damaged"):
         load_checkpoint(tmp_path / "cut.safetensors")
 
 
@@ -104,3 +110,29 @@ def test_a_full_disk_keeps_the_old_checkpoint(trained: Path, tmp_path: Path) -> 
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert [child.name for child in tmp_path.iterdir()] == ["checkpoint.safetensors"]
+
+
+def test_a_checkpoint_that_is_not_what_was_written(trained: Path, tmp_path: Path) -> None:
+    content = bytearray((trained / "checkpoint.safetensors").read_bytes())
+    content[-9] ^= 64  # in a tensor
+    (tmp_path / "tensor.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="does not hold the tensors that were written"):
+        load_checkpoint(tmp_path / "tensor.safetensors")
+    content = bytearray((trained / "checkpoint.safetensors").read_bytes())
+    at = content.index(b'\\"width\\": 4') + len(b'\\"width\\": ')
+    content[at : at + 1] = b"8"
+    (tmp_path / "header.safetensors").write_bytes(content)
+    with pytest.raises(CheckpointError, match="its checksum differs"):
+        load_checkpoint(tmp_path / "header.safetensors")
+
+
+def test_a_checkpoint_of_a_newer_version(trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    with safe_open(trained / "checkpoint.safetensors", framework="pt") as opened:
+        header = unsealed(json.loads(opened.metadata()["header"]))
+    for place in (header["model"], header["model"]["memory"]):
+        place["attention"] = True
+        save_file({}, path, {"format": "mnad-checkpoint/1", "header": json.dumps(sealed(header | {"tensors": None}))})
+        with pytest.raises(CheckpointError, match="another version of mnad: it has attention, not known"):
+            load_checkpoint(path)
+        del place["attention"]

@@ -51,12 +51,9 @@ def read_pixels(path: Path, channels: int) -> NDArray[Any]:
         DataError: As :func:`read_image`.
     """
     data = _whole_file(path)
-    image = None
-    if data:
-        buffer = np.frombuffer(data, np.uint8)
-        image = cv2.imdecode(buffer, _mode(channels))
-        if image is None and channels == 3:  # fractions are read in grey alone
-            image = cv2.imdecode(buffer, cv2.IMREAD_ANYDEPTH)
+    image = _decoded(data, _mode(channels))
+    if image is None and channels == 3:  # fractions are read in grey alone
+        image = _decoded(data, cv2.IMREAD_ANYDEPTH)
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can read ({len(data)} bytes)")
     return _with_channels(image, channels)
@@ -98,6 +95,14 @@ def pages_of(path: Path) -> int:
         DataError: If the file cannot be read.
     """
     return _count(path) if path.suffix.lower() in PAGED else 1
+
+
+def _decoded(data: bytes, mode: int) -> NDArray[Any] | None:
+    try:
+        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+    except cv2.error:  # nothing at all, or a header that names more than there can be
+        return None
+    return image
 
 
 def _mode(channels: int) -> int:

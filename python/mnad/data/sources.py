@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat, whosmat
 
 from mnad.data.images import pages_of, read_image, read_mask, read_pages, read_pixels
 from mnad.data.levels import Levels, as_bytes
+from mnad.data.matlab import load_matlab, matlab_variable
 from mnad.errors import DataError
 
 PAGES_AT_ONCE = 32
@@ -244,39 +243,3 @@ def load_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:
         raise DataError(f"the file {path} does not exist") from None
     except Exception as error:  # a damaged header leads NumPy into many kinds of them
         raise DataError(f"{path} cannot be read as a plain .npy array: {error}") from error
-
-
-def load_matlab(path: Path, key: str) -> NDArray[Any]:
-    """Reads one variable of a MATLAB file.
-
-    Raises:
-        DataError: If the file is missing or cannot be read, or has no such variable.
-    """
-    matlab_variable(path, key)
-    with _matlab_faults(path):
-        return np.asarray(loadmat(path, variable_names=[key])[key])
-
-
-def matlab_variable(path: Path, key: str) -> tuple[tuple[int, ...], str]:
-    """Gives the shape and the class of a variable of a MATLAB file without reading it.
-
-    Raises:
-        DataError: If the file is missing or cannot be read, or has no such variable.
-    """
-    with _matlab_faults(path):
-        variables = {name: (shape, kind) for name, shape, kind in whosmat(path)}
-    if key not in variables:
-        raise DataError(f"{path} has no variable {key}; it holds {', '.join(variables) or 'nothing'}")
-    return variables[key]
-
-
-@contextmanager
-def _matlab_faults(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError:
-        raise DataError(f"the file {path} does not exist") from None
-    except NotImplementedError as error:
-        raise DataError(f"{path} is a MATLAB 7.3 file; save it again with -v7 in MATLAB") from error
-    except Exception as error:  # a damaged file leads SciPy into many kinds of them
-        raise DataError(f"{path} cannot be read as a MATLAB file: {error}") from error

@@ -26,6 +26,7 @@ from mnad.data.label_files import read_labels
 from mnad.data.sources import load_array
 from mnad.data.splits import SPLITS, SplitName
 from mnad.errors import DataError
+from mnad.files import input_errors, sealed, unsealed
 
 FORMAT = "mnad-store/2"
 MANIFEST = "store.json"
@@ -178,7 +179,10 @@ class Store:
         if name is None:
             raise DataError(f"{self.source} has {len(sets)} label sets; say which one with --labels: {', '.join(sets)}")
         if name in sets:
-            return load_array(self.path / split / sets[name].file), f"{name} ({Path(sets[name].source).name})"
+            values = load_array(self.path / split / sets[name].file)
+            if checksum(values) != sets[name].sha256:
+                raise DataError(f"the labels {name} of {self.path} are not those that were written; prepare it again")
+            return values, f"{name} ({Path(sets[name].source).name})"
         if not Path(name).exists():
             known = f"its label sets are {', '.join(sets)}" if sets else "it has no label sets of its own"
             raise DataError(f"labels {name!r} are neither a file nor a label set of {self.source}; {known}")
@@ -207,23 +211,23 @@ def open_store(path: Path) -> Store:
     Raises:
         DataError: If it is no store, or one of another version.
     """
-    try:
-        content = json.loads((path / MANIFEST).read_text())
-        if content.pop("format") != FORMAT:
+    with input_errors(path / MANIFEST, "the manifest of a clip store", DataError):
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
             raise DataError(f"{path} is a store of another version; remove it and prepare it again")
+        content = unsealed(content)
+        del content["format"]
         content["warnings"] = tuple(content["warnings"])
         content["levels"] = tuple(content["levels"]) if content["levels"] else None
         splits = {split: _split(content["splits"][split]) for split in SPLITS if split in content["splits"]}
         return Store(path, **{**content, "splits": splits})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(f"{path} is not a clip store: {MANIFEST} cannot be read ({error})") from error
 
 
 def manifest(store: Store) -> str:
     """Gives what stands in a store's manifest."""
     content = asdict(store)
     del content["path"]
-    return json.dumps({"format": FORMAT, **content}, indent=2) + "\n"
+    return json.dumps(sealed({"format": FORMAT, **content}), indent=2) + "\n"
 
 
 def checksum(array: NDArray[Any]) -> str:

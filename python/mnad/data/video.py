@@ -126,6 +126,8 @@ class VideoFile:
             moving = [stream for stream in container.streams.video if not _is_attached(stream)]
             if not moving:
                 raise DataError(f"{self.path} holds no video: {_contents(container)}")
+            if moving[0].codec_context is None:
+                raise DataError(f"{self.path} holds video in a codec that FFmpeg does not know; convert it to H.264")
             yield container, moving[0]
 
 
@@ -264,9 +266,10 @@ class _Converter:
 def _readable(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     import av
 
-    for packet in container.demux(stream):
-        with suppress(av.error.FFmpegError):
-            yield from (frame for frame in packet.decode() if not frame.is_corrupt)
+    with suppress(av.error.FFmpegError):  # the container ends in the middle of something
+        for packet in container.demux(stream):
+            with suppress(av.error.FFmpegError):
+                yield from (frame for frame in packet.decode() if not frame.is_corrupt)
 
 
 def _tell_early_end(

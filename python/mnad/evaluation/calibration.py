@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from mnad.errors import ConfigError
+from mnad.errors import CheckpointError, ConfigError
 from mnad.evaluation.normalisation import Bounds, Scaling
 from mnad.evaluation.smoothing import Smoothing
+from mnad.files import input_errors, only_known
 
 LEVEL = 0.9
 RESAMPLES = 1000
@@ -85,16 +87,26 @@ class Calibration:
         return {**asdict(self), "bounds": self.bounds._asdict()}
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> Calibration:
-        """Makes it of what :meth:`as_dict` gave, from JSON too."""
-        distance = values["bounds"]["distance"]
-        bounds = Bounds(_pair(values["bounds"]["psnr"]), None if distance is None else _pair(distance))
-        pairs = ("expected_per_hour", "spread")
-        thresholds = tuple(
-            Threshold(**{**each, **{name: _pair(each[name]) for name in pairs}}) for each in values["thresholds"]
-        )
-        smoothing = Smoothing(**values["smoothing"])
-        return Calibration(**{**values, "bounds": bounds, "thresholds": thresholds, "smoothing": smoothing})
+    def from_dict(values: dict[str, Any], path: Path) -> Calibration:
+        """Makes it of what :meth:`as_dict` gave, from JSON too.
+
+        Args:
+            values: What it gave.
+            path: The checkpoint that it stood in.
+
+        Raises:
+            CheckpointError: If it is damaged or of another version.
+        """
+        with input_errors(path, "a checkpoint with a calibration", CheckpointError):
+            only_known(values, Calibration, path, CheckpointError)
+            distance = values["bounds"]["distance"]
+            bounds = Bounds(_pair(values["bounds"]["psnr"]), None if distance is None else _pair(distance))
+            pairs = ("expected_per_hour", "spread")
+            thresholds = tuple(
+                Threshold(**{**each, **{name: _pair(each[name]) for name in pairs}}) for each in values["thresholds"]
+            )
+            smoothing = Smoothing(**values["smoothing"])
+            return Calibration(**{**values, "bounds": bounds, "thresholds": thresholds, "smoothing": smoothing})
 
     def threshold_for(self, false_alarms_per_hour: float | None) -> Threshold:
         """Gives the threshold of a rate; of the first one if None.

@@ -238,7 +238,7 @@ def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibrat
     check_same_model(measurements, checkpoint.describe(), f"the checkpoint {path}")
     if checkpoint.calibration is None:
         raise DataError(f"the checkpoint {path} holds no calibration; make one with: mnad calibrate {path} --data DATA")
-    calibration = Calibration.from_dict(checkpoint.calibration)
+    calibration = Calibration.from_dict(checkpoint.calibration, path)
     measured_by = (measurements.protocol["update"], measurements.protocol["update_threshold"])
     if measured_by != (calibration.update, calibration.update_threshold):
         warnings.warn(

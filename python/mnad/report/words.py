@@ -174,7 +174,11 @@ def caption(figure: Path) -> str:
         'T-sne of queries'
     """
     beside = figure.with_suffix(".txt")
-    text = beside.read_text() if beside.is_file() else figure.stem.replace("_", " ").capitalize()
+    text = (
+        beside.read_text(encoding="utf-8", errors="replace")
+        if beside.is_file()
+        else figure.stem.replace("_", " ").capitalize()
+    )
     return " ".join(text.split())
 
 

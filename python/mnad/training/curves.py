@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from mnad.errors import DataError
+from mnad.files import input_errors
 
 
 def read_curves(run: Path) -> list[dict[str, float]]:
@@ -24,10 +25,6 @@ def curves_file(run: Path) -> Path:
 
 def read_rows(path: Path, run: Path) -> list[dict[str, float]]:
     """Reads curves from any file, in the name of a run."""
-    try:
-        with path.open(newline="") as file:
-            return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
-    except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot read the curves of {run}: {error}; it should be a folder that mnad train made"
-        ) from error
+    kind = f"the curves of {run}, which mnad train writes"
+    with input_errors(path, kind, DataError), path.open(newline="", encoding="utf-8") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
