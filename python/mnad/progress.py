@@ -1,8 +1,13 @@
-"""What a person sees while something long goes on."""
+"""What a person sees while something long goes on, on the terminal and in a log file."""
 
 from __future__ import annotations
 
+import logging
+import re
+import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
@@ -10,23 +15,96 @@ import rich.progress
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from mnad.errors import CheckpointError, ConfigError, DataError
+from mnad.files import output_errors
 from mnad.health import MemoryHealth
 
 FIGURES_EVERY = 10
+LOG_EVERY = 30.0  # seconds
+LOG = logging.getLogger("mnad")
 T = TypeVar("T")
 
 
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Adds to a log file what is printed within the block, and every half minute how far the work is.
+
+    A new file does not stay where bad input ended the work.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not path.exists()
+        handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    level = LOG.level
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(handler)
+    try:
+        yield
+    except (DataError, ConfigError, CheckpointError):
+        if fresh:
+            path.unlink()
+        raise
+    except BaseException as error:
+        LOG.error("ended by %s: %s", type(error).__name__, without_passwords(str(error)))
+        raise
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
+        handler.close()
+
+
+def without_passwords(text: str) -> str:
+    """Hides user and password of addresses such as rtsp://user:password@camera/1.
+
+    Example:
+        >>> without_passwords("cannot open rtsp://admin:secret@camera/1")
+        'cannot open rtsp://***@camera/1'
+    """
+    return re.sub(r"(\w:/{1,2})[^/\s]*@", r"\1***@", text)
+
+
 def print_line(text: str) -> None:
-    """Prints a line as it is, however long."""
+    """Prints a line as it is, however long, and logs it."""
+    text = without_passwords(text)
     Console(highlight=False, markup=False).print(text, soft_wrap=True)
+    LOG.info(text)
+
+
+class _Pace:
+    """Logs now and then how far some work is and how long it will still take.
+
+    Args:
+        description: What is counted.
+        total: How many there are.
+    """
+
+    def __init__(self, description: str, total: int) -> None:
+        self.description, self.total = description, total
+        self.began = self.logged = time.monotonic()
+
+    def at(self, done: int, figures: Callable[[], str] = str) -> None:
+        """Tells how many are done; ``figures`` is called only when something is logged."""
+        now = time.monotonic()
+        if now - self.logged < LOG_EVERY or not done:
+            return
+        self.logged = now
+        left = (now - self.began) / done * max(self.total - done, 0)
+        LOG.info("%s: %d of %d, %.0f s left %s", self.description, done, self.total, left, figures())
 
 
 def track(items: Iterable[T], description: str, total: int, *, enabled: bool = True) -> Iterator[T]:
     """Shows a bar while items are worked on; nothing where the output is no terminal."""
-    console = Console()
-    yield from rich.progress.track(
+    console, pace = Console(), _Pace(description, total)
+    shown = rich.progress.track(
         items, description, total=total, transient=True, console=console, disable=not (enabled and console.is_terminal)
     )
+    for done, item in enumerate(shown):
+        pace.at(done)
+        yield item
 
 
 class TrainingProgress:
@@ -55,6 +133,7 @@ class TrainingProgress:
             disable=not (enabled and self.console.is_terminal),
         )
         self.enabled = enabled
+        self.pace = _Pace("steps of this epoch", steps)
         self.task = self.progress.add_task("", total=steps, epoch=f"1/{epochs}", figures="")
 
     def __enter__(self) -> TrainingProgress:
@@ -70,9 +149,15 @@ class TrainingProgress:
 
     def advance(self, done: int, figures: Callable[[], dict[str, float]]) -> None:
         """Shows the steps done; ``figures`` is called only when they are shown, as it waits for the device."""
-        if not self.progress.disable and done % FIGURES_EVERY == 0:
+
+        def words() -> str:
             means = figures()
-            self.progress.update(self.task, figures=f"loss {means['loss']:.4f}  PSNR {means['psnr']:.2f} dB")
+            return f"loss {means['loss']:.4f}  PSNR {means['psnr']:.2f} dB"
+
+        if not self.progress.disable and done % FIGURES_EVERY == 0:
+            self.progress.update(self.task, figures=words())
+        if self.enabled:
+            self.pace.at(done, words)
         self.progress.update(self.task, completed=done)
 
     def finish_epoch(self, epoch: int, means: dict[str, float], samples: float, health: MemoryHealth | None) -> None:
@@ -85,15 +170,22 @@ class TrainingProgress:
                 f"  compactness {means['compactness']:.2e}  separateness {means['separateness']:.3f}  "
                 f"items in use {health.items_in_use}  positional share {health.positional_share:.3f}"
             )
-        self.console.print(
+        line = (
             f"epoch {epoch}/{self.epochs}  loss {means['loss']:.5f}  PSNR {means['psnr']:.2f} dB{memory}  "
-            f"{samples:.1f} samples/s",
-            highlight=False,
-            soft_wrap=True,
+            f"{samples:.1f} samples/s"
         )
-        for fault in health.warnings() if health is not None else ():
-            self.console.print(f"[yellow]warning[/yellow]: {fault}", highlight=False, soft_wrap=True)
+        self.console.print(line, highlight=False, soft_wrap=True)
+        LOG.info(line)
+        self.pace = _Pace(self.pace.description, self.steps)
         self.progress.update(self.task, completed=0, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}", figures="")
+
+    def finish(self, health: MemoryHealth | None) -> None:
+        """Warns of what is wrong with the memory after the last epoch."""
+        faults = health.warnings() if health is not None and self.enabled else []
+        if faults:
+            line = f"the memory: {'; '.join(faults)}"
+            self.console.print(f"[yellow]warning[/yellow]: {line}", highlight=False, soft_wrap=True)
+            LOG.warning(line)
 
 
 class FrameProgress:
@@ -117,6 +209,7 @@ class FrameProgress:
             transient=True,
             disable=not (enabled and console.is_terminal),
         )
+        self.pace, self.done = _Pace(description, total), 0
         self.task = self.progress.add_task("", total=total)
 
     def __enter__(self) -> FrameProgress:
@@ -130,4 +223,6 @@ class FrameProgress:
 
     def advance(self, frames: int = 1) -> None:
         """Counts frames."""
+        self.done += frames
+        self.pace.at(self.done)
         self.progress.advance(self.task, frames)

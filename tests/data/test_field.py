@@ -7,6 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mnad.cli import main
 from mnad.data import Clips, PrepareConfig, Windows, open_clips, prepare
 from mnad.data.inspection import Inspection, inspect
 from mnad.errors import ConfigError, DataError
@@ -241,3 +242,20 @@ def test_the_rate_of_frames_comes_from_the_video(tmp_path: Path) -> None:
     pictures(tmp_path / "test/b", [f"{index}.png" for index in range(9)])
     assert look(tmp_path).splits[0].rates == {"10": 1}
     assert clips_of(tmp_path).rates == (10.0, None)
+
+
+def test_what_is_left_out_is_said_in_every_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_video(tmp_path / "normal" / "a.mp4", moving(8))
+    (tmp_path / "normal" / "a.srt").write_text("words")
+    words = f"left out of {tmp_path}: 1 .srt (normal/a.srt)"
+    small = ["--size", "32", "--width", "4", "--epochs", "1", "--accelerator", "cpu", "--num-items", "2"]
+    assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path.with_name("run")), *small]) == 0
+    assert words in capsys.readouterr().out
+    assert main(["score", str(tmp_path.with_name("run")), "--data", str(tmp_path), "--split", "training"]) == 0
+    assert words in capsys.readouterr().out
+    assert main(["prepare", str(tmp_path), "--out", str(tmp_path.with_name("store")), "--size", "32"]) == 0
+    assert words in capsys.readouterr().out
+    assert main(["inspect", str(tmp_path)]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert words in shown
+    assert "1 8 25 96x96" in shown

@@ -18,8 +18,11 @@ def _add_options(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> None:
     from mnad.data.preparation import PrepareConfig, prepare
+    from mnad.progress import log_to
 
-    store = prepare(build(PrepareConfig, options))
+    config = build(PrepareConfig, options)
+    with log_to(config.store.with_name(f"{config.store.name}.log")):
+        store = prepare(config)
     for name, split in store.splits.items():
         shape = f"{store.size} x {store.size} x {store.channels}"
         print(f"{name}: {len(split.videos)} videos, {split.frames:,} frames, {shape}")

@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command].run(options[options.command]) or 0
     except MnadError as error:
-        print(f"mnad {options.command}: {error}", file=sys.stderr)
+        from mnad.progress import without_passwords
+
+        print(f"mnad {options.command}: {without_passwords(str(error))}", file=sys.stderr)
         return FAILED
     except Interrupted as stop:
         print(f"mnad {options.command}: {stop}", file=sys.stderr)

@@ -14,7 +14,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from mnad.data.layouts import LayoutName, find_layout
+from mnad.data.layouts import LAYOUTS, LayoutName, find_layout
 from mnad.data.levels import Levels, choose_levels
 from mnad.data.parts import ColourFound, Part, PartMaker, SplitFolders, assemble, is_grey, make_parts
 from mnad.data.splits import SPLITS, Split, SplitName
@@ -113,6 +113,8 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
     """
     layout_name, found = find_splits(config.data, splits, config.layout)
     fingerprint = fingerprint_of(found)
+    if progress and (left := LAYOUTS[layout_name].passed_over(config.data)):
+        print_line(left)
     if not is_store(config.store) and config.store.exists() and any(config.store.iterdir()):
         raise OutputError(f"{config.store} exists already and is no clip store; name another folder")
     with alone(config.store):

@@ -15,11 +15,14 @@ def print_inspection(inspection: Inspection) -> None:
     console = Console(highlight=False)
     console.print(f"{inspection.path}: {inspection.layout}", markup=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for heading in ("", "videos", "frames", "resolution", "colour", "masks"):
-        table.add_column(heading, justify="right" if heading in ("videos", "frames") else "left")
+    for heading in ("", "videos", "frames", "frames/s", "resolution", "colour", "masks"):
+        table.add_column(heading, justify="right" if heading in ("videos", "frames", "frames/s") else "left")
     for split in inspection.splits:
         table.add_row(*_row(split))
     console.print(table)
+    if inspection.levels is not None:
+        black, white = inspection.levels
+        console.print(f"pixels of more than 8 bits: {black:g} becomes black, {white:g} white", markup=False)
     for split in inspection.splits:
         for labels in split.labels:
             console.print(_describe(labels, split), markup=False, soft_wrap=True)
@@ -37,9 +40,10 @@ def _row(split: SplitReport) -> tuple[str, ...]:
     resolutions = ", ".join(
         name if len(split.resolutions) == 1 else f"{name} ({count} videos)" for name, count in split.resolutions.items()
     )
+    rates = ", ".join(name if len(split.rates) == 1 else f"{name} ({count})" for name, count in split.rates.items())
     masks = f"{split.masked_videos} of {split.videos} videos" if split.masked_videos else "none"
     colour = "grey" if split.grey else "colour"
-    return split.name, f"{split.videos:,}", f"{split.frames:,}", resolutions, colour, masks
+    return split.name, f"{split.videos:,}", f"{split.frames:,}", rates or "not said", resolutions, colour, masks
 
 
 def _describe(labels: LabelReport, split: SplitReport) -> str:

@@ -13,14 +13,14 @@ from mnad.errors import DataError
 from mnad.maps import load_maps, maps_beside, save_maps
 from mnad.measurements import Measurements, save_measurements
 from mnad.models.presets import RECIPES
-from mnad.progress import print_line
+from mnad.progress import log_to, print_line
 from mnad.scoring.config import ScoreConfig
 from mnad.scoring.mapping import MapRecorder
 from mnad.scoring.measuring import measure
 
 
 def score(config: ScoreConfig) -> Path:
-    """Measures every frame of a split and stores the measurements.
+    """Measures every frame of a split and stores the measurements, with a log beside them.
 
     Returns:
         The file.
@@ -30,6 +30,11 @@ def score(config: ScoreConfig) -> Path:
         DataError: If the data are not as they should be.
         OutputError: If the result cannot be written.
     """
+    with log_to(config.destination.with_suffix(".log")):
+        return _score(config)
+
+
+def _score(config: ScoreConfig) -> Path:
     checkpoint = load_checkpoint(config.run)
     out = config.destination
     model = checkpoint.build_model()

@@ -6,7 +6,7 @@ import math
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from mnad.errors import ConfigError, Interrupted, MnadError
 from mnad.files import writable_folder
 from mnad.health import MemoryHealth, count_nearest, memory_health
 from mnad.models import ModelConfig
-from mnad.progress import TrainingProgress
+from mnad.progress import TrainingProgress, log_to
 from mnad.training.config import TrainConfig
 from mnad.training.graphs import CudaRecorder, GraphedStep, Recorder
 from mnad.training.logs import begin_logs, log_epoch
@@ -47,7 +47,7 @@ Step = Callable[[Tensor, Tensor], Learned]
 
 
 def train(config: TrainConfig) -> Path:
-    """Trains a network and leaves ``checkpoint.safetensors`` and ``curves/metrics.csv`` in ``config.out``.
+    """Trains a network; ``config.out`` then holds ``checkpoint.safetensors``, ``curves/metrics.csv`` and ``train.log``.
 
     Returns:
         The checkpoint's path.
@@ -69,12 +69,18 @@ def train(config: TrainConfig) -> Path:
         if not config.resume:
             clear_place(config.out)
     fabric.barrier()
+    with log_to(config.out / "train.log") if fabric.is_global_zero else nullcontext():
+        return _train(config, fabric)
+
+
+def _train(config: TrainConfig, fabric: Fabric) -> Path:
     sampler, batches = _batches(config, fabric)
     config = replace(config, levels=batches.windows.clips.levels)
     fabric.seed_everything(config.seed, verbose=False)
     state = TrainingState.begin(config, fabric)
     begin_logs(fabric, config, state.epoch)
     learn = _step(config, fabric, _network(config, fabric, state), state)
+    health = None
 
     with (
         TrainingProgress(config.epochs, len(sampler), enabled=fabric.is_global_zero) as progress,
@@ -97,6 +103,7 @@ def train(config: TrainConfig) -> Path:
             log_epoch(fabric, state, means, health, samples)
             _save_epoch(fabric, config, state)
             progress.finish_epoch(epoch + 1, means, samples, health)
+        progress.finish(health)
     return state.path
 
 

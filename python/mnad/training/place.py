@@ -10,7 +10,8 @@ from mnad.errors import CheckpointError, ConfigError
 
 # All that mnad's commands write into the folder of a run.
 OF_A_RUN = (
-    "checkpoint.safetensors", "checkpoints", "curves", "tensorboard", "wandb", "train.log", "measurements*.npz",
+    "checkpoint.safetensors", "checkpoints", "curves", "tensorboard", "wandb", "train.log",
+    "measurements*.npz", "measurements*.log",
     "evaluation.json", "frames.csv", "videos.csv", "sweep.csv", "events.csv", "figures", "report.html",
 )  # fmt: skip
 
