@@ -258,4 +258,4 @@ def test_what_is_left_out_is_said_in_every_command(tmp_path: Path, capsys: pytes
     assert main(["inspect", str(tmp_path)]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert words in shown
-    assert "1 8 25 96x96" in shown
+    assert "1 8 25 96 x 96" in shown
