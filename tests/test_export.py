@@ -89,3 +89,8 @@ def test_a_manifest_names_files_beside_it_only(exported: Path) -> None:
     (exported / "manifest.json").write_text(json.dumps(sealed(manifest)))
     with pytest.raises(CheckpointError, match="elsewhere.safetensors is missing"):
         load_checkpoint(exported)
+
+
+def test_an_export_names_the_model_that_it_is(exported: Path) -> None:
+    manifest = json.loads((exported / "manifest.json").read_text())
+    assert manifest["weights"] == load_checkpoint(exported).describe()["weights"]

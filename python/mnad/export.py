@@ -18,6 +18,7 @@ from torch import Tensor
 
 from mnad.errors import CheckpointError, OutputError
 from mnad.files import atomic_write, input_errors, sealed, unsealed
+from mnad.models.identity import weights_hash
 
 FORMAT = "mnad-export/1"
 MANIFEST = "manifest.json"
@@ -68,7 +69,8 @@ def write_export(
         save_tensors(path, {name: stored[name] for name in names})
         listed.append({"file": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)})
     with atomic_write(folder / MANIFEST) as temporary:
-        content = sealed({"format": FORMAT, "header": header, "parts": listed})
+        weights = weights_hash(_as_read(stored))
+        content = sealed({"format": FORMAT, "weights": weights, "header": header, "parts": listed})
         temporary.write_text(json.dumps(content, indent=1) + "\n")
     for path in folder.glob("weights-*-of-*.safetensors"):
         if path.name not in {part["file"] for part in listed}:
@@ -100,7 +102,12 @@ def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise CheckpointError(f"{part} is not the file that {path} tells of; fetch or export it again")
         with input_errors(part, "a file of weights", CheckpointError):
             tensors |= load_file(part)
-    return {name: t.float() if t.dtype == torch.float16 else t for name, t in tensors.items()}, header
+    return _as_read(tensors), header
+
+
+def _as_read(stored: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Gives weights as a model takes them, by whose hash it is known."""
+    return {name: value.float() if value.dtype == torch.float16 else value for name, value in stored.items()}
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:

@@ -97,7 +97,8 @@ def _choices(outcome: Outcome) -> dict[str, str]:
         "score": f"lambda {choices.score_weight:g}{source}, normalised {choices.normalisation}, {smoothed}{width}",
         "labels": str(protocol["labels"]),
         "test-time update": f"{_update(protocol['update'], protocol['update_threshold'])}; {updates:,} updates",
-        "model": f"{protocol['preset']}, epoch {protocol['epoch']}, size {protocol['size']}",
+        "model": f"{protocol['preset']}, epoch {protocol['epoch']}, size {protocol['size']}, weights "
+        f"{(protocol.get('weights') or 'not known')[:12]}",
     }
 
 

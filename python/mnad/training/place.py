@@ -25,7 +25,7 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     if overwrite or not (found := _of_a_run(out)):
         return
     try:
-        epoch = f"a run of {load_checkpoint(out).epoch} epochs"
+        epoch = f"a run (epoch {load_checkpoint(out).epoch})"
     except CheckpointError:
         epoch = f"files of a run ({', '.join(path.name for path in found[:3])})"
     raise ConfigError(
