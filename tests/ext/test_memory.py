@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-import socket
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import nn
 
 import mnad_ext
 from mnad_ext import UPDATE_RULES, MemoryModule, reference
+from tests.ext.ranks import on_two_ranks
 
 
 def features(B: int = 2, C: int = 16) -> torch.Tensor:
@@ -119,24 +117,19 @@ def test_compiles_into_one_graph_and_trains() -> None:
 def test_two_ranks_update_as_one_large_batch(tmp_path: Path) -> None:
     memory, x = MemoryModule(16, 4), features(4)
     torch.save({"items": memory.items, "x": x}, tmp_path / "input.pt")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_update_on_rank, args=(port, tmp_path), nprocs=2)
+    on_two_ranks(_update_on_rank, tmp_path)
     memory(x)
     for rank in range(2):
         items = torch.load(tmp_path / f"items{rank}.pt", weights_only=True)
         torch.testing.assert_close(items, memory.items, atol=1e-6, rtol=0)
 
 
-def _update_on_rank(rank: int, port: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _update_on_rank(rank: int, folder: Path) -> None:
     given = torch.load(folder / "input.pt", weights_only=True)
     memory = MemoryModule(16, 4)
     memory.items.copy_(given["items"])
     memory(given["x"].chunk(2)[rank])
     torch.save(memory.items, folder / f"items{rank}.pt")
-    dist.destroy_process_group()
 
 
 def test_build_info() -> None:

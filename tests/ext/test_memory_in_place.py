@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import copy
-import socket
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-import torch.distributed as dist
-import torch.multiprocessing as mp
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mnad_ext import MemoryModule, UpdateStatistics, reference
 from mnad_ext.ops import keep_items
+from tests.ext.ranks import on_two_ranks
 
 Pass = Callable[[MemoryModule, Tensor], Tensor]
 
@@ -210,10 +208,7 @@ def test_two_ranks_gather_as_one_large_batch(tmp_path: Path) -> None:
     """Under DistributedDataParallel, which sends rank 0's buffers to all before each pass."""
     memory, x = MemoryModule(16, 4, update_on="call"), features(8)
     torch.save({"items": memory.items, "x": x}, tmp_path / "input.pt")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    mp.spawn(_gather_on_rank, args=(port, tmp_path), nprocs=2)
+    on_two_ranks(_gather_on_rank, tmp_path)
     memory(x)
     memory.apply_update()
     for rank in range(2):
@@ -221,8 +216,7 @@ def test_two_ranks_gather_as_one_large_batch(tmp_path: Path) -> None:
         torch.testing.assert_close(items, memory.items, atol=1e-6, rtol=0)
 
 
-def _gather_on_rank(rank: int, port: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _gather_on_rank(rank: int, folder: Path) -> None:
     given = torch.load(folder / "input.pt", weights_only=True)
     memory = MemoryModule(16, 4, update_on="call")
     memory.items.copy_(given["items"])
@@ -233,4 +227,3 @@ def _gather_on_rank(rank: int, port: int, folder: Path) -> None:
         network(part).output.sum().backward()
     memory.apply_update()
     torch.save(memory.items, folder / f"items{rank}.pt")
-    dist.destroy_process_group()

@@ -167,7 +167,7 @@ def _read_video(path: Path) -> object:
     video = VideoFile(path)
     told: list[str] = []
     frames = sum(1 for _ in video.read(3, None, told.append))
-    return video.expected(), video.rate, frames, sum(1 for _ in video.sample(1, 3))
+    return video.expected(), video.rate(), frames, sum(1 for _ in video.sample(1, 3))
 
 
 def _labels(name: str, content: bytes) -> Callable[[Path], Path]:

@@ -165,7 +165,8 @@ class _Packets:
                     if packet.pts is None and packet.size:
                         yield None
         except av.error.FFmpegError:  # the container ends in the middle of something
-            yield from stream.decode(None)
+            with suppress(av.error.FFmpegError):
+                yield from stream.decode(None)
 
     def _note(self, packet: Packet[VideoStream], stream: VideoStream) -> None:
         if not packet.size:
