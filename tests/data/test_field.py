@@ -208,6 +208,14 @@ def test_capitals_do_not_matter(tmp_path: Path) -> None:
     assert clips_of(tmp_path / "other", "training").names == ("01",)
 
 
+def test_capitals_of_a_label_file_do_not_matter(tmp_path: Path) -> None:
+    write_video(tmp_path / "NORMAL" / "a.MP4", moving(8))
+    write_video(tmp_path / "Test" / "b.mp4", moving(8))
+    (tmp_path / "Labels.CSV").write_text("video,first,last\nb,2,3\n")
+    (labels,) = next(split for split in look(tmp_path).splits if split.name == "testing").labels
+    assert labels.abnormal == 2
+
+
 def test_a_link_to_a_folder_above(tmp_path: Path) -> None:
     for part in ("normal", "test"):
         write_video(tmp_path / part / "gate.mp4", moving(40))

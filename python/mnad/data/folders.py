@@ -73,6 +73,12 @@ def inside(root: Path, *names: str) -> Path:
     return root
 
 
+def files_named(folder: Path, *names: str) -> list[Path]:
+    """Gives the files in a folder that have one of some names, in whatever capitals, in the order of the names."""
+    children = [child for child in folder.iterdir() if child.is_file()] if folder.is_dir() else []
+    return [child for name in names for child in sorted(children) if child.name.lower() == name]
+
+
 def all_files(root: Path) -> Iterator[Path]:
     """Gives every file in a folder and in those below it, each folder once, clutter left out."""
     seen: set[Path] = set()

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mnad.data.folders import VIDEO_SUFFIXES, folder_named, folders_in, images_in, natural_key, videos_in
+from mnad.data.folders import VIDEO_SUFFIXES, files_named, folder_named, folders_in, images_in, natural_key, videos_in
 from mnad.data.images import PAGED, pages_of
 from mnad.data.label_files import as_labels, read_labels
 from mnad.data.labels import ByVideo, LabelSet
@@ -48,7 +48,7 @@ def read(root: Path, split: SplitName) -> Split:
         return Split(split, videos)
     names = [video.name for video in videos]
     bases = dict.fromkeys((chosen, root))
-    files = [base / name for base in bases for name in LABEL_FILES if (base / name).is_file()]
+    files = [file for base in bases for file in files_named(base, *LABEL_FILES)]
     sets, faults = collect_labels(files, lambda path: read_labels(path, names))
     beside = chosen.parent if chosen.is_file() else chosen
     if not files and any((beside / f"{name}.npy").is_file() for name in names):
