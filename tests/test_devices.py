@@ -17,7 +17,17 @@ def test_a_precision_that_a_cpu_computes_in_software(monkeypatch: pytest.MonkeyP
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_slow_precision("32-true", torch.device("cpu"))
-        warn_of_slow_precision(precision, torch.device("cuda"))
+
+
+def test_a_precision_that_a_gpu_computes_in_software(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 5))
+    with pytest.warns(UserWarning, match="this GPU has no bfloat16 instructions"):
+        warn_of_slow_precision("bf16-mixed", torch.device("cuda"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_slow_precision("16-mixed", torch.device("cuda"))
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+        warn_of_slow_precision("bf16-mixed", torch.device("cuda"))
 
 
 @pytest.mark.parametrize("name", ["avx512_bf16", "amx_bf16", "bf16"])

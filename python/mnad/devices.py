@@ -27,7 +27,7 @@ def choose_device(accelerator: str) -> torch.device:
 def has_bfloat16(device: torch.device) -> bool:
     """Tells whether a device computes in bfloat16 by instructions of its own."""
     if device.type != "cpu":
-        return True
+        return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
     if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.11
         return torch.cpu._is_avx512_bf16_supported()
     capabilities = torch.cpu.get_capabilities()
@@ -41,9 +41,11 @@ def warn_of_slow_precision(precision: str, device: torch.device) -> None:
         precision: As ``--precision`` names it.
         device: That is to compute in it.
     """
-    if precision != "32-true" and not has_bfloat16(device):
+    in_bfloat16 = precision.startswith("bf16") or (precision == "16-mixed" and device.type == "cpu")  # Fabric's choice
+    if in_bfloat16 and not has_bfloat16(device):
+        kind = "CPU" if device.type == "cpu" else "GPU"
         warnings.warn(
-            f"this CPU has no bfloat16 instructions: precision {precision} is computed in software, 8 to 14 times "
-            "slower than 32-true where it was measured; leave --precision out",
+            f"this {kind} has no bfloat16 instructions: precision {precision} is computed in software, 8 to 14 times "
+            "slower than 32-true where it was measured (a CPU); leave --precision out",
             stacklevel=3,
         )
