@@ -231,7 +231,7 @@ def test_without_curves_there_is_no_training_section(by_hand: Path, tmp_path: Pa
     assert 'id="training-title"' not in page_of(run)
     (run / "curves").mkdir()
     (run / "curves" / "metrics.csv").write_text("step,loss\n1,much\n")
-    with pytest.raises(DataError, match="cannot read the curves"):
+    with pytest.raises(DataError, match="is not a file of curves"):
         page_of(run)
 
 

@@ -25,6 +25,9 @@ def curves_file(run: Path) -> Path:
 
 def read_rows(path: Path, run: Path) -> list[dict[str, float]]:
     """Reads curves from any file, in the name of a run."""
-    kind = f"the curves of {run}, which mnad train writes"
-    with input_errors(path, kind, DataError), path.open(newline="", encoding="utf-8") as file:
+    if not path.is_file():
+        raise DataError(
+            f"cannot read the curves of {run}: there is no {path}; it should be a folder that mnad train made"
+        )
+    with input_errors(path, "a file of curves", DataError), path.open(newline="", encoding="utf-8") as file:
         return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
