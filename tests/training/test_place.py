@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mnad.checkpoint import load_checkpoint
+from mnad.checkpoint import export_checkpoint, load_checkpoint
 from mnad.errors import ConfigError, DataError
 from mnad.evaluation.run import EvaluateConfig, evaluate_run
 from mnad.report.page import ReportConfig, write_report
@@ -42,6 +42,14 @@ def test_files_that_others_left_are_no_place_for_a_run(synthetic: Path, tmp_path
     (tmp_path / "measurements.npz").write_bytes(b"of what?")
     with pytest.raises(ConfigError, match=r"holds files of a run \(measurements.npz\) already"):
         train(config(synthetic, tmp_path))
+
+
+def test_an_export_is_no_place_for_a_run(trained: Path, synthetic: Path, tmp_path: Path) -> None:
+    export_checkpoint(tmp_path, load_checkpoint(trained))
+    with pytest.raises(ConfigError, match=r"holds a run \(epoch 2\) already"):
+        train(config(synthetic, tmp_path))
+    train(config(synthetic, tmp_path, overwrite=True))
+    assert load_checkpoint(tmp_path).epoch == 1  # of what was trained, not of the export
 
 
 def test_measurements_of_another_model_are_refused(trained: Path, synthetic: Path, tmp_path: Path) -> None:

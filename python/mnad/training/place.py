@@ -12,6 +12,7 @@ from mnad.errors import CheckpointError, ConfigError
 OF_A_RUN = (
     "checkpoint.safetensors", "checkpoints", "curves", "tensorboard", "wandb", "train.log",
     "measurements*.npz", "measurements*.log",
+    "manifest.json", "weights-*-of-*.safetensors",
     "evaluation.json", "frames.csv", "videos.csv", "sweep.csv", "events.csv", "figures", "report.html",
 )  # fmt: skip
 
