@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+
 import torch
 import torch.fx.traceback
 import torch.utils._python_dispatch
@@ -50,21 +53,32 @@ def _fake(items: Tensor) -> Tensor:
 
 
 def _keep(items: Tensor) -> Tensor:
-    meta = torch.fx.traceback.current_meta
-    again = meta.get("recompute") in (CheckpointPolicy.MUST_RECOMPUTE, CheckpointPolicy.PREFER_RECOMPUTE)
-    if again or _in_traced_checkpoint():
+    if _in_checkpoint():
         raise RuntimeError(COMPUTED_AGAIN)
-    # What selective checkpointing does for an operator: the compiler saves the result and never computes it again.
+    # The notes are one dictionary for the whole process: who does not trace leaves them alone.
+    saved = _saved_by_the_compiler() if torch.fx.traceback.has_preserved_node_meta() else nullcontext()
+    with saved, torch._C._AutoDispatchBelowAutograd():
+        kept: Tensor = torch.ops.mnad.keep_items.default(items)
+        return kept
+
+
+@contextmanager
+def _saved_by_the_compiler() -> Iterator[None]:
+    """Notes what selective checkpointing notes of an operator: save the result, never compute it again."""
+    meta = torch.fx.traceback.current_meta
+    before = meta.get("recompute")
+    if before in (CheckpointPolicy.MUST_RECOMPUTE, CheckpointPolicy.PREFER_RECOMPUTE):
+        raise RuntimeError(COMPUTED_AGAIN)
     meta["recompute"] = CheckpointPolicy.MUST_SAVE
     try:
-        with torch._C._AutoDispatchBelowAutograd():
-            kept: Tensor = torch.ops.mnad.keep_items.default(items)
-            return kept
+        yield
     finally:
-        del meta["recompute"]
+        meta.pop("recompute", None)
+        if before is not None:
+            meta["recompute"] = before
 
 
-def _in_traced_checkpoint() -> bool:
+def _in_checkpoint() -> bool:
     modes = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
     return any(type(mode).__name__ == "_CachingTorchDispatchMode" for mode in modes)
 

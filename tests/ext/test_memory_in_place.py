@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -195,6 +196,26 @@ def test_compiled_checkpointing() -> None:
     torch.testing.assert_close(compiled, trained(memory, loss_of))
     with pytest.raises(RuntimeError, match='use MemoryModule.*update_on="call"'):
         torch.compile(checkpointed)(MemoryModule(16, 4), features().requires_grad_()).backward()
+
+
+def test_threads_keep_their_items_apart() -> None:
+    """As the replicas of nn.DataParallel run."""
+
+    def passes(_: int) -> None:
+        memory = MemoryModule(512, 4)
+        for _ in range(100):
+            memory(torch.randn(1, 512, 4, 4, requires_grad=True))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(passes, range(4)))
+
+
+def test_transforms_are_refused_in_words_while_training() -> None:
+    memory, x = MemoryModule(16, 4), features()
+    with pytest.raises(RuntimeError, match="no forward-mode derivative"):
+        torch.func.jvp(lambda x: memory(x).output, (x,), (x,))
+    with pytest.raises(RuntimeError, match="setup_context"):
+        torch.func.grad(lambda x: loss_of(memory, x))(x)
 
 
 def test_keep_items_is_an_operator() -> None:
