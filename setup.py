@@ -17,15 +17,12 @@ class BuildExtension(build_ext):
 
     def build_extension(self, ext: Extension) -> None:
         """Builds the one extension there is."""
-        from configuration import BuildError, configure
+        from configuration import BuildError, configure, without_isolation
 
         try:
             from ninja_build import build
         except ImportError as error:
-            raise BuildError(
-                f"{error.name} is missing. Without build isolation install first: pip install 'setuptools>=77' "
-                "'pybind11>=2.13' ninja"
-            ) from error
+            raise BuildError(f"{error.name} is missing. {without_isolation()}") from error
         configuration = configure(VERSION)
         print(configuration, flush=True)
         # A folder of its own, kept between builds, so that only what has changed is compiled again.

@@ -12,16 +12,15 @@ import sysconfig
 from pathlib import Path
 
 import setuptools
+from configuration import SETUPTOOLS, BuildError, without_isolation
 
-SETUPTOOLS = 77  # as pyproject.toml asks for, which pip does not look at with --no-build-isolation
 if int(setuptools.__version__.split(".")[0]) < SETUPTOOLS:
-    raise SystemExit(
-        f"\nmnad-ext cannot be built: it needs setuptools {SETUPTOOLS} or later, and this is {setuptools.__version__}. "
-        f"Without build isolation install it first: pip install 'setuptools>={SETUPTOOLS}' 'pybind11>=2.13' ninja\n"
+    raise BuildError(
+        f"it needs setuptools {SETUPTOOLS} or later, and this is {setuptools.__version__}. {without_isolation()}"
     )
 
-from setuptools import build_meta  # noqa: E402
-from setuptools.build_meta import (  # noqa: E402, F401
+from setuptools import build_meta
+from setuptools.build_meta import (  # noqa: F401
     build_editable,
     build_sdist,
     build_wheel,

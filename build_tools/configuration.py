@@ -24,6 +24,15 @@ TORCH_TARGET_VERSION = "0x020b000000000000"
 DEFAULT_ARCHITECTURES = "7.5;8.0;9.0+PTX"
 
 
+# As pyproject.toml asks for, which pip does not look at with --no-build-isolation.
+SETUPTOOLS = 77
+
+
+def without_isolation() -> str:
+    """Says what a build without isolation needs to be there."""
+    return f"Without build isolation install first: pip install 'setuptools>={SETUPTOOLS}' 'pybind11>=2.13' ninja"
+
+
 class BuildError(SystemExit):
     """Ends the build with a message for the person who started it."""
 

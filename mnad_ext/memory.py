@@ -138,10 +138,11 @@ class MemoryModule(nn.Module):
         items = keep_items(self.items) if moves and torch.is_grad_enabled() else self.items
         output, statistics = self._read(features, items)
         if learns and not again:
-            self._learn(statistics)
+            self._learn(mnad_ext.update_statistics(features, items) if statistics is None else statistics)
         return output
 
-    def _read(self, features: Tensor, items: Tensor) -> tuple[MemoryOutput, UpdateStatistics]:
+    def _read(self, features: Tensor, items: Tensor) -> tuple[MemoryOutput, UpdateStatistics | None]:
+        """Reads items; the statistics come with it where one pass over the features gives both."""
         through = self.grad_through_weights
         if self.num_items > 1:
             step = mnad_ext.memory_step(features, items, grad_through_weights=through)
@@ -151,8 +152,7 @@ class MemoryModule(nn.Module):
         read, weights = mnad_ext.memory_read(features, items, grad_through_weights=through)
         nearest = torch.zeros_like(weights[:, 0], dtype=torch.int64)
         compactness = reference.compactness(features, items, nearest)
-        output = MemoryOutput(read, weights, nearest, compactness, None)
-        return output, mnad_ext.update_statistics(features, items)
+        return MemoryOutput(read, weights, nearest, compactness, None), None
 
     @torch.no_grad()
     def _learn(self, statistics: UpdateStatistics) -> None:

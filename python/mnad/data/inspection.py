@@ -133,7 +133,7 @@ def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False
         problems += faults
     if not reports:
         problems.append(Problem("error", f"there are no videos at all; layout {known.name} is {known.looks_like}"))
-    if left := known.passed_over(path):
+    if left := known.passed_over(path, found):
         problems.append(Problem("warning", left))
     return Inspection(path, known.name, tuple(reports), levels, tuple(dict.fromkeys(problems)), quick)
 

@@ -51,10 +51,6 @@ class Levels:
         levels: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
         return levels
 
-    def __str__(self) -> str:
-        """Names both, for people."""
-        return f"{self.black:g} is black, {self.white:g} is white"
-
 
 def choose_levels(frames: Iterable[NDArray[Any]]) -> Levels | None:
     """Chooses levels by which frames of more than 8 bits keep their content.

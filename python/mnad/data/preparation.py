@@ -113,7 +113,7 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
     """
     layout_name, found = find_splits(config.data, splits, config.layout)
     fingerprint = fingerprint_of(found)
-    if progress and (left := LAYOUTS[layout_name].passed_over(config.data)):
+    if progress and (left := LAYOUTS[layout_name].passed_over(config.data, found)):
         print_line(left)
     if not is_store(config.store) and config.store.exists() and any(config.store.iterdir()):
         raise OutputError(f"{config.store} exists already and is no clip store; name another folder")

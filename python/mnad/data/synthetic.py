@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.errors import ConfigError, DataError
-from mnad.files import atomic_folder
+from mnad.files import atomic_folder, input_errors
 
 Kind = Literal["spatial", "temporal", "spatio-temporal", "slow", "still"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -136,11 +136,9 @@ def kinds_of(root: Path) -> dict[str, Kind]:
     Raises:
         DataError: If the folder holds no synthetic data set.
     """
-    try:
+    with input_errors(root, "a synthetic data set", DataError):
         kinds: dict[str, Kind] = json.loads((root / MANIFEST).read_text())["kinds"]
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"{root} is not a synthetic data set: {MANIFEST} cannot be read ({error})") from error
-    return kinds
+        return kinds
 
 
 def _scene(spec: SyntheticSpec, index: int) -> Scene:

@@ -15,7 +15,7 @@ from mnad.data.clips import common_rate, tails
 from mnad.data.layouts import LayoutName
 from mnad.devices import choose_device
 from mnad.errors import ConfigError, DataError
-from mnad.evaluation.calibration import Calibration, find_thresholds
+from mnad.evaluation.calibration import Calibration, check_rates, find_thresholds
 from mnad.evaluation.normalisation import Scaling, bounds_of
 from mnad.evaluation.scores import abnormality, settle_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
@@ -67,18 +67,8 @@ class CalibrateConfig:
         if not self.false_alarms_per_hour:
             raise ConfigError("false_alarms_per_hour must name at least one rate")
         if self.fps is not None:
-            self.check_rates(self.fps)
+            check_rates(self.false_alarms_per_hour, self.fps)
         Smoothing(self.smoothing, self.smoothing_width)
-
-    def check_rates(self, fps: float) -> None:
-        """Makes sure that rates of false alarms can be had with so many frames a second."""
-        if fps <= 0:
-            raise ConfigError(f"fps must be positive, got {fps}")
-        for rate in self.false_alarms_per_hour:
-            if not 0 < rate < 3600 * fps:
-                raise ConfigError(
-                    f"false_alarms_per_hour must lie between 0 and the {3600 * fps:g} frames of an hour, got {rate:g}"
-                )
 
 
 def calibrate(config: CalibrateConfig) -> Calibration:
@@ -113,7 +103,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
         raise ConfigError(
             "the videos do not say how many frames a second they have, or have different ones; give --fps"
         )
-    config.check_rates(fps)
+    check_rates(config.false_alarms_per_hour, fps)
     calibration = _calibration(config, fps, model, clips, held_out or LAST_TENTH, trained_on=not held_out)
     path = config.run / "checkpoint.safetensors" if config.run.is_dir() else config.run
     save_checkpoint(path, replace(checkpoint, calibration=calibration.as_dict()))

@@ -124,6 +124,21 @@ class Calibration:
         return found[rate]
 
 
+def check_rates(rates: Sequence[float], fps: float) -> None:
+    """Makes sure that rates of false alarms can be had with so many frames a second.
+
+    Raises:
+        ConfigError: If a rate or fps is out of range.
+    """
+    if not (np.isfinite(fps) and fps > 0):
+        raise ConfigError(f"fps must be positive, got {fps}")
+    for rate in rates:
+        if not 0 < rate < 3600 * fps:
+            raise ConfigError(
+                f"false_alarms_per_hour must lie between 0 and the {3600 * fps:g} frames of an hour, got {rate:g}"
+            )
+
+
 def find_thresholds(
     scores: NDArray[np.float64], video: NDArray[np.int64], rates: Sequence[float], fps: float, seed: int = 0
 ) -> tuple[Threshold, ...]:
@@ -147,14 +162,8 @@ def find_thresholds(
         >>> [(each.threshold, each.exceeding) for each in found]
         [(97.0, 2), (89.0, 10)]
     """
-    if not (np.isfinite(fps) and fps > 0):
-        raise ConfigError(f"fps must be positive, got {fps}")
+    check_rates(rates, fps)
     an_hour = 3600 * fps
-    for rate in rates:
-        if not 0 < rate < an_hour:
-            raise ConfigError(
-                f"false_alarms_per_hour must lie between 0 and the {an_hour:g} frames of an hour, got {rate:g}"
-            )
     shares = [rate / an_hour for rate in rates]
     spreads = _spreads(scores, video, shares, seed)
     found = []

@@ -38,9 +38,15 @@ class Layout:
         frames = [[video.frames for video in split.videos] for split in found]
         return found[-1:] if len(found) > 1 and frames[0] == frames[1] else found
 
-    def passed_over(self, root: Path) -> str | None:
-        """Says which files of a folder are no part of any split, how many of each kind; None if there are none."""
-        used = {file for name in SPLITS for file in self.read(root, name).files}
+    def passed_over(self, root: Path, found: Sequence[Split]) -> str | None:
+        """Says which files of a folder are no part of any split, how many of each kind; None if there are none.
+
+        Args:
+            root: The folder.
+            found: Splits of it that have been read already.
+        """
+        known = {split.name: split for split in found}
+        used = {file for name in SPLITS for file in (known.get(name) or self.read(root, name)).files}
         left = [file for file in all_files(root) if file not in used] if root.is_dir() else []
         kinds: dict[str, list[Path]] = {}
         for file in left:
