@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -44,17 +44,21 @@ def write_video(
     *,
     container: str | None = None,
     rate: int = 25,
+    left_out: Collection[int] = (),
     **options: str,
 ) -> Path:
-    """Writes a video; ``container`` where the ending does not tell it."""
+    """Writes a video; ``container`` where the ending does not tell it. What is left out leaves a hole in its times."""
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = "bgr24" if frames[0].ndim == 3 else "gray16le"
     with av.open(str(path), "w", format=container) as out:
         stream = out.add_stream(codec, rate=rate, options=options)
         stream.height, stream.width = frames[0].shape[:2]
         stream.pix_fmt = pixels
-        for frame in frames:
-            out.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format=kind).reformat(format=pixels)))
+        for number, frame in enumerate(frames):
+            if number not in left_out:
+                picture = av.VideoFrame.from_ndarray(frame, format=kind).reformat(format=pixels)
+                picture.pts, picture.time_base = number, Fraction(1, rate)
+                out.mux(stream.encode(picture))
         out.mux(stream.encode())
     return path
 
@@ -70,6 +74,15 @@ def spoil(path: Path, packet: int) -> None:
     place, size = [(packet.pos, packet.size) for packet in packets_of(path)][packet]
     data = bytearray(path.read_bytes())
     data[place : place + size] = bytes(size)
+    path.write_bytes(data)
+
+
+def wipe(path: Path, first: int, until: int | None = None) -> None:
+    """Overwrites packets and what stands between them, but for the first one's beginning."""
+    places = [packet.pos for packet in packets_of(path)]
+    data = bytearray(path.read_bytes())
+    begin, end = places[first] + 188, places[until or first + 1]
+    data[begin:end] = bytes(end - begin)
     path.write_bytes(data)
 
 

@@ -12,7 +12,7 @@ from mnad.data.levels import Levels
 from mnad.data.video import VideoFile
 from mnad.errors import DataError
 
-from tests.data.field import cut, moving, number_of, spoil, write_video
+from tests.data.field import cut, moving, number_of, packets_of, spoil, wipe, write_video
 
 KINDS = {
     "a.mp4": ("libx264", "yuv420p", None),
@@ -20,6 +20,7 @@ KINDS = {
     "a.mkv": ("libx265", "yuv420p", None),
     "a.avi": ("mjpeg", "yuvj420p", None),
     "b.avi": ("mpeg4", "yuv420p", None),
+    "c.avi": ("libx264", "yuv420p", None),
     "a.gif": ("gif", "rgb8", None),
     "a.webm": ("libvpx-vp9", "yuv420p", None),
     "b.webm": ("libvpx", "yuv420p", None),
@@ -78,6 +79,69 @@ def test_frames_that_are_shown_in_another_order_than_they_are_stored_in(tmp_path
     assert len(missing) == 1
     assert abs(missing[0] - 20) <= 4
     assert all(number in (None, index) for index, number in enumerate(found[: missing[0]]))
+
+
+def test_frames_that_need_a_lost_first_one_are_lost_with_it(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", moving(60), g="30", bf="2")
+    wipe(path, 0)
+    assert numbers(path) == (all_but(60, *range(30)), [])
+
+
+def test_avi_whose_times_say_nothing_of_the_order(tmp_path: Path) -> None:
+    """It has the order of decoding alone, and empty places where a copied video has a finer clock."""
+    twice = [frame for frame in moving(60) for _ in range(2)]
+    path = write_video(tmp_path / "a.avi", twice, bf="3", g="30", rate=50, left_out=range(1, 120, 2))
+    with av.open(str(path)) as opened:
+        assert opened.streams.video[0].frames == 119
+    assert numbers(path) == (all_but(60), [])
+    path = write_video(tmp_path / "b.avi", moving(60), bf="3", g="30")
+    spoil(path, 20)
+    found, told = numbers(path)
+    assert (len(found), found.count(None)) == (60, 1)
+    assert found[:17] + found[22:] == [*range(17), *range(22, 60)]
+    assert told[0].startswith("gave 60 frames of 60, and has no times that say which are missing")
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.vob"])
+def test_recordings_that_were_joined_byte_by_byte(tmp_path: Path, name: str) -> None:
+    """Their times begin again in the middle."""
+    codec, container = ("libx264", "mpegts") if name == "a.ts" else ("mpeg2video", None)
+    frames, path = moving(80), tmp_path / name
+    for part in (frames[:40], frames[40:]):
+        write_video(tmp_path / "parts" / name, part, codec, bf="2", g="20", container=container)
+        with path.open("ab") as joined:
+            joined.write((tmp_path / "parts" / name).read_bytes())
+    assert numbers(path) == (all_but(80), [])
+
+
+def test_frames_that_are_lost_with_their_packets(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", moving(60), g="10", bf="0")
+    wipe(path, 30, 36)  # and what is behind it, as far as the next mark that a reader can find
+    assert numbers(path) == (all_but(60, *range(30, 50)), [])
+    path = write_video(tmp_path / "a.ts", moving(60), g="10", bf="0", container="mpegts")
+    places = [packet.pos for packet in packets_of(path)]
+    path.write_bytes(path.read_bytes()[: places[30]] + path.read_bytes()[places[35] :])
+    found, told = numbers(path)
+    assert found[:30] + found[40:] == [*range(30), *range(40, 60)]
+    assert found[30:35] == [None] * 5
+    assert not told
+
+
+def test_a_hole_in_the_times_of_a_whole_file_is_told(tmp_path: Path) -> None:
+    """A recorder that left frames out, or a file that lost them: nothing says which."""
+    for name, codec, pixels in (("a.avi", "mjpeg", "yuvj420p"), ("a.mkv", "libx264", "yuv420p")):
+        path = write_video(tmp_path / name, moving(60), codec, pixels, left_out=range(20, 25))
+        found, told = numbers(path)
+        assert found == [*range(20), *range(25, 60)]
+        assert len(told) == 1
+        assert told[0].startswith("has 1 hole(s) in its times, the first of 0.24 s after frame 19: if frames were lost")
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
+def test_a_varying_rate_has_no_holes(tmp_path: Path, name: str) -> None:
+    left_out = (5, 11, 12, 13, 20, 30, 40, 41, 43)
+    path = write_video(tmp_path / name, moving(60), left_out=left_out)
+    assert numbers(path) == ([number for number in range(60) if number not in left_out], [])
 
 
 def test_a_file_that_was_cut_off(tmp_path: Path) -> None:

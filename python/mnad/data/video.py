@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -16,20 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.data.levels import Levels, as_bytes
+from mnad.data.numbering import Numbered
 from mnad.errors import DataError
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-    from av.packet import Packet
     from av.video.frame import VideoFrame
     from av.video.stream import VideoStream
-
-# After a damaged packet a decoder may give the next frames out of order.
-REORDERED = 4
-# Some packets of it are never shown.
-HIDES_FRAMES = "vp8"
-# A file whose frames stop so much before its header says has lost some.
-SECONDS_EARLY = 0.5
 
 
 @dataclass(frozen=True)
@@ -97,17 +89,10 @@ class VideoFile:
     def _frames(self, tell: Callable[[str], None]) -> Iterator[VideoFrame | None]:
         with self._open() as (container, stream):
             stream.thread_type = "AUTO"
-            packets = _Packets(stream.codec_context.name == HIDES_FRAMES)
-            numbered = _Numbered(packets)
-            given = 0
-            for frame in packets.decoded(container, stream):
-                for known in numbered.put(frame):
-                    given += 1
-                    yield known
-            for known in numbered.rest():
-                given += 1
-                yield known
-            _tell_early_end(container, stream, packets, given, tell)
+            numbered = Numbered(container, stream, _declared_end(container, stream))
+            yield from numbered
+            for fault in numbered.faults():
+                tell(f"{fault} ({self.path})")
 
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -129,113 +114,6 @@ class VideoFile:
             if moving[0].codec_context is None:
                 raise DataError(f"{self.path} holds video in a codec that FFmpeg does not know; convert it to H.264")
             yield container, moving[0]
-
-
-@dataclass
-class _Packets:
-    """What goes into a decoder, so that it can be told what should have come out.
-
-    Attributes:
-        hides: Whether there may be packets of which no frame is to come.
-        waiting: Times of packets whose frame has not come.
-        seen: The number of packets.
-        errors: Packets that could not be decoded, less those that were told as missing.
-        timed: Whether frames come with the times of their packets.
-        end: When the last packet's frame ends, in seconds.
-    """
-
-    hides: bool
-    waiting: set[int] = field(default_factory=set)
-    seen: int = 0
-    errors: int = 0
-    timed: bool = True
-    end: Fraction = Fraction(0)
-
-    def decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame | None]:
-        """Gives what the decoder gives; None where it fails at a packet that has no time."""
-        import av
-
-        try:
-            for packet in container.demux(stream):
-                self._note(packet, stream)
-                try:
-                    yield from packet.decode()
-                except av.error.FFmpegError:
-                    self.errors += 1
-                    if packet.pts is None and packet.size:
-                        yield None
-        except av.error.FFmpegError:  # the container ends in the middle of something
-            with suppress(av.error.FFmpegError):
-                yield from stream.decode(None)
-
-    def _note(self, packet: Packet[VideoStream], stream: VideoStream) -> None:
-        if not packet.size:
-            return
-        self.seen += 1
-        if packet.pts is None:
-            return
-        if packet.time_base:
-            self.end = max(
-                self.end, (packet.pts + (packet.duration or 0) - (stream.start_time or 0)) * packet.time_base
-            )
-        if not packet.is_discard:
-            self.waiting.add(packet.pts)
-
-    def lost_before(self, frame: VideoFrame, *, first: bool) -> int:
-        """Counts the packets that were to be shown before a frame and were not."""
-        assert frame.pts is not None
-        if frame.pts not in self.waiting:
-            self.timed = False
-        early = {pts for pts in self.waiting if pts <= frame.pts}
-        self.waiting -= early
-        return self._lost(len(early - {frame.pts}), first or self.hides or frame.interlaced_frame)
-
-    def lost_at_end(self) -> int:
-        """Counts the packets that were to be shown after the last frame."""
-        return self._lost(len(self.waiting), self.hides)
-
-    def _lost(self, unseen: int, may_be_hidden: bool) -> int:
-        if not self.timed:
-            return 0
-        lost = min(unseen, self.errors) if may_be_hidden else unseen
-        self.errors = max(0, self.errors - lost)
-        return lost
-
-
-class _Numbered:
-    """Frames in the order of their times, with None for each that is missing or damaged."""
-
-    def __init__(self, packets: _Packets) -> None:
-        self.packets = packets
-        self.queue: list[tuple[int, int, VideoFrame | None]] = []
-        self.serial = 0
-        self.first = True
-
-    def put(self, frame: VideoFrame | None) -> Iterator[VideoFrame | None]:
-        """Takes a frame, and gives those that are next for certain."""
-        self.serial += 1
-        time = frame.pts if frame is not None and frame.pts is not None else 0
-        heapq.heappush(self.queue, (time, self.serial, frame))
-        if len(self.queue) > REORDERED:
-            yield from self._next()
-
-    def rest(self) -> Iterator[VideoFrame | None]:
-        """Gives what is left."""
-        while self.queue:
-            yield from self._next()
-        if not self.first:
-            yield from [None] * self.packets.lost_at_end()
-
-    def _next(self) -> Iterator[VideoFrame | None]:
-        _, _, frame = heapq.heappop(self.queue)
-        if frame is None:
-            if not self.first:
-                yield None
-            return
-        if frame.pts is not None:
-            yield from [None] * self.packets.lost_before(frame, first=self.first)
-        self.first = False
-        yield None if frame.is_corrupt else frame
 
 
 class _Converter:
@@ -271,19 +149,6 @@ def _readable(container: InputContainer, stream: VideoStream) -> Iterator[VideoF
         for packet in container.demux(stream):
             with suppress(av.error.FFmpegError):
                 yield from (frame for frame in packet.decode() if not frame.is_corrupt)
-
-
-def _tell_early_end(
-    container: InputContainer, stream: VideoStream, packets: _Packets, given: int, tell: Callable[[str], None]
-) -> None:
-    claimed, declared = stream.frames, _declared_end(container, stream)
-    if claimed > packets.seen:
-        tell(f"ends early: {given} of {given + claimed - packets.seen} frames can be read from {container.name}")
-    elif not claimed and declared and packets.timed and declared - packets.end > SECONDS_EARLY:
-        tell(
-            f"ends early: {given} frames can be read from {container.name}, which end {float(packets.end):.1f} s after "
-            f"its beginning, not {float(declared):.1f} s as its header says"
-        )
 
 
 def _declared_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
