@@ -53,6 +53,12 @@ class Measurements:
         """The number of scored frames."""
         return len(self.mse)
 
+    @property
+    def stretch(self) -> NDArray[np.int64]:
+        """(N,), the stretch of each frame: frames of a video in a row, none between them left out; from 0."""
+        begins = (np.diff(self.video) != 0) | (np.diff(self.frame) != 1)
+        return np.cumsum(np.concatenate([[False], begins])[: len(self)], dtype=np.int64)
+
 
 def save_measurements(path: Path, measurements: Measurements) -> None:
     """Writes measurements as a compressed .npz without objects; whole or not at all.

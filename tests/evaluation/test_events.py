@@ -82,6 +82,21 @@ def test_an_event_ends_with_its_video() -> None:
     assert [(alarm.video, alarm.first, alarm.last) for alarm in detection.alarms] == [("01", 4, 8), ("02", 4, 8)]
 
 
+def test_no_event_goes_over_frames_that_were_left_out() -> None:
+    m = measurements((10,))
+    kept = np.delete(np.arange(10), [4, 5])  # frames 8 and 9
+    m = replace(m, **{name: getattr(m, name)[kept] for name in ("video", "frame", "labels", "mse")})
+    scores = np.array([0, 1, 1, 2, 3, 1, 0, 0], np.float64)
+
+    def found(rule: AlarmRule) -> list[tuple[int, int, int]]:
+        return [(alarm.first, alarm.last, alarm.peak) for alarm in detect(m, scores, rule, fps=10).alarms]
+
+    assert found(AlarmRule(0.5)) == [(5, 7, 7), (10, 11, 10)]
+    assert found(AlarmRule(0.5, merge_gap=1)) == [(5, 7, 7), (10, 11, 10)]
+    assert found(AlarmRule(0.5, merge_gap=2)) == [(5, 11, 10)]
+    assert found(AlarmRule(0.5, min_length=3)) == [(5, 7, 7)]
+
+
 def test_figures_that_do_not_exist() -> None:
     m = measurements((10,))
     silent = detect(replace(m, labels=np.ones(10, bool)), np.zeros(10), AlarmRule(0.5), fps=10).figures

@@ -126,6 +126,17 @@ def test_smoothing_against_literal_versions() -> None:
                 assert smoothed[m.video == video][k] == pytest.approx(literal[name], abs=1e-12)
 
 
+def test_smoothing_does_not_reach_over_frames_that_were_left_out() -> None:
+    m = measurements((9,))
+    kept = np.delete(np.arange(9), 4)
+    m = replace(m, **{name: getattr(m, name)[kept] for name in ("video", "frame", "mse", "psnr", "distance", "labels")})
+    assert m.stretch.tolist() == [0] * 4 + [1] * 4
+    assert measurements((3, 1)).stretch.tolist() == [0, 0, 0, 1]
+    scores, smoothed = abnormality(m, 0.6), abnormality(m, 0.6, smoothing=Smoothing("causal", 3))
+    assert smoothed[4] == scores[4]
+    assert smoothed[5] == pytest.approx(scores[4:6].mean())
+
+
 @pytest.mark.parametrize(
     "smoothing", [Smoothing(), Smoothing("gaussian", 2), Smoothing("median", 3), Smoothing("causal")]
 )

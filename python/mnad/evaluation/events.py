@@ -65,7 +65,7 @@ def find_events(scores: NDArray[np.float64], rule: AlarmRule) -> list[Event]:
     """Finds the events in the scores of one video.
 
     Args:
-        scores: (F,), of frames in a row.
+        scores: (F,), of frames in a row; NaN for one that was left out, which no event holds.
         rule: When an event begins and ends.
 
     Returns:
@@ -99,14 +99,17 @@ def find_alarms(measurements: Measurements, scores: NDArray[np.float64], rule: A
     alarms = []
     for index, name in enumerate(measurements.videos):
         rows = np.flatnonzero(measurements.video == index)
-        for first, last in find_events(scores[rows], rule):
-            span = rows[first : last + 1]
+        frames = measurements.frame[rows]
+        every = np.full(frames.max(initial=-1) + 1, np.nan)
+        every[frames] = scores[rows]
+        for first, last in find_events(every, rule):
+            span = rows[(frames >= first) & (frames <= last)]
             peak = span[np.argmax(scores[span])]
             alarms.append(
                 Alarm(
                     video=name,
-                    first=int(measurements.frame[span[0]]),
-                    last=int(measurements.frame[span[-1]]),
+                    first=first,
+                    last=last,
                     peak=int(measurements.frame[peak]),
                     score=float(scores[peak]),
                     abnormal_frames=None if measurements.labels is None else int(measurements.labels[span].sum()),

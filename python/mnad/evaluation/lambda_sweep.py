@@ -51,6 +51,6 @@ def sweep(measurements: Measurements, scaling: Scaling = PER_VIDEO, smoothing: S
         raise DataError("a sweep over lambda needs labels of both kinds")
     weights = np.arange(STEPS + 1) / STEPS
     scores = combine(parts_of(measurements, scaling), weights[:, None])
-    areas = aucs(measurements.labels, smooth(scores, measurements.video, smoothing))
+    areas = aucs(measurements.labels, smooth(scores, measurements.stretch, smoothing))
     best = int(np.argmax(areas))
     return Sweep(tuple(weights.tolist()), tuple(areas.tolist()), float(weights[best]), float(areas[best]))

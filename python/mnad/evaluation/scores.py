@@ -95,7 +95,7 @@ def abnormality(
     """
     weight = settle_weight(measurements, score_weight)
     parts = parts_of(measurements, scaling, with_distance=weight < 1)
-    return smooth(combine(parts, np.float64(weight)), measurements.video, smoothing)
+    return smooth(combine(parts, np.float64(weight)), measurements.stretch, smoothing)
 
 
 def combine(parts: Parts, score_weight: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:

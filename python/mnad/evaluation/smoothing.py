@@ -1,4 +1,4 @@
-"""Smoothing of scores over time, each video by itself."""
+"""Smoothing of scores over time, each stretch of frames in a row by itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Smoothing:
     Attributes:
         name: ``none`` (published); ``gaussian``, a weighted mean with the width as standard deviation; ``median`` of
             a window of the width around each frame; ``causal``, the mean of the last frames, the frame itself
-            included, which never looks ahead. The first two see a video mirrored at its ends.
+            included, which never looks ahead. The first two see a stretch mirrored at its ends.
         width: In frames, at least 1; for ``median`` odd.
 
     Raises:
@@ -43,17 +43,17 @@ NO_SMOOTHING = Smoothing()
 
 
 def smooth(
-    scores: NDArray[np.float64], video: NDArray[np.int64], smoothing: Smoothing = NO_SMOOTHING
+    scores: NDArray[np.float64], stretch: NDArray[np.int64], smoothing: Smoothing = NO_SMOOTHING
 ) -> NDArray[np.float64]:
-    """Smooths scores over the frames of each video.
+    """Smooths scores over frames in a row.
 
     Args:
         scores: (..., N), the scores of all frames.
-        video: (N,), the video of each frame.
+        stretch: (N,), the stretch of each frame: a video, or what of it lies between frames that were left out.
         smoothing: How.
 
     Returns:
-        (..., N), within the range of the scores of the same video.
+        (..., N), within the range of the scores of the same stretch.
 
     Example:
         >>> import numpy as np
@@ -63,13 +63,13 @@ def smooth(
     if smoothing.name == "none":
         return scores
     smoothed = np.empty_like(scores)
-    for index in np.unique(video):
-        chosen = video == index
-        smoothed[..., chosen] = _smooth_video(scores[..., chosen], smoothing)
+    for index in np.unique(stretch):
+        chosen = stretch == index
+        smoothed[..., chosen] = _smooth_stretch(scores[..., chosen], smoothing)
     return smoothed
 
 
-def _smooth_video(scores: NDArray[np.float64], smoothing: Smoothing) -> NDArray[np.float64]:
+def _smooth_stretch(scores: NDArray[np.float64], smoothing: Smoothing) -> NDArray[np.float64]:
     width = smoothing.width
     if smoothing.name == "gaussian":
         result: NDArray[np.float64] = gaussian_filter1d(scores, width, mode="reflect")
