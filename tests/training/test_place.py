@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from mnad.checkpoint import export_checkpoint, load_checkpoint
+from mnad.data import PrepareConfig, prepare
 from mnad.errors import ConfigError, DataError
 from mnad.evaluation.run import EvaluateConfig, evaluate_run
 from mnad.report.page import ReportConfig, write_report
@@ -31,11 +32,34 @@ def test_a_folder_takes_one_run(trained: Path, synthetic: Path, tmp_path: Path) 
     assert sorted(run.rglob("*")) == before
     with pytest.raises(DataError, match="does not exist"):
         train(config(tmp_path / "nowhere", run, overwrite=True))
-    assert sorted(run.rglob("*")) == before  # bad input removes nothing
+    assert sorted(run.rglob("*")) == before
     train(config(synthetic, run, seed=1, overwrite=True))
     assert (run / "notes.txt").read_text() == "mine"
     assert not {"figures", "measurements.npz", "measurements.log"} & {path.name for path in run.iterdir()}
     assert load_checkpoint(run).epoch == 1
+    assert "removing the earlier run" in (run / "train.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 64}, "holds frames of size 32, but 64 is asked for"),
+        ({"levels": (0, 900)}, "of 8 bits a pixel, but frames by the levels"),
+        ({"hold_out": 0.99}, "a window needs 5 frames"),
+        ({"cuda_graphs": True}, "cuda_graphs needs a GPU"),
+        ({"loggers": ("wandb",)}, "the logger wandb is not installed"),
+    ],
+)
+def test_what_is_found_wrong_late_removes_nothing(
+    trained: Path, synthetic: Path, tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    """As a store of another size, which only shows when it is opened."""
+    store = prepare(PrepareConfig(synthetic, tmp_path / "store", size=32), progress=False).path
+    run = shutil.copytree(trained, tmp_path / "run")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.suffix != ".log"}
+    with pytest.raises((ConfigError, DataError), match=message):
+        train(config(store, run, overwrite=True, **options))
+    assert {path: path.read_bytes() for path in before} == before
 
 
 def test_files_that_others_left_are_no_place_for_a_run(synthetic: Path, tmp_path: Path) -> None:

@@ -13,14 +13,21 @@ from mnad.errors import ConfigError
 from mnad.health import MemoryHealth
 from mnad.training.config import LoggerName, TrainConfig
 from mnad.training.curves import curves_file, read_rows
+from mnad.training.place import clear_place
 from mnad.training.state import TrainingState
 
 
 def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
-    """Gives a run its loggers; the curves of a resumed run go on after the rows of its finished epochs."""
+    """Gives a run its loggers; the curves of a resumed run go on after the rows of its finished epochs.
+
+    A new run takes its place here, where nothing that was asked for can be found wrong any more.
+    """
     fabric._loggers = []
     if not fabric.is_global_zero:
         return
+    others = [_logger(name, config.out) for name in config.loggers]
+    if not config.resume:
+        clear_place(config.out)
     file = curves_file(config.out)
     kept = file.with_name(f"{file.name}.kept")  # as the logger removes the file, and may be killed before it is back
     if epoch > 0 and file.exists() and not kept.exists():
@@ -32,7 +39,7 @@ def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
         for row in earlier:
             curves.log_metrics({name: value for name, value in row.items() if name != "step"}, int(row["step"]))
     kept.unlink(missing_ok=True)
-    fabric._loggers = [curves, *(_logger(name, config.out) for name in config.loggers)]
+    fabric._loggers = [curves, *others]
 
 
 def log_epoch(

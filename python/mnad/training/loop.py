@@ -29,7 +29,7 @@ from mnad.training.config import TrainConfig
 from mnad.training.graphs import CudaRecorder, GraphedStep, Recorder
 from mnad.training.logs import begin_logs, log_epoch
 from mnad.training.losses import Losses, add_noise, losses_of
-from mnad.training.place import check_place, clear_place
+from mnad.training.place import check_place
 from mnad.training.state import TrainingState
 
 # With several processes they agree on stopping only now and then, as it takes a message.
@@ -66,8 +66,6 @@ def train(config: TrainConfig) -> Path:
     warn_of_slow_precision(config.precision, fabric.device)
     if fabric.is_global_zero:
         writable_folder(config.out)
-        if not config.resume:
-            clear_place(config.out)
     fabric.barrier()
     with log_to(config.out / "train.log") if fabric.is_global_zero else nullcontext():
         return _train(config, fabric)
@@ -78,8 +76,8 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
     config = replace(config, levels=batches.windows.clips.levels)
     fabric.seed_everything(config.seed, verbose=False)
     state = TrainingState.begin(config, fabric)
-    begin_logs(fabric, config, state.epoch)
     learn = _step(config, fabric, _network(config, fabric, state), state)
+    begin_logs(fabric, config, state.epoch)
     health = None
 
     with (
@@ -127,7 +125,7 @@ def _batches(config: TrainConfig, fabric: Fabric) -> tuple[ShuffledBatches, Batc
         config.size,
         image_channels=config.image_channels,
         layout=config.layout,
-        levels=config.levels,
+        levels=config.levels or "choose",
         cache=config.cache,
         progress=fabric.is_global_zero,
     )

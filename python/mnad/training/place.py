@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mnad.checkpoint import load_checkpoint
 from mnad.errors import CheckpointError, ConfigError
+from mnad.progress import print_line
 
-# All that mnad's commands write into the folder of a run.
+# All that mnad's commands write into the folder of a run, but for train.log, which tells of all that were there.
 OF_A_RUN = (
-    "checkpoint.safetensors", "checkpoints", "curves", "tensorboard", "wandb", "train.log",
+    "checkpoint.safetensors", "checkpoints", "curves", "tensorboard", "wandb",
     "measurements*.npz", "measurements*.log",
     "manifest.json", "weights-*-of-*.safetensors",
     "evaluation.json", "frames.csv", "videos.csv", "sweep.csv", "events.csv", "figures", "report.html",
@@ -37,7 +38,9 @@ def check_place(out: Path, *, overwrite: bool) -> None:
 
 def clear_place(out: Path) -> None:
     """Removes all of an earlier run from a folder; other files stay."""
-    for path in _of_a_run(out):
+    if found := _of_a_run(out):
+        print_line(f"removing the earlier run in {out}: {', '.join(path.name for path in found)}")
+    for path in found:
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
