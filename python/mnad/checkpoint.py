@@ -7,7 +7,7 @@ else stands as JSON in the file's metadata.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from mnad.errors import CheckpointError
-from mnad.export import is_export, read_export, save_tensors, write_export
+from mnad.export import is_export, keep_calibration, read_export, save_tensors, write_export
 from mnad.files import input_errors, only_known, sealed, unsealed
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
 
@@ -100,6 +100,27 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     save_tensors(path, tensors, {"format": FORMAT, "header": json.dumps(sealed(header))})
 
 
+def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, Any]) -> None:
+    """Stores a calibration in the checkpoint that was measured for it.
+
+    Args:
+        place: Where it was loaded from, see :func:`load_checkpoint`.
+        measured: What was loaded.
+        calibration: As plain values for JSON.
+
+    Raises:
+        CheckpointError: If there is another model by now, as where training went on.
+        OutputError: If it cannot be written.
+    """
+    now = load_checkpoint(place)
+    if now.describe() != measured.describe():
+        raise CheckpointError(f"the model in {place} was trained on while it was measured; calibrate it again")
+    if is_export(place):
+        keep_calibration(place, calibration)
+    else:
+        save_checkpoint(_file_of(place), replace(now, calibration=calibration))
+
+
 def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     """Writes what scoring needs of a checkpoint in half precision, in files that are small enough to be sent.
 
@@ -139,8 +160,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         with input_errors(path, "an export", CheckpointError):
             config = _model_config(header["model"], path)
             _check_weights(config, weights, path)
-            return Checkpoint(config, weights, header["training"], header["epoch"], header["step"], optimizer=None)
-    file = path / "checkpoint.safetensors" if path.is_dir() else path
+            calibration = header.get("calibration")
+            run = header["training"], header["epoch"], header["step"]
+            return Checkpoint(config, weights, *run, optimizer=None, calibration=calibration)
+    file = _file_of(path)
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
     with input_errors(file, "a checkpoint", CheckpointError):
@@ -148,6 +171,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return _checkpoint(file, metadata, tensors)
+
+
+def _file_of(place: Path) -> Path:
+    return place / "checkpoint.safetensors" if place.is_dir() else place
 
 
 def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Checkpoint:

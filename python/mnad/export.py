@@ -68,10 +68,8 @@ def write_export(
         path = folder / f"weights-{number}-of-{len(parts)}.safetensors"
         save_tensors(path, {name: stored[name] for name in names})
         listed.append({"file": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)})
-    with atomic_write(folder / MANIFEST) as temporary:
-        weights = weights_hash(_as_read(stored))
-        content = sealed({"format": FORMAT, "weights": weights, "header": header, "parts": listed})
-        temporary.write_text(json.dumps(content, indent=1) + "\n")
+    weights = weights_hash(_as_read(stored))
+    _write_manifest(folder, {"format": FORMAT, "weights": weights, "header": header, "parts": listed})
     for path in folder.glob("weights-*-of-*.safetensors"):
         if path.name not in {part["file"] for part in listed}:
             path.unlink()
@@ -87,13 +85,10 @@ def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     Raises:
         CheckpointError: If a file is missing or not the one that was written, or the manifest is none.
     """
-    path = folder / MANIFEST
+    path, manifest = folder / MANIFEST, _manifest(folder)
     with input_errors(path, "a manifest of exported weights", CheckpointError):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        if manifest["format"] != FORMAT:
-            raise CheckpointError(f"{path} is of format {manifest['format']!r}, not {FORMAT}")
         parts = [(folder / Path(part["file"]).name, part["sha256"]) for part in manifest["parts"]]
-        header = unsealed(manifest)["header"]
+        header = manifest["header"]
     tensors: dict[str, Tensor] = {}
     for part, digest in parts:
         if not part.is_file():
@@ -103,6 +98,32 @@ def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with input_errors(part, "a file of weights", CheckpointError):
             tensors |= load_file(part)
     return _as_read(tensors), header
+
+
+def keep_calibration(folder: Path, calibration: dict[str, Any]) -> None:
+    """Stores a calibration of exported weights in their manifest.
+
+    Raises:
+        CheckpointError: If the manifest is none.
+        OutputError: If it cannot be written.
+    """
+    content = _manifest(folder)
+    content["header"]["calibration"] = calibration
+    _write_manifest(folder, content)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    path = folder / MANIFEST
+    with input_errors(path, "a manifest of exported weights", CheckpointError):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["format"] != FORMAT:
+            raise CheckpointError(f"{path} is of format {content['format']!r}, not {FORMAT}")
+        return unsealed(content)
+
+
+def _write_manifest(folder: Path, content: dict[str, Any]) -> None:
+    with atomic_write(folder / MANIFEST) as temporary:
+        temporary.write_text(json.dumps(sealed(content), indent=1) + "\n")
 
 
 def _as_read(stored: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -61,7 +61,7 @@ def save_maps(path: Path, maps: FrameMaps, measurements: Measurements) -> None:
     arrays = {field.name: getattr(maps, field.name) for field in fields(maps)}
     present = {name: array for name, array in arrays.items() if array is not None}
     rows = {name: getattr(measurements, name) for name in ROWS}
-    header = {"format": FORMAT, "videos": measurements.videos, "weights": measurements.protocol.get("weights")}
+    header = {"format": FORMAT, "videos": measurements.videos, **_pass_of(measurements)}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **rows, **present)
 
@@ -95,10 +95,16 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
 
 
 def _are_of_one_pass(header: dict[str, Any], rows: dict[str, NDArray[Any]], measurements: Measurements) -> bool:
-    weights = measurements.protocol.get("weights")
-    same_model = weights is not None and header.get("weights") == weights
+    ours = _pass_of(measurements)
+    # Earlier versions wrote of these the weights alone.
+    same_pass = ours["weights"] is not None and all(header.get(name, value) == value for name, value in ours.items())
     same_frames = header.get("videos") == list(measurements.videos) and all(
         np.array_equal(rows[name], getattr(measurements, name)) for name in ("video", "frame")
     )
     # Another size of batch moves the last bits.
-    return same_model and same_frames and np.allclose(rows["mse"], measurements.mse, rtol=1e-3, atol=0)
+    return same_pass and same_frames and np.allclose(rows["mse"], measurements.mse, rtol=1e-3, atol=0)
+
+
+def _pass_of(measurements: Measurements) -> dict[str, Any]:
+    """Gives what tells one pass over the frames from another."""
+    return {name: measurements.protocol.get(name) for name in ("weights", "update", "update_threshold", "precision")}

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnad.checkpoint import load_checkpoint, save_checkpoint
+from mnad.checkpoint import export_checkpoint, load_checkpoint, save_calibration, save_checkpoint
 from mnad.data import Clips, Windows, open_clips
 from mnad.data.clips import tails
-from mnad.errors import ConfigError, DataError
+from mnad.errors import CheckpointError, ConfigError, DataError
 from mnad.evaluation import Calibration, Scaling, abnormality, bounds_of, find_thresholds
 from mnad.evaluation.calibrate import CalibrateConfig, calibrate
 from mnad.evaluation.run import EvaluateConfig, evaluate_run
 from mnad.measurements import load_measurements, save_measurements
-from mnad.scoring import measure
+from mnad.scoring import ScoreConfig, measure, score
 from mnad.training import TrainConfig, train
 from mnad.training.config import check_resumable
 
@@ -182,6 +182,37 @@ def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, tmp_path: P
     save_measurements(run / "measurements.npz", replace(measured, protocol={**measured.protocol, "weights": "9" * 64}))
     with pytest.raises(DataError, match="is of another model than the measurements: .*weights 999999999999"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+
+
+def test_exported_weights_are_calibrated_where_they_lie(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    export_checkpoint(tmp_path, load_checkpoint(held_out))
+    files = sorted(tmp_path.iterdir())
+    made = calibrate(CalibrateConfig(tmp_path, synthetic, (3600,), fps=25, accelerator="cpu"))
+    assert sorted(tmp_path.iterdir()) == files
+    assert load_checkpoint(tmp_path).calibration == json.loads(json.dumps(made.as_dict()))
+    score(ScoreConfig(tmp_path, synthetic, out=tmp_path / "measurements.npz", accelerator="cpu"))
+    detection = evaluate_run(EvaluateConfig(tmp_path, threshold="calibrated")).detection
+    assert detection is not None
+    assert detection.rule.threshold == made.thresholds[0].threshold
+
+
+def test_a_model_that_was_trained_on_meanwhile_keeps_its_weights(held_out: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    measured = load_checkpoint(run)
+    save_checkpoint(run / "checkpoint.safetensors", replace(measured, step=measured.step + 1))
+    with pytest.raises(CheckpointError, match="was trained on while it was measured; calibrate it again"):
+        save_calibration(run, measured, {})
+    assert load_checkpoint(run).step == measured.step + 1
+
+
+def test_video_of_another_rate_than_the_calibration(held_out: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    measured = load_measurements(run)
+    save_measurements(run / "measurements.npz", replace(measured, protocol={**measured.protocol, "rates": [10.0]}))
+    with pytest.warns(UserWarning, match="for 25 frames a second, but there are 10: expect 0.4 times as many"):
+        detection = evaluate_run(EvaluateConfig(run, threshold="calibrated")).detection
+    assert detection is not None
+    assert detection.fps == 10
 
 
 def test_a_run_goes_on_by_its_own_hold_out(held_out: Path, synthetic: Path, tmp_path: Path) -> None:

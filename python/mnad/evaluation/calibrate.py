@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mnad import __version__
-from mnad.checkpoint import load_checkpoint, save_checkpoint
+from mnad.checkpoint import load_checkpoint, save_calibration
 from mnad.data import Clips, open_clips
 from mnad.data.clips import common_rate, tails
 from mnad.data.layouts import LayoutName
@@ -31,7 +31,7 @@ class CalibrateConfig:
     """Options of a calibration.
 
     Attributes:
-        run: A run's folder, or a checkpoint file; the calibration is stored in the checkpoint.
+        run: A run's folder, a checkpoint file or exported weights; the calibration is stored there.
         data: The training data. The end of each training video is used: the share that the run held out, or the last
             tenth.
         false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
@@ -75,7 +75,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
     """Measures the ends of the training videos, finds the thresholds and stores them in the checkpoint.
 
     Raises:
-        CheckpointError: If there is no usable checkpoint.
+        CheckpointError: If there is no usable checkpoint, or it was trained on meanwhile.
         DataError: If the data are not as they should be, or the ends too short or all alike.
         OutputError: If the checkpoint cannot be written.
     """
@@ -105,8 +105,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
         )
     check_rates(config.false_alarms_per_hour, fps)
     calibration = _calibration(config, fps, model, clips, held_out or LAST_TENTH, trained_on=not held_out)
-    path = config.run / "checkpoint.safetensors" if config.run.is_dir() else config.run
-    save_checkpoint(path, replace(checkpoint, calibration=calibration.as_dict()))
+    save_calibration(config.run, checkpoint, calibration.as_dict())
     return calibration
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -246,6 +247,13 @@ def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibrat
             f"{calibration.update_threshold}), but the frames were measured with {measured_by[0]} ({measured_by[1]})",
             stacklevel=2,
         )
+    fps = common_rate(measurements.protocol.get("rates", ()))
+    if config.fps is None and fps is not None and not math.isclose(fps, calibration.fps, rel_tol=0.01):
+        warnings.warn(
+            f"the calibration is for {calibration.fps:g} frames a second, but there are {fps:g}: expect "
+            f"{fps / calibration.fps:.2g} times as many false alarms an hour; calibrate again at this rate",
+            stacklevel=2,
+        )
     if calibration.trained_on:
         warnings.warn(
             "the calibration was made on frames that the model was trained on; expect more false alarms than it says",
@@ -269,13 +277,13 @@ def _detection(
 ) -> Detection | None:
     if config.threshold is None:
         return None
+    fps = config.fps or common_rate(measurements.protocol.get("rates", ()))
     if config.threshold != "calibrated":
-        fps = config.fps or common_rate(measurements.protocol.get("rates", ()))
         return detect(measurements, scores, config.alarm_rule(config.threshold), fps)
     assert calibration is not None
     chosen = calibration.threshold_for(config.false_alarms_per_hour)
     rule = config.alarm_rule(chosen.threshold)
-    return detect(measurements, scores, rule, config.fps or calibration.fps, chosen.false_alarms_per_hour)
+    return detect(measurements, scores, rule, fps or calibration.fps, chosen.false_alarms_per_hour)
 
 
 def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
