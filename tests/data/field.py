@@ -9,6 +9,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+from mnad.data import Clips, open_clips
+from mnad.data.inspection import Inspection, inspect
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
@@ -103,3 +105,29 @@ def write_pictures(folder: Path, names: Sequence[str], frames: Sequence[NDArray[
     folder.mkdir(parents=True, exist_ok=True)
     for name, frame in zip(names, frames, strict=True):
         assert cv2.imwrite(str(folder / name), frame)
+
+
+def look(root: Path) -> Inspection:
+    found = inspect(root, progress=False)
+    assert found.usable, found.problems
+    return found
+
+
+def counts(found: Inspection) -> dict[str, tuple[int, int]]:
+    return {split.name: (split.videos, split.frames) for split in found.splits}
+
+
+def told(found: Inspection) -> str:
+    return "\n".join(problem.message for problem in found.problems)
+
+
+def clips_of(root: Path, split: str = "testing", **options: object) -> Clips:
+    return open_clips(root, split, 96, progress=False, **options)  # type: ignore[arg-type]
+
+
+def numbers(clips: Clips) -> list[int]:
+    return [number_of(frame) for frame in clips.frames]
+
+
+def pictures(folder: Path, names: list[str], seed: int = 0) -> None:
+    write_pictures(folder, names, moving(len(names), seed))

@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from mnad.cli import main
-from mnad.data import Clips, PrepareConfig, Windows, open_clips, prepare
-from mnad.data.inspection import Inspection, inspect
-from mnad.errors import ConfigError, DataError
+from mnad.data import PrepareConfig, Windows, prepare
+from mnad.data.inspection import inspect
+from mnad.data.label_files import read_labels
+from mnad.errors import DataError
 
-from tests.data.field import moving, number_of, spoil, write_pictures, write_video
-
-
-def look(root: Path) -> Inspection:
-    found = inspect(root, progress=False)
-    assert found.usable, found.problems
-    return found
-
-
-def counts(found: Inspection) -> dict[str, tuple[int, int]]:
-    return {split.name: (split.videos, split.frames) for split in found.splits}
-
-
-def told(found: Inspection) -> str:
-    return "\n".join(problem.message for problem in found.problems)
-
-
-def clips_of(root: Path, split: str = "testing", **options: object) -> Clips:
-    return open_clips(root, split, 96, progress=False, **options)  # type: ignore[arg-type]
-
-
-def numbers(clips: Clips) -> list[int]:
-    return [number_of(frame) for frame in clips.frames]
-
-
-def pictures(folder: Path, names: list[str], seed: int = 0) -> None:
-    write_pictures(folder, names, moving(len(names), seed))
+from tests.data.field import clips_of, counts, look, moving, numbers, pictures, spoil, told, write_pictures, write_video
 
 
 def test_a_snapshot_beside_a_clip_is_no_video(tmp_path: Path) -> None:
@@ -92,37 +73,74 @@ def test_a_frame_that_cannot_be_read(tmp_path: Path) -> None:
         prepare(PrepareConfig(tmp_path, tmp_path / "store", size=96, strict=True), progress=False)
 
 
-def test_frames_of_16_bits_keep_what_can_be_seen(tmp_path: Path) -> None:
-    random = np.random.default_rng(0)
+def test_a_stack_of_pictures_that_is_cut_off(tmp_path: Path) -> None:
     for part in ("normal", "test"):
-        frames = [(7800 + random.integers(0, 8, (96, 96))).astype(np.uint16) for _ in range(20)]
-        for index, frame in enumerate(frames):
-            frame[20:40, 5 + index : 25 + index] += 150
-            frame[0, 0] = 65535 * (index % 2)  # dead or hot
-        write_pictures(tmp_path / part / "thermal", [f"{index:03}.tiff" for index in range(20)], frames)
-    found = look(tmp_path)
-    assert found.levels is not None
-    clips = clips_of(tmp_path, "training")
-    assert clips.levels == found.levels
-    frame = clips.frames[3, ..., 0].astype(int)
-    ground, person = frame[60:], frame[24:36, 12:24]
-    assert person.mean() - ground.mean() > 60
-    assert ground.std() < 10
-    with pytest.raises(DataError, match=r"has 16 bits a pixel, and nothing says which value is black .*--levels"):
-        clips_of(tmp_path / "test/thermal")
-    same = clips_of(tmp_path / "test/thermal", levels=clips.levels)
-    assert same.levels == clips.levels
-    assert abs(same.frames[3, 60:].mean() - ground.mean()) < 1
+        (tmp_path / part).mkdir()
+        assert cv2.imwritemulti(str(tmp_path / part / "pages.tif"), moving(40))
+    path = tmp_path / "test/pages.tif"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert f"video pages ends early: 20 frames can be read of {path}, which is cut off" in told(look(tmp_path))
+    with pytest.warns(UserWarning, match="ends early: 20 frames"):
+        assert numbers(clips_of(tmp_path)) == list(range(20))
 
 
-def test_levels_that_do_not_fit(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="black less than white, got 9.0 and 9.0"):
-        PrepareConfig(tmp_path, levels=(9.0, 9.0))
-    frames = [np.full((16, 16), 7800 + index, np.uint16) for index in range(8)]
-    write_pictures(tmp_path / "set/normal/a", [f"{index}.png" for index in range(8)], frames)
-    prepare(PrepareConfig(tmp_path / "set", tmp_path / "store", size=96, levels=(7000, 8000)), progress=False)
-    with pytest.raises(ConfigError, match=r"made by the levels \(7000, 8000\), but \(0, 9\) are asked for"):
-        clips_of(tmp_path / "store", "training", levels=(0, 9))
+def test_what_must_not_be_read_is_named(tmp_path: Path) -> None:
+    root = Path(tempfile.mkdtemp(dir="/tmp"))  # where others may look, but for what they must not
+    root.chmod(0o755)
+    try:
+        pictures(root / "test/gate", [f"{index}.png" for index in range(8)])
+        (root / "test_labels.csv").write_text("video,first,last\n")
+        (root / "test_labels.csv").chmod(0)
+        with as_somebody_else(), pytest.raises(DataError, match=r"cannot read the label file .*: Permission denied"):
+            read_labels(root / "test_labels.csv", ["gate"])
+        (root / "test/gate").chmod(0)
+        with as_somebody_else(), pytest.raises(DataError, match=r"cannot look into .*gate: Permission denied"):
+            inspect(root, progress=False)
+    finally:
+        shutil.rmtree(root)
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[None]:
+    """Gives up what root may do, if this is root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_places_where_no_store_can_be(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pictures(tmp_path / "set/test/gate", [f"{index}.png" for index in range(8)])
+    (tmp_path / "file").write_text("mine")
+    for out, message in (
+        (str(tmp_path / "file"), "exists already and is no clip store"),
+        (".", "out must name a folder that is made, got ."),
+        (str(tmp_path / "file/store"), "cannot write"),
+    ):
+        assert main(["prepare", str(tmp_path / "set"), "--size", "96", "--out", out]) == 2
+        assert message in capsys.readouterr().err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_what_is_wrong_is_told_each_time(tmp_path: Path) -> None:
+    """Gaps in the numbers of frames shift labels, and a store that was made knows of them."""
+    names = [f"{index:03}.png" for index in range(30) if index != 12]
+    pictures(tmp_path / "set/test/gate", names)
+    config = PrepareConfig(tmp_path / "set", tmp_path / "store", size=96)
+    with pytest.raises(DataError, match=r"gate: 1 missing between 011.png and 013.png \(an error because of --strict"):
+        prepare(replace(config, strict=True), progress=False)
+    for again in (config, config):
+        with pytest.warns(UserWarning, match="gate: 1 missing between 011.png and 013.png"):
+            prepare(again, progress=False)
+    with pytest.raises(DataError, match="an error because of --strict"):
+        prepare(replace(config, strict=True), progress=False)
+    for data in (tmp_path / "store", tmp_path / "set", tmp_path / "set"):
+        with pytest.warns(UserWarning, match="gate: 1 missing between 011.png and 013.png"):
+            clips_of(data)
 
 
 def test_masks_of_any_depth_and_colour(tmp_path: Path) -> None:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from mnad.data.clips import Clips
 from mnad.data.layouts import LayoutName
-from mnad.data.preparation import Channels, PrepareConfig, find_splits, fingerprint_of, prepare
+from mnad.data.parts import tell_faults
+from mnad.data.preparation import Channels, PrepareConfig, find_splits, fingerprint_of, levels_of, prepare
 from mnad.data.splits import SplitName
 from mnad.data.store import FORMAT, Store, is_store, open_store
 from mnad.errors import ConfigError
 from mnad.progress import print_line
+
+Levels = tuple[float, float] | Literal["choose"] | None
 
 
 def open_clips(
@@ -23,7 +28,7 @@ def open_clips(
     image_channels: int = 3,
     layout: LayoutName | None = None,
     labels: str | None = None,
-    levels: tuple[float, float] | None = None,
+    levels: Sequence[float] | Literal["choose"] | None = "choose",
     cache: Path | None = None,
     progress: bool = True,
 ) -> Clips:
@@ -36,22 +41,24 @@ def open_clips(
         image_channels: C_img of the network: 3 takes colour and grey, 1 grey only.
         layout: How the data set is laid out; found by looking if left out.
         labels: The name of a label set or a label file; the data set's own if left out.
-        levels: Black and white of pixels of more than 8 bits; chosen from the training frames if left out. What a model
-            is shown must have been made by the levels of its training.
+        levels: Black and white of pixels of more than 8 bits, None for frames of 8 bits alone: those of a model's
+            training, as it must be shown what it knows. Chosen from the training frames if left out.
         cache: Where stores are kept; the variable MNAD_CACHE, or ``~/.cache/mnad``, if left out.
         progress: Whether to say where the store is and to show a progress bar.
 
     Raises:
         DataError: If the data are not as they should be.
-        ConfigError: If the store cannot serve the size or the channels.
+        ConfigError: If the store or the data cannot serve the size, the channels or the levels.
     """
     if image_channels not in (1, 3):
         raise ConfigError(f"image_channels must be 3 (colour) or 1 (grey), got {image_channels}")
+    wanted: Levels = tuple(levels) if levels and levels != "choose" else levels  # type: ignore[assignment]
     if is_store(data):
         store = open_store(data)
-        _check(store, data, size, image_channels, levels)
+        _check(store, data, size, image_channels, wanted)
+        tell_faults(store.warnings, strict=False)
     else:
-        store = _cached(data, split, size, image_channels, layout, levels, cache, progress=progress)
+        store = _cached(data, split, size, image_channels, layout, wanted, cache, progress=progress)
     clips = store.clips(split, labels)
     if progress and split == "testing":
         print_line(f"labels: {clips.label_source}")
@@ -83,24 +90,30 @@ def _cached(
     size: int,
     image_channels: int,
     layout: LayoutName | None,
-    levels: tuple[float, float] | None,
+    levels: Levels,
     cache: Path | None,
     *,
     progress: bool,
 ) -> Store:
-    layout, found = find_splits(data, [split], layout)
+    layout, found, _ = find_splits(data, [split], layout)
     key = f"{FORMAT} {layout} {data.resolve()} {image_channels} {levels} {fingerprint_of(found)}"
     name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
     channels: Channels = 1 if image_channels == 1 else "auto"
-    config = PrepareConfig(data, out, size, channels=channels, levels=levels, layout=layout)
+    if levels is None and not is_store(out) and any(map(levels_of, found)):
+        raise ConfigError(
+            f"{data} has frames of more than 8 bits a pixel, and the model was trained on frames of 8; convert them, "
+            "or train a model on such frames"
+        )
+    given = None if levels == "choose" else levels
+    config = PrepareConfig(data, out, size, channels=channels, levels=given, layout=layout)
     if progress:
         verb = "using" if is_store(out) else "preparing once"
         print_line(f"{split} frames of {data}: {verb} the clip store {out}")
     return prepare(config, [split], progress=progress)
 
 
-def _check(store: Store, data: Path, size: int, image_channels: int, levels: tuple[float, float] | None) -> None:
+def _check(store: Store, data: Path, size: int, image_channels: int, levels: Levels) -> None:
     if store.size != size:
         raise ConfigError(
             f"{data} holds frames of size {store.size}, but {size} is asked for; give --size {store.size}, or prepare "
@@ -108,8 +121,12 @@ def _check(store: Store, data: Path, size: int, image_channels: int, levels: tup
         )
     if store.channels > image_channels:
         raise ConfigError(f"{data} holds colour frames, but the network takes grey; prepare it with --channels 1")
-    if levels is not None and store.levels not in (None, tuple(levels)):
+    if levels not in ("choose", store.levels):
         raise ConfigError(
-            f"{data} was made by the levels {store.levels}, but {tuple(levels)} are asked for, which the model was "
-            "trained by; prepare another store with --levels"
+            f"{data} was made {_by(store.levels)}, but frames {_by(levels)} are asked for, as the model knows them; "
+            f"prepare another store{'' if levels is None else ' with --levels'}"
         )
+
+
+def _by(levels: Levels) -> str:
+    return "of 8 bits a pixel" if levels is None else f"by the levels {levels}"

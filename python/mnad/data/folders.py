@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from mnad.errors import DataError
+
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2", ".pgm", ".ppm", ".pnm", ".pbm",
 }  # fmt: skip
@@ -54,7 +56,7 @@ def folders_in(folder: Path) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
     above = {folder.resolve(), *folder.resolve().parents}
-    found = (child for child in folder.iterdir() if child.is_dir() and not hidden(child))
+    found = (child for child in _children(folder) if child.is_dir() and not hidden(child))
     new = (child for child in found if not child.is_symlink() or child.resolve() not in above)
     return tuple(sorted(new, key=lambda child: natural_key(child.name)))
 
@@ -75,7 +77,7 @@ def inside(root: Path, *names: str) -> Path:
 
 def files_named(folder: Path, *names: str) -> list[Path]:
     """Gives the files in a folder that have one of some names, in whatever capitals, in the order of the names."""
-    children = [child for child in folder.iterdir() if child.is_file()] if folder.is_dir() else []
+    children = [child for child in _children(folder) if child.is_file()] if folder.is_dir() else []
     return [child for name in names for child in sorted(children) if child.name.lower() == name]
 
 
@@ -88,7 +90,7 @@ def all_files(root: Path) -> Iterator[Path]:
         if (real := folder.resolve()) in seen:
             continue
         seen.add(real)
-        yield from sorted(child for child in folder.iterdir() if not hidden(child) and child.is_file())
+        yield from sorted(child for child in _children(folder) if not hidden(child) and child.is_file())
         waiting += reversed(folders_in(folder))
 
 
@@ -141,10 +143,17 @@ def _faults_of(numbers: Sequence[int], names: Sequence[str]) -> tuple[list[str],
     return duplicates, gaps
 
 
+def _children(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError as error:
+        raise DataError(f"cannot look into {folder}: {error.strerror}") from error
+
+
 def _files_in(folder: Path, suffixes: set[str]) -> tuple[Path, ...]:
     if not folder.is_dir():
         return ()
-    found = (path for path in folder.iterdir() if path.suffix.lower() in suffixes and not hidden(path))
+    found = (path for path in _children(folder) if path.suffix.lower() in suffixes and not hidden(path))
     return tuple(
         sorted((path for path in found if path.is_file()), key=lambda path: (natural_key(path.stem), path.name))
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 # What OpenCV finds wrong is told by errors and warnings of our own.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
@@ -19,6 +20,7 @@ from mnad.errors import DataError
 
 ANIMATED = {".webp", ".png"}
 PAGED = {".tif", ".tiff", *ANIMATED}
+TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A marker inside the coded data of a JPEG: 0xFF before neither a stuffed zero, nor a restart, nor another 0xFF.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 
@@ -88,6 +90,19 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
     return mask
 
 
+def is_whole(path: Path) -> bool:
+    """Tells whether a file of many pictures ends where it says that it does.
+
+    Raises:
+        DataError: If the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            return not _is_cut_off(data) and (data[:4] not in TIFF or _tiff_ends(data))
+    except (OSError, ValueError) as error:
+        raise DataError(f"cannot read {path}: {error}") from error
+
+
 def pages_of(path: Path) -> int:
     """Gives the number of pictures in a file: pages of a TIFF, frames of an animation.
 
@@ -137,16 +152,18 @@ def _whole_file(path: Path) -> bytes:
     return data
 
 
-def _is_cut_off(data: bytes) -> bool:
-    """Tells whether a JPEG or PNG has no end of its own; what lies behind that end is no part of the picture."""
-    if data.startswith(b"\xff\xd8"):
+def _is_cut_off(data: bytes | mmap.mmap) -> bool:
+    """Tells whether a file ends before its own end; what lies behind that is no part of the picture."""
+    if data[:2] == b"\xff\xd8":
         return not _jpeg_ends(data)
-    if data.startswith(b"\x89PNG"):
+    if data[:4] == b"\x89PNG":
         return not _png_ends(data)
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return 8 + int.from_bytes(data[4:8], "little") > len(data)
     return False
 
 
-def _jpeg_ends(data: bytes) -> bool:
+def _jpeg_ends(data: bytes | mmap.mmap) -> bool:
     """Goes from segment to segment, so that a thumbnail's end within one is not taken for that of the picture."""
     place, scans = 2, 0
     while found := _MARKER.search(data, place):
@@ -160,7 +177,7 @@ def _jpeg_ends(data: bytes) -> bool:
     return False
 
 
-def _png_ends(data: bytes) -> bool:
+def _png_ends(data: bytes | mmap.mmap) -> bool:
     place = 8
     while place + 8 <= len(data):
         length, kind = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
@@ -168,3 +185,22 @@ def _png_ends(data: bytes) -> bool:
         if kind == b"IEND":
             return place <= len(data)
     return False
+
+
+def _tiff_ends(data: bytes | mmap.mmap) -> bool:
+    """Goes from page to page: each has a directory of entries, and behind these stands where the next one is."""
+    order: Literal["little", "big"] = "little" if data[:2] == b"II" else "big"
+    big = data[2:4] in (b"+\0", b"\0+")
+    count_size, entry_size, place_size = (8, 20, 8) if big else (2, 12, 4)
+
+    def number(place: int, size: int) -> int:
+        return int.from_bytes(data[place : place + size], order)
+
+    place, seen = number(place_size, place_size), set[int]()
+    while place and place not in seen:
+        seen.add(place)
+        end = place + count_size + entry_size * number(place, count_size)
+        if end + place_size > len(data):
+            return False
+        place = number(end, place_size)
+    return True

@@ -6,10 +6,11 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from mnad.data.frames_seen import FramesSeen
 from mnad.data.images import read_image
 from mnad.data.labels import FromMasks
 from mnad.data.layouts import LayoutName, find_layout
-from mnad.data.levels import Levels
+from mnad.data.levels import Levels, settle_levels
 from mnad.data.parts import is_grey
 from mnad.data.preparation import levels_of
 from mnad.data.sources import ImageFiles
@@ -126,7 +127,8 @@ def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False
     for name in SPLITS:
         if name not in {split.name for split in found}:
             problems += _without(known.read(path, name))
-    levels = next(filter(None, map(_levels, found)), None)
+    levels, fault = _levels(found)
+    problems += fault
     for split in found:
         report, faults = _inspect_split(split, levels, quick=quick, progress=progress)
         reports.append(report)
@@ -145,11 +147,18 @@ def _without(split: Split) -> list[Problem]:
     return [*split.faults, Problem("warning", f"there are no {split.name} videos")]
 
 
-def _levels(split: Split) -> tuple[float, float] | None:
+def _levels(splits: Sequence[Split]) -> tuple[tuple[float, float] | None, list[Problem]]:
+    """Gives the levels to look at frames by, and what is wrong with them."""
+    found: dict[str, tuple[float, float] | None] = {}
+    for split in splits:
+        with suppress(DataError):  # the file is named when all are read
+            found[split.name] = levels_of(split)
     try:
-        return levels_of(split)
-    except DataError:
-        return None  # the file is named when all are read
+        return settle_levels(found), []
+    except DataError as error:
+        # Where the same videos serve for training, that chooses levels.
+        level: Literal["error", "warning"] = "error" if len(found) > 1 else "warning"
+        return next(filter(None, found.values())), [Problem(level, str(error))]
 
 
 def _inspect_split(

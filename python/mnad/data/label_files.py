@@ -189,9 +189,12 @@ def _read_text(path: Path) -> str:
     """Reads text in UTF-8, in what a byte order mark says, or else in Windows-1252, which spreadsheets save as.
 
     Raises:
-        DataError: If it is no text.
+        DataError: If it cannot be read, or is no text.
     """
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read the label file {path}: {error.strerror}") from error
     marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
     marks |= {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
     marked = next((encoding for mark, encoding in marks.items() if content.startswith(mark)), None)

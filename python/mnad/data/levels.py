@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ def choose_levels(frames: Iterable[NDArray[Any]]) -> Levels | None:
     """Chooses levels by which frames of more than 8 bits keep their content.
 
     From the lowest to the highest value of any frame, a thousandth of its pixels on either side left out, and at least
-    256 apart (a span of 1 where pixels are fractions); then a quarter more on either side.
+    256 apart (1 where pixels are fractions); then a quarter more on either side.
 
     Returns:
         The levels; None if all frames have 8 bits.
@@ -75,9 +76,49 @@ def choose_levels(frames: Iterable[NDArray[Any]]) -> Levels | None:
     if not lows:
         return None
     low, high = min(lows), max(highs)
-    span = max(high - low, LEAST_SPAN if whole or high > 1 else 1)
+    span = max(high - low, LEAST_SPAN if whole else 1)
     middle, half = (low + high) / 2, span * (0.5 + MARGIN)
-    return Levels(float(np.floor(middle - half)), float(np.ceil(middle + half)))
+    black, white = middle - half, middle + half
+    return Levels(math.floor(black), math.ceil(white)) if whole else Levels(black, white)
+
+
+def settle_levels(
+    found: Mapping[str, tuple[float, float] | None], given: tuple[float, float] | None = None
+) -> tuple[float, float] | None:
+    """Settles by which black and white pixels of more than 8 bits become bytes.
+
+    Args:
+        found: What :func:`choose_levels` gives for each split of the data.
+        given: What is to be used instead of what the training frames suggest.
+
+    Returns:
+        Black and white; None if no frame has more than 8 bits.
+
+    Raises:
+        DataError: If one split has more than 8 bits and the other has not, or no split says what is black and white.
+        ConfigError: If levels are given and no frame has more than 8 bits.
+
+    Example:
+        >>> settle_levels({"training": (7800.0, 8200.0), "testing": (7000.0, 9000.0)})
+        (7800.0, 8200.0)
+    """
+    deep = [name for name, levels in found.items() if levels]
+    if not deep:
+        if given:
+            raise ConfigError(
+                f"levels {given} are for pixels of more than 8 bits, and the frames have 8; give none, or, with a "
+                "model that was trained by levels, frames as it knows them"
+            )
+        return None
+    if len(deep) < len(found):
+        raise DataError(f"only the {deep[0]} frames have more than 8 bits a pixel; make both of the same kind")
+    levels = given or found.get("training")
+    if levels is None:
+        raise DataError(
+            "the frames have more than 8 bits a pixel, and there are no training videos by which black and white are "
+            "chosen: give --levels BLACK,WHITE"
+        )
+    return levels
 
 
 def as_bytes(pixels: NDArray[Any], levels: Levels | None, path: Path) -> NDArray[np.uint8]:

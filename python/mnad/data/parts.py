@@ -230,7 +230,7 @@ def make_parts(
             futures = [pool.submit(make, *pair) for pair in zip(split.videos, places, strict=True)]
             try:
                 for future in as_completed(futures):
-                    _tell(future.result().warnings, strict=strict)
+                    tell_faults(future.result().warnings, strict=strict)
             except BaseException:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
@@ -266,19 +266,24 @@ def is_grey(frame: NDArray[np.uint8]) -> bool:
     return bool((frame == frame[..., :1]).all())
 
 
+def tell_faults(faults: Sequence[str], *, strict: bool) -> None:
+    """Warns of what is wrong with the data and does not keep them from being used.
+
+    Raises:
+        DataError: With ``strict``, of the first fault.
+    """
+    for fault in faults:
+        if strict:
+            raise DataError(f"{fault} (an error because of --strict)")
+        warnings.warn(fault, stacklevel=3)
+
+
 class ColourFound(Exception):  # noqa: N818 (not an error)
     """What was taken to be grey is not."""
 
 
 class _Stopped(Exception):  # noqa: N818 (not an error)
     """Another video failed, or the run is to end."""
-
-
-def _tell(faults: Sequence[str], *, strict: bool) -> None:
-    for fault in faults:
-        if strict:
-            raise DataError(f"{fault} (an error because of --strict)")
-        warnings.warn(fault, stacklevel=2)
 
 
 def _places(split: Split, folders: SplitFolders, maker: PartMaker) -> list[Places]:

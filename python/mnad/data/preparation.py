@@ -9,14 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import cv2
 import numpy as np
 
 from mnad.data.layouts import LAYOUTS, LayoutName, find_layout
-from mnad.data.levels import Levels, choose_levels
-from mnad.data.parts import ColourFound, Part, PartMaker, SplitFolders, assemble, is_grey, make_parts
+from mnad.data.levels import Levels, choose_levels, settle_levels
+from mnad.data.parts import ColourFound, Part, PartMaker, SplitFolders, assemble, is_grey, make_parts, tell_faults
 from mnad.data.splits import SPLITS, Split, SplitName
 from mnad.data.store import (
     FRAMES,
@@ -53,7 +53,7 @@ class PrepareConfig:
         levels: Black and white of pixels of more than 8 bits, which are stored as bytes; chosen from the training
             frames if left out.
         layout: How the data are laid out; found by looking if left out.
-        strict: Whether a video of which frames are missing is an error, not a warning.
+        strict: Whether missing frames and whatever else is warned of are an error.
         workers: Videos that are decoded at a time; as many as there are processors if left out.
     """
 
@@ -76,11 +76,27 @@ class PrepareConfig:
             Levels(*self.levels)
         if self.workers is not None and self.workers < 1:
             raise ConfigError(f"workers must be at least 1, got {self.workers}")
+        if self.store.name in ("", ".."):
+            raise ConfigError(f"out must name a folder that is made, got {self.out}")
 
     @property
     def store(self) -> Path:
         """The store's folder."""
         return self.out or Path(f"{self.data.resolve().name}-{self.size}.store")
+
+
+class Found(NamedTuple):
+    """What was found in a data set without decoding.
+
+    Attributes:
+        layout: How it is laid out.
+        splits: Those that were wanted and have videos.
+        warnings: What is wrong with them and does not keep them from being used.
+    """
+
+    layout: LayoutName
+    splits: list[Split]
+    warnings: list[str]
 
 
 @dataclass(frozen=True)
@@ -108,22 +124,25 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
 
     Raises:
         DataError: If the data are not as they should be.
+        ConfigError: If levels are given for frames of 8 bits.
         OutputError: If the store cannot be written, or there is something else in its place.
         Interrupted: If it was stopped; the same call goes on.
     """
-    layout_name, found = find_splits(config.data, splits, config.layout)
-    fingerprint = fingerprint_of(found)
-    if progress and (left := LAYOUTS[layout_name].passed_over(config.data, found)):
+    found = find_splits(config.data, splits, config.layout)
+    fingerprint = fingerprint_of(found.splits)
+    if progress and (left := LAYOUTS[found.layout].passed_over(config.data, found.splits)):
         print_line(left)
-    if not is_store(config.store) and config.store.exists() and any(config.store.iterdir()):
+    if config.store.exists() and not is_store(config.store) and not _is_empty_folder(config.store):
         raise OutputError(f"{config.store} exists already and is no clip store; name another folder")
     with alone(config.store):
         if is_store(config.store):
             shutil.rmtree(_partial(config.store), ignore_errors=True)  # a run that was killed at its end left it
-            return _existing(config, fingerprint)
-        levels = config.levels or next((levels_of(split) for split in found if split.name == "training"), None)
+            store = _existing(config, fingerprint)
+            tell_faults(store.warnings, strict=config.strict)
+            return store
+        levels = settle_levels({split.name: levels_of(split) for split in found.splits}, config.levels)
         channels = 1 if config.channels == "auto" else config.channels
-        plan = Plan(str(config.data), layout_name, config.size, channels, levels, _decoders(), fingerprint)
+        plan = Plan(str(config.data), found.layout, config.size, channels, levels, _decoders(), fingerprint)
         try:
             with output_errors(config.store):
                 return _prepare(config, plan, found, progress=progress)
@@ -131,9 +150,7 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
             raise Interrupted(f"stopped; the same command goes on where it was ({_partial(config.store)})") from None
 
 
-def find_splits(
-    root: Path, splits: Sequence[SplitName], layout: LayoutName | None = None
-) -> tuple[LayoutName, list[Split]]:
+def find_splits(root: Path, splits: Sequence[SplitName], layout: LayoutName | None = None) -> Found:
     """Finds the splits that a data set has and checks them without decoding.
 
     Raises:
@@ -145,9 +162,7 @@ def find_splits(
     found = known.splits(root, splits)
     if not found:
         raise DataError(f"{root} has no {' or '.join(splits)} videos. Layout {known.name} is {known.looks_like}")
-    for split in found:
-        split.check()
-    return known.name, found
+    return Found(known.name, found, [warning for split in found for warning in split.check()])
 
 
 def levels_of(split: Split) -> tuple[float, float] | None:
@@ -166,20 +181,21 @@ def fingerprint_of(splits: Sequence[Split]) -> str:
     return digest.hexdigest()
 
 
-def _prepare(config: PrepareConfig, plan: Plan, splits: Sequence[Split], *, progress: bool) -> Store:
+def _prepare(config: PrepareConfig, plan: Plan, found: Found, *, progress: bool) -> Store:
     """Makes a store; of what looks grey one in colour, as soon as a frame is found that has some."""
     in_colour = replace(plan, channels=3)
-    if config.channels == "auto" and (_is_begun(_partial(config.store), in_colour) or not _looks_grey(splits)):
+    if config.channels == "auto" and (_is_begun(_partial(config.store), in_colour) or not _looks_grey(found.splits)):
         plan = in_colour
+    tell_faults(found.warnings, strict=config.strict)
     try:
-        return _make(config, plan, splits, progress=progress)
-    except ColourFound as found:
+        return _make(config, plan, found, progress=progress)
+    except ColourFound as colour:
         if progress:
-            print_line(f"{found}, so that all are stored in colour")
-        return _make(config, in_colour, splits, progress=progress)
+            print_line(f"{colour}, so that all are stored in colour")
+        return _make(config, in_colour, found, progress=progress)
 
 
-def _make(config: PrepareConfig, plan: Plan, splits: Sequence[Split], *, progress: bool) -> Store:
+def _make(config: PrepareConfig, plan: Plan, found: Found, *, progress: bool) -> Store:
     partial = _begin(_partial(config.store), plan)
     maker = PartMaker(
         plan.size,
@@ -188,8 +204,8 @@ def _make(config: PrepareConfig, plan: Plan, splits: Sequence[Split], *, progres
         levels=Levels(*plan.levels) if plan.levels else None,
     )
     stored: dict[SplitName, StoredSplit] = {}
-    faults: list[str] = []
-    for split in splits:
+    faults = list(found.warnings)
+    for split in found.splits:
         folders = SplitFolders(partial / STORE / split.name, partial / "parts" / split.name)
         parts = make_parts(split, folders, maker, workers=config.workers, strict=config.strict, progress=progress)
         faults += [fault for part in parts for fault in part.warnings]
@@ -269,6 +285,10 @@ def _decoders() -> str:
     except PackageNotFoundError:
         pyav = "not installed"
     return f"OpenCV {cv2.__version__}, PyAV {pyav}"
+
+
+def _is_empty_folder(path: Path) -> bool:
+    return path.is_dir() and not any(path.iterdir())
 
 
 def _partial(out: Path) -> Path:

@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.data.images import pages_of, read_image, read_mask, read_pages, read_pixels
+from mnad.data.images import is_whole, pages_of, read_image, read_mask, read_pages, read_pixels
 from mnad.data.levels import Levels, as_bytes
 from mnad.data.matlab import load_matlab, matlab_variable
 from mnad.errors import DataError
@@ -138,6 +138,8 @@ class PagedImage:
         for first in range(0, pages, PAGES_AT_ONCE):
             for page in read_pages(self.path, first, min(PAGES_AT_ONCE, pages - first), channels):
                 yield as_bytes(page, levels, self.path)
+        if tell is not None and not is_whole(self.path):
+            tell(f"ends early: {pages} frames can be read of {self.path}, which is cut off")
 
     def sample(self, channels: int, most: int) -> Iterator[NDArray[Any]]:
         """Decodes some pages; see :class:`FrameSource`."""

@@ -92,16 +92,18 @@ class Split:
                     found.append(Problem("error", str(error)))
         return found
 
-    def check(self) -> None:
-        """Raises the first error, if there is any.
+    def check(self) -> list[str]:
+        """Gives what is wrong and does not keep the videos from being used.
 
         Raises:
             DataError: With the first error and the number of the others.
         """
-        errors = [problem.message for problem in self.problems() if problem.level == "error"]
+        problems = self.problems()
+        errors = [problem.message for problem in problems if problem.level == "error"]
         if errors:
             others = f" (and {len(errors) - 1} more: mnad inspect lists them)" if len(errors) > 1 else ""
             raise DataError(errors[0] + others)
+        return [problem.message for problem in problems]
 
 
 def place_of(source: FrameSource | MaskSource) -> Path:
