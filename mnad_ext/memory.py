@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 import torch.distributed as dist
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import mnad_ext
 from mnad_ext import reference
-from mnad_ext.ops.keep_items import COMPUTED_AGAIN, keep_items
+from mnad_ext.ops.checkpointing import ITEMS_MOVED, computed_again, gather_, keep_items
 from mnad_ext.statistics import UPDATE_RULES, UpdateRule, UpdateStatistics, zero_statistics
 
 UpdateOn = Literal["forward", "call"]
@@ -47,9 +47,15 @@ class MemoryModule(nn.Module):
     one large batch; under ``nn.DataParallel`` it uses those of the first device alone.
 
     With ``update_on="call"`` forward passes in training mode only gather what an update needs, and
-    :meth:`apply_update` moves the items by all of it: call it after ``optimizer.step()``. Several passes before it
-    equal one of a large batch (gradient accumulation), and a pass that is computed again for the backward pass
-    (``torch.utils.checkpoint``) reads the items that it read before and counts once.
+    :meth:`apply_update` moves the items by all of it: call it after ``optimizer.step()``, or :meth:`discard_gathered`
+    where that step is skipped. Several passes before it equal one of a large batch (gradient accumulation), and a pass
+    that is computed again for the backward pass (``torch.utils.checkpoint``) reads the items that it read before and
+    counts once. Every pass that runs within a backward pass is taken for such a one, even a first one in a hook.
+
+    A backward pass needs the items that its forward pass has read. With ``update_on="forward"`` a forward pass in
+    training mode keeps a copy of them. Otherwise move the items after the backward pass: where they have moved before,
+    it raises, unless a checkpoint around compiled code, or a reentrant one in evaluation mode, hides it. Items that you
+    put in place of the first ones must own their memory: an expanded view cannot be moved.
 
     Args:
         channels: C >= 1, the width of the feature map.
@@ -75,6 +81,7 @@ class MemoryModule(nn.Module):
     """
 
     items: Tensor
+    _moved_since_pass = False  # then a pass that is computed again reads other items; not noted in compiled code
 
     def __init__(
         self,
@@ -104,16 +111,17 @@ class MemoryModule(nn.Module):
             self.items = nn.Parameter(items)
         else:
             self.register_buffer("items", items)
-        if update_rule is not None and update_on == "call":
+        if self._gathers:
             for name, value in zero_statistics(items)._asdict().items():
                 self.register_buffer(f"gathered_{name}", value, persistent=False)
         self.reset_items(generator)
 
     @torch.no_grad()
     def reset_items(self, generator: torch.Generator | None = None) -> None:
-        """Draws new items: uniform in [0, 1), then scaled to unit length."""
+        """Draws new items, uniform in [0, 1), then scaled to unit length, and forgets what was gathered for others."""
         drawn = torch.rand(self.num_items, self.channels, generator=generator)
         self.items.copy_(F.normalize(drawn, dim=1))
+        self._forget()
 
     def forward(self, features: Tensor) -> MemoryOutput:
         """Reads the memory, measures both losses and, in training mode, updates the items.
@@ -127,17 +135,14 @@ class MemoryModule(nn.Module):
         Raises:
             TypeError: If ``features`` is not a floating tensor.
             ValueError: If its shape or device does not fit the items.
-            RuntimeError: If it is computed again for a backward pass after its own update moved the items.
+            RuntimeError: If it is computed again for a backward pass after its own update moved the items, or if the
+                items are no longer those that passes were gathered for.
         """
         learns = self.training and self.update_rule is not None
-        again = learns and _is_computed_again()
-        moves = learns and self.update_on == "forward"
-        if moves and again:
-            raise RuntimeError(COMPUTED_AGAIN)
         # The backward pass needs the items that were read, and the update writes over them.
-        items = keep_items(self.items) if moves and torch.is_grad_enabled() else self.items
+        items = keep_items(self.items) if learns and self.update_on == "forward" else self.items
         output, statistics = self._read(features, items)
-        if learns and not again:
+        if learns:
             self._learn(mnad_ext.update_statistics(features, items) if statistics is None else statistics)
         return output
 
@@ -156,20 +161,43 @@ class MemoryModule(nn.Module):
 
     @torch.no_grad()
     def _learn(self, statistics: UpdateStatistics) -> None:
-        total = _summed_over_ranks(statistics)
-        if self.update_on == "forward":
-            self._move(total)
-        else:
-            for gathered, value in zip(self._gathered, self._gathered.merge(total), strict=True):
-                gathered.copy_(value)
+        if not self._gathers:
+            self._move(_summed_over_ranks(statistics))
+            return
+        again = computed_again()
+        if again and self._moved_since_pass:
+            raise RuntimeError(ITEMS_MOVED)
+        gather_(self._gathered, statistics if again else _summed_over_ranks(statistics))
+        if not torch.compiler.is_compiling():
+            self._moved_since_pass = False
 
     def _move(self, statistics: UpdateStatistics) -> None:
         assert self.update_rule is not None
         self.items.copy_(mnad_ext.update_items(self.items, statistics, self.update_rule))
 
     @property
+    def _gathers(self) -> bool:
+        return self.update_rule is not None and self.update_on == "call"
+
+    @property
     def _gathered(self) -> UpdateStatistics:
-        return UpdateStatistics(*(getattr(self, f"gathered_{name}") for name in UpdateStatistics._fields))
+        gathered = UpdateStatistics(*(getattr(self, f"gathered_{name}") for name in UpdateStatistics._fields))
+        if not _alike(gathered.weighted_sum, self.items):
+            raise RuntimeError(
+                f"passes were gathered for items {_described(gathered.weighted_sum)}, but the items are "
+                f"{_described(self.items)} now; call discard_gathered() after items were replaced"
+            )
+        return gathered
+
+    def _forget(self) -> None:
+        if not self._gathers:
+            return
+        for name, value in zero_statistics(self.items)._asdict().items():
+            gathered = getattr(self, f"gathered_{name}")
+            if _alike(gathered, value):
+                gathered.copy_(value)  # in place, as a CUDA graph needs it
+            else:
+                setattr(self, f"gathered_{name}", value)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
@@ -183,15 +211,17 @@ class MemoryModule(nn.Module):
         """
         self._check_has_update()
         self._move(_summed_over_ranks(mnad_ext.update_statistics(features, self.items)))
+        self._moved_since_pass = True
 
     @torch.no_grad()
     def apply_update(self) -> None:
         """Moves the items by all forward passes in training mode since the last call, and forgets these.
 
-        Without any it leaves the items where they are.
+        Without any it leaves the items where they are. Call it after their backward passes.
 
         Raises:
-            RuntimeError: If the items are learned by gradient, or every forward pass updates them.
+            RuntimeError: If the items are learned by gradient, every forward pass updates them, or they are no longer
+                those that passes were gathered for.
 
         Example:
             >>> import torch
@@ -205,22 +235,55 @@ class MemoryModule(nn.Module):
             >>> torch.equal(memory.items, before)
             False
         """
-        self._check_has_update()
-        if self.update_on != "call":
-            raise RuntimeError(
-                'with update_on="forward" each forward pass updates the items; apply_update() is for update_on="call"'
-            )
+        self._check_gathers()
         self._move(self._gathered)
-        for gathered, value in zip(self._gathered, zero_statistics(self.items), strict=True):
-            gathered.copy_(value)
+        self._moved_since_pass = True
+        self._forget()
+
+    @torch.no_grad()
+    def discard_gathered(self) -> None:
+        """Forgets all forward passes since the last :meth:`apply_update`; the items stay.
+
+        For a step that is skipped, as ``torch.amp.GradScaler`` does where it finds infinities, and for items that were
+        replaced by others. :meth:`reset_items` and ``load_state_dict`` do it by themselves.
+
+        Raises:
+            RuntimeError: If the items are learned by gradient, or every forward pass updates them.
+
+        Example:
+            >>> import torch
+            >>> memory = MemoryModule(8, 3, update_on="call")
+            >>> before = memory.items.clone()
+            >>> _ = memory(torch.randn(1, 8, 4, 4))
+            >>> memory.discard_gathered()
+            >>> memory.apply_update()
+            >>> torch.equal(memory.items, before)
+            True
+        """
+        self._check_gathers()
+        self._forget()
 
     def _check_has_update(self) -> None:
         if self.update_rule is None:
             raise RuntimeError("items with update_rule=None are learned by gradient and have no update")
 
+    def _check_gathers(self) -> None:
+        self._check_has_update()
+        if not self._gathers:
+            raise RuntimeError(
+                'with update_on="forward" each forward pass updates the items and nothing is gathered; what you call '
+                'is for update_on="call"'
+            )
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        super()._load_from_state_dict(*args)
+        with torch.no_grad():
+            self._forget()
+
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryModule:
         # module.half() or .bfloat16() must not touch the memory: rounding the items at every update would freeze them.
-        precise = {name: value.detach() for name, value in (*self.named_parameters(), *self.named_buffers())}
+        named = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
+        precise = {name: value.detach() for name, value in named}
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         for name, value in precise.items():
             if (moved := getattr(self, name)).dtype in (torch.float16, torch.bfloat16):
@@ -243,6 +306,9 @@ def _summed_over_ranks(statistics: UpdateStatistics) -> UpdateStatistics:
     return statistics
 
 
-def _is_computed_again() -> bool:
-    """Whether a backward pass is running: then a forward pass is one that was thrown away and is computed again."""
-    return not torch.compiler.is_compiling() and torch._C._current_graph_task_id() != -1
+def _alike(one: Tensor, other: Tensor) -> bool:
+    return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
+
+
+def _described(tensor: Tensor) -> str:
+    return f"{tuple(tensor.shape)} in {tensor.dtype} on {tensor.device}"

@@ -11,6 +11,7 @@ from torch import Tensor
 from mnad_ext import reference
 from mnad_ext._checks import check_features_and_items
 from mnad_ext.ops import _rules
+from mnad_ext.ops.checkpointing import note_items, refuse_moved_items
 
 
 def memory_read(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> tuple[Tensor, Tensor]:
@@ -68,6 +69,7 @@ class _MemoryRead(torch.autograd.Function):
                 features, items, grad_through_weights=grad_through_weights
             )
         ctx.save_for_backward(features, items, weights)
+        note_items(ctx, items)
         ctx.grad_through_weights = grad_through_weights
         ctx.set_materialize_grads(False)
         return output, weights
@@ -97,6 +99,7 @@ def memory_gradient(
     wants_features, wants_items = ctx.needs_input_grad[:2]
     if all(grad is None for grad in grads) or not (wants_features or wants_items):
         return None, None, None
+    refuse_moved_items(ctx, items)
     _rules.refuse_forward_mode(*grads)
     # Where no second derivative is recorded, its rule need not be asked for.
     skip_rule = nullcontext() if torch.is_grad_enabled() else torch._C._AutoDispatchBelowAutograd()

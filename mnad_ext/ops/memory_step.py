@@ -10,6 +10,7 @@ from torch import Tensor
 from mnad_ext import reference
 from mnad_ext._checks import check_features_and_items, check_two_items
 from mnad_ext.ops import _rules
+from mnad_ext.ops.checkpointing import note_items
 from mnad_ext.ops.memory_read import memory_gradient
 from mnad_ext.statistics import UpdateStatistics
 
@@ -109,6 +110,7 @@ class _MemoryStep(torch.autograd.Function):
                 features, items, grad_through_weights=grad_through_weights
             )
         ctx.save_for_backward(features, items, *results[1:5])
+        note_items(ctx, items)
         ctx.grad_through_weights = grad_through_weights
         ctx.set_materialize_grads(False)
         ctx.mark_non_differentiable(*results[2:5], *results[7:])

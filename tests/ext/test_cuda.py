@@ -7,11 +7,13 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 import mnad_ext
 from mnad_ext import MemoryModule, reference
+from mnad_ext.memory import UPDATE_ON, UpdateOn
 from tests.ext.cases import TOLERANCE, Case, make_features, make_items, without_ties
+from tests.ext.training import loss_of, trained
 
 pytestmark = pytest.mark.cuda
 LARGE = [
@@ -147,26 +149,49 @@ def test_the_module_trains_under_autocast(compiled: bool, dtype: torch.dtype) ->
     torch.testing.assert_close(results[0], results[1], atol=tolerance, rtol=tolerance)
 
 
-def test_a_step_of_the_module_in_a_graph_moves_the_items_at_every_replay() -> None:
-    features, items = draw()
-    memory = MemoryModule(64, 10).to("cuda")
-    memory.items.copy_(items)
-    twin = copy.deepcopy(memory)
-    kept = memory.items
+@pytest.mark.parametrize("update_on", UPDATE_ON)
+def test_compiled_steps_of_the_module_replay_as_graphs(update_on: UpdateOn) -> None:
+    memory = MemoryModule(16, 4, update_on=update_on).to("cuda")
+    torch._dynamo.reset()
+    replayed = torch.compile(loss_of, fullgraph=True, mode="reduce-overhead")
+    actual = trained(copy.deepcopy(memory), replayed, steps=6)  # the first ones warm up and record
+    torch.testing.assert_close(actual, trained(memory, loss_of, steps=6))
+
+
+@pytest.mark.parametrize("update_on", UPDATE_ON)
+def test_a_training_step_of_the_module_in_a_graph_moves_the_items_at_every_replay(update_on: UpdateOn) -> None:
+    memory = MemoryModule(64, 10, update_on=update_on).to("cuda")
+    twin, features = copy.deepcopy(memory), draw()[0].requires_grad_()
+
+    def step(memory: MemoryModule) -> Tensor:
+        (grad,) = torch.autograd.grad(loss_of(memory, features), features)
+        if update_on == "call":
+            memory.apply_update()
+        return grad
+
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):
-        memory(features)
-        memory.items = kept
+        step(copy.deepcopy(memory))
     torch.cuda.current_stream().wait_stream(side)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, stream=side):
-        out = memory(features)
-        kept.copy_(memory.items)
-        memory.items = kept
+    with torch.cuda.graph(graph):
+        grad = step(memory)
     for _ in range(3):
-        features.copy_(draw()[0])
+        with torch.no_grad():
+            features.copy_(draw()[0])
         graph.replay()
-        expected = twin(features)
-        assert torch.equal(out.output, expected.output)
+        assert torch.equal(grad, step(twin))
         assert torch.equal(memory.items, twin.items)
+
+
+@pytest.mark.parametrize("update_on", UPDATE_ON)
+def test_data_parallel_updates_by_the_queries_of_the_first_device(update_on: UpdateOn) -> None:
+    devices = torch.cuda.device_count()
+    memory = MemoryModule(64, 10, update_on=update_on).to("cuda")
+    before, features = memory.items.clone(), draw(B=2 * devices)[0]
+    out = nn.DataParallel(nn.Sequential(memory))(features)
+    if update_on == "call":
+        memory.apply_update()
+    torch.testing.assert_close(out.output, mnad_ext.memory_read(features, before)[0])
+    torch.testing.assert_close(memory.items, mnad_ext.memory_update(features[:2], before))

@@ -10,23 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from mnad_ext import MemoryModule, UpdateStatistics, reference
-from mnad_ext.ops import keep_items
+from mnad_ext.statistics import zero_statistics
 from tests.ext.ranks import on_two_ranks
-
-Pass = Callable[[MemoryModule, Tensor], Tensor]
-
-
-def features(B: int = 2) -> Tensor:
-    return torch.randn(B, 16, 5, 7)
-
-
-def loss_of(memory: MemoryModule, x: Tensor) -> Tensor:
-    out = memory(x * 2)
-    loss: Tensor = out.output.square().sum() + out.weights.square().sum() + out.compactness.sum()
-    return loss if out.separateness is None else loss + out.separateness.sum()
+from tests.ext.training import features, loss_of, trained
 
 
 def expected(items: Tensor, x: Tensor) -> Tensor:
@@ -100,27 +88,6 @@ def test_the_first_replica_of_data_parallel_moves_the_items() -> None:
     torch.testing.assert_close(memory.items, reference.memory_update(x, before))
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_activation_checkpointing_is_refused_where_the_items_have_moved(reentrant: bool) -> None:
-    memory = MemoryModule(16, 4)
-    loss = checkpoint(loss_of, memory, features().requires_grad_(), use_reentrant=reentrant)
-    with pytest.raises(RuntimeError, match='use MemoryModule.*update_on="call"'):
-        loss.backward()
-
-
-@pytest.mark.parametrize("num_items", [1, 4])
-@pytest.mark.parametrize("reentrant", [False, True])
-def test_activation_checkpointing_with_updates_on_call(reentrant: bool, num_items: int) -> None:
-    memory = MemoryModule(16, num_items, update_on="call")
-    for _ in range(2):
-        before, x = memory.items.clone(), features().requires_grad_()
-        checkpoint(loss_of, memory, x, use_reentrant=reentrant).backward()
-        assert x.grad is not None
-        torch.testing.assert_close(x.grad, expected(before, x))
-        memory.apply_update()
-        torch.testing.assert_close(memory.items, reference.memory_update(2 * x.detach(), before))
-
-
 def test_several_passes_are_one_large_batch() -> None:
     memory, x = MemoryModule(16, 4, update_on="call"), features(6)
     x[3, 0, 0, 0] = torch.nan
@@ -137,41 +104,89 @@ def test_several_passes_are_one_large_batch() -> None:
     assert torch.equal(memory.items, after)
 
 
+def gathered_of(memory: MemoryModule) -> UpdateStatistics:
+    return UpdateStatistics(*(getattr(memory, f"gathered_{name}") for name in UpdateStatistics._fields))
+
+
 def test_what_is_gathered_is_no_state_and_is_kept_exactly() -> None:
     memory = MemoryModule(16, 4, update_on="call")
     assert list(memory.state_dict()) == ["items"]
     assert "update_on='call'" in repr(memory)
     memory(features())
-    gathered = [getattr(memory, f"gathered_{name}").clone() for name in UpdateStatistics._fields]
+    gathered = [value.clone() for value in gathered_of(memory)]
     nn.Sequential(memory).half()
-    for name, value in zip(UpdateStatistics._fields, gathered, strict=True):
-        assert torch.equal(getattr(memory, f"gathered_{name}"), value)
+    torch.testing.assert_close([*gathered_of(memory)], gathered, rtol=0, atol=0)
     twin = copy.deepcopy(memory)
     twin.apply_update()
     assert not torch.equal(memory.items, twin.items)
 
 
+FORGETTING: dict[str, Callable[[MemoryModule], object]] = {
+    "discard_gathered": MemoryModule.discard_gathered,
+    "reset_items": MemoryModule.reset_items,
+    "load_state_dict": lambda memory: memory.load_state_dict(MemoryModule(16, 4).state_dict()),
+    "load_state_dict, assign": lambda memory: memory.load_state_dict(MemoryModule(16, 4).state_dict(), assign=True),
+    "load_state_dict of a network": lambda memory: nn.Sequential(memory).load_state_dict({"0.items": torch.eye(4, 16)}),
+}
+
+
+@pytest.mark.parametrize("forget", FORGETTING)
+def test_what_is_gathered_is_forgotten(forget: str) -> None:
+    memory = MemoryModule(16, 4, update_on="call")
+    memory(features())
+    FORGETTING[forget](memory)
+    torch.testing.assert_close(gathered_of(memory), zero_statistics(memory.items), rtol=0, atol=0)
+    items = memory.items.clone()
+    memory.apply_update()
+    assert torch.equal(memory.items, items)
+
+
+@pytest.mark.parametrize("fill", ["reset_items", "load_state_dict", "load_state_dict, assign"])
+def test_a_module_made_on_the_meta_device_trains(fill: str) -> None:
+    with torch.device("meta"):
+        memory = MemoryModule(16, 4, update_on="call")
+    if "assign" not in fill:
+        memory = memory.to_empty(device="cpu")
+        for value in gathered_of(memory):
+            value.fill_(7)  # as uninitialised memory may be
+    FORGETTING[fill](memory)
+    before, x = memory.items.clone(), features()
+    memory(x)
+    memory.apply_update()
+    torch.testing.assert_close(memory.items, reference.memory_update(x, before))
+
+
+@pytest.mark.parametrize("shape", [(3, 16), (2, 4, 16)], ids=["fewer", "per-sample"])
+def test_items_put_in_place_of_others(shape: tuple[int, ...]) -> None:
+    memory, x = MemoryModule(16, 4, update_on="call"), features()
+    memory(x)
+    memory.items = items = nn.functional.normalize(torch.rand(shape), dim=-1)
+    for call in (lambda: memory(x), memory.apply_update):
+        with pytest.raises(RuntimeError, match=r"gathered for items \(4, 16\).*call discard_gathered\(\)"):
+            call()
+    memory.discard_gathered()
+    before = items.clone()
+    memory(x)
+    memory.apply_update()
+    torch.testing.assert_close(memory.items, reference.memory_update(x, before))
+
+
+def test_children_of_the_module_are_converted_as_ever() -> None:
+    memory = MemoryModule(16, 4, update_on="call")
+    memory.decoder = nn.Sequential(nn.Conv2d(16, 16, 1), nn.BatchNorm2d(16))
+    memory.half()
+    assert {value.dtype for value in memory.decoder.parameters()} == {torch.float16}
+    assert memory.items.dtype == torch.float32
+
+
 def test_words_for_what_makes_no_sense() -> None:
     with pytest.raises(ValueError, match=r"update_on must be one of \('forward', 'call'\), got 'step'"):
         MemoryModule(16, update_on="step")  # type: ignore[arg-type]
-    with pytest.raises(RuntimeError, match='is for update_on="call"'):
-        MemoryModule(16).apply_update()
-    with pytest.raises(RuntimeError, match="learned by gradient"):
-        MemoryModule(16, update_rule=None, update_on="call").apply_update()
-
-
-def trained(memory: MemoryModule, one_pass: Pass) -> list[Tensor]:
-    """Gradients of three steps, and the items after them."""
-    grads = []
-    torch.manual_seed(1)
-    for _ in range(3):
-        x = features().requires_grad_()
-        one_pass(memory, x).backward()
-        assert x.grad is not None
-        grads.append(x.grad)
-        if memory.update_on == "call":
-            memory.apply_update()
-    return [*grads, memory.items]
+    for call in (MemoryModule.apply_update, MemoryModule.discard_gathered):
+        with pytest.raises(RuntimeError, match='is for update_on="call"'):
+            call(MemoryModule(16))
+        with pytest.raises(RuntimeError, match="learned by gradient"):
+            call(MemoryModule(16, update_rule=None, update_on="call"))
 
 
 @pytest.mark.parametrize("recompute", [False, True])
@@ -183,19 +198,6 @@ def test_compiled_it_reads_the_items_before_the_update(update_on: str, recompute
     with torch._functorch.config.patch(aggressive_recomputation=recompute):
         compiled = trained(copy.deepcopy(memory), torch.compile(loss_of, fullgraph=True))
     torch.testing.assert_close(compiled, trained(memory, loss_of))
-
-
-def test_compiled_checkpointing() -> None:
-    def checkpointed(memory: MemoryModule, x: Tensor) -> Tensor:
-        loss: Tensor = checkpoint(loss_of, memory, x, use_reentrant=False)
-        return loss
-
-    memory = MemoryModule(16, 4, update_on="call")
-    torch._dynamo.reset()
-    compiled = trained(copy.deepcopy(memory), torch.compile(checkpointed, fullgraph=True))
-    torch.testing.assert_close(compiled, trained(memory, loss_of))
-    with pytest.raises(RuntimeError, match='use MemoryModule.*update_on="call"'):
-        torch.compile(checkpointed)(MemoryModule(16, 4), features().requires_grad_()).backward()
 
 
 def test_threads_keep_their_items_apart() -> None:
@@ -216,13 +218,6 @@ def test_transforms_are_refused_in_words_while_training() -> None:
         torch.func.jvp(lambda x: memory(x).output, (x,), (x,))
     with pytest.raises(RuntimeError, match="setup_context"):
         torch.func.grad(lambda x: loss_of(memory, x))(x)
-
-
-def test_keep_items_is_an_operator() -> None:
-    items = torch.rand(4, 16)
-    torch.library.opcheck(torch.ops.mnad.keep_items.default, (items,))
-    assert torch.equal(keep_items(items), items)
-    assert not keep_items(items.requires_grad_()).requires_grad
 
 
 def test_two_ranks_gather_as_one_large_batch(tmp_path: Path) -> None:
