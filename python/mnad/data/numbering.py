@@ -257,25 +257,32 @@ class Numbered:
         if frame.is_corrupt:
             self.packets.damaged = self.packets.seen
         if frame.pts is not None:
-            unseen = self.packets.lost_before(frame, first=not self.started)
-            yield from [None] * max(unseen, self._lost_with_their_packets(frame.pts))
+            yield from [None] * self._lost_before(frame.pts, self.packets.lost_before(frame, first=not self.started))
             self.shown_at = frame.pts
         self.started = True
         yield None if frame.is_corrupt else frame
 
-    def _lost_with_their_packets(self, time: int) -> int:
-        """Counts what a hole before a time has lost by damage, and notes a hole that damage does not explain."""
+    def _lost_before(self, time: int, unseen: int) -> int:
+        """Counts what was lost before a time, and notes a hole that this does not explain.
+
+        Args:
+            time: Of the next frame that is shown.
+            unseen: Packets that were to be shown before it and were not; others may be lost with their packets.
+        """
         if self.shown_at is None or not self.packets.timed:
-            return 0
+            return unseen
         step = time - self.shown_at
         missing = self.steps.missing(step)
-        damaged = self.packets.damage_is_near() and step * self.unit <= SECONDS_LOST
-        if missing and damaged and self.steps.steady and not self.stream.frames:
-            return missing
-        if missing:
-            self.holes.append((self.given, step))
+        if missing <= unseen:
+            if not unseen:
+                self.steps.times[step] += 1
+            return unseen
+        if (unseen or self.packets.damage_is_near()) and step * self.unit <= SECONDS_LOST and self.steps.steady:
+            # Where the header counts the packets, an index keeps them, and none is lost.
+            return unseen if self.stream.frames else missing
+        self.holes.append((self.given, step))
         self.steps.times[step] += 1
-        return 0
+        return unseen
 
     def faults(self) -> Iterator[str]:
         """Says what is wrong with the file as a whole, once all frames were read."""
