@@ -15,7 +15,10 @@ from mnad import demo as demo_module
 from mnad.checkpoint import load_checkpoint
 from mnad.cli import COMMANDS, main
 from mnad.data import SyntheticSpec
+from mnad.data.store import open_store
 from mnad.demo import demo
+
+from tests.data.field import write_pictures
 
 SMALL = ["--size", "32", "--width", "4", "--accelerator", "cpu"]
 
@@ -82,9 +85,20 @@ def test_options_from_a_file_and_from_the_line(synthetic: Path, tmp_path: Path) 
     assert (checkpoint.epoch, checkpoint.training["width"]) == (1, 4)
 
 
+@pytest.mark.parametrize("levels", [("--levels", "7000,9000"), ("--levels=7000,9000",), ("--levels", "[7000, 9000]")])
+def test_several_values_as_people_write_them(levels: tuple[str, ...], tmp_path: Path) -> None:
+    frames = [np.full((32, 32), 7800 + 20 * index, np.uint16) for index in range(6)]
+    write_pictures(tmp_path / "thermal", [f"{index}.png" for index in range(6)], frames)
+    assert run("prepare", tmp_path / "thermal", "--out", tmp_path / "store", "--size", 32, *levels) == 0
+    assert open_store(tmp_path / "store").levels == (7000, 9000)
+    assert run("synth", tmp_path / "one", "--size", 32, "--frames", 30, "--kinds", "spatial") == 0
+    assert run("synth", tmp_path / "two", "--size", 32, "--frames", 30, "--kinds", "spatial,temporal") == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["prepare", "DATA", "--levels", "7000"], "levels"),
         (["train", "--data", "DATA", "--out", "OUT", "--epoch-count", "1"], "epoch_count"),
         (["train", "--data", "DATA", "--out", "OUT", "--preset", "predict"], "preset"),
         (["train", "--data", "DATA", "--out", "OUT", "--size", "large"], "size"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import warnings
-from argparse import RawDescriptionHelpFormatter
+from argparse import Action, RawDescriptionHelpFormatter
 from collections.abc import Sequence
+from typing import get_args, get_origin
 
 from jsonargparse import (  # type: ignore[attr-defined]
     ActionConfigFile,
@@ -37,8 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings.showwarning = _show_warning
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     arguments = [_with_underscores(argument) for argument in (sys.argv[1:] if arguments is None else arguments)]
-    parser = _parser(arguments)
-    options = parser.parse_args(arguments)
+    parser, lists = _parser(arguments)
+    options = parser.parse_args(_with_brackets(arguments, lists))
     if options.command is None:
         parser.print_help()
         return 0
@@ -57,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser(arguments: Sequence[str]) -> ArgumentParser:
+def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, set[str]]:
+    """Gives the parser, and the options that take several values."""
     from mnad import __version__
 
+    lists: set[str] = set()
     parser = ArgumentParser(prog="mnad", description=_overview(), version=__version__, formatter_class=HelpFormatter)
     subcommands = parser.add_subcommands(required=False, dest="command")
     for name, command in COMMANDS.items():
@@ -68,8 +71,9 @@ def _parser(arguments: Sequence[str]) -> ArgumentParser:
         sub.add_argument("--config", action=ActionConfigFile, help="A YAML file with options of this command.")
         if name in arguments:  # the others' options would import torch for nothing
             command.add_options(sub)
+            lists |= {action.option_strings[0] for action in sub._actions if _takes_several(action)}
         subcommands.add_subcommand(name, sub, help=command.summary)
-    return parser
+    return parser, lists
 
 
 def _overview() -> str:
@@ -88,6 +92,28 @@ def _with_underscores(argument: str) -> str:
     name, equals, value = argument[2:].partition("=")
     name = name.removeprefix("data.")
     return f"--{name.replace('-', '_')}{equals}{value}"
+
+
+def _takes_several(action: Action) -> bool:
+    kind = getattr(action, "_typehint", None)
+    return any(get_origin(part) is tuple for part in (kind, *get_args(kind)))
+
+
+def _with_brackets(arguments: Sequence[str], lists: set[str]) -> list[str]:
+    """Lets people write --levels 7000,9000, which the parser takes as [7000,9000] alone."""
+    written: list[str] = []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if name in lists and equals:
+            argument = f"{name}={_bracketed(value)}"
+        elif written and written[-1] in lists:
+            argument = _bracketed(argument)
+        written.append(argument)
+    return written
+
+
+def _bracketed(value: str) -> str:
+    return value if value.startswith("[") or value == "null" else f"[{value}]"
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
