@@ -214,6 +214,7 @@ class Numbered:
         self.given = 0
         self.started = False
         self.shown_at: int | None = None
+        self.without_time = 0  # frames since then
 
     def __iter__(self) -> Iterator[VideoFrame | None]:
         for frame in self._in_order():
@@ -252,13 +253,16 @@ class Numbered:
         """Gives what was lost before a frame, and the frame."""
         if frame is None:
             if self.started:
+                self.without_time += 1
                 yield None
             return
         if frame.is_corrupt:
             self.packets.damaged = self.packets.seen
-        if frame.pts is not None:
+        if frame.pts is None:
+            self.without_time += 1
+        else:
             yield from [None] * self._lost_before(frame.pts, self.packets.lost_before(frame, first=not self.started))
-            self.shown_at = frame.pts
+            self.shown_at, self.without_time = frame.pts, 0
         self.started = True
         yield None if frame.is_corrupt else frame
 
@@ -273,15 +277,14 @@ class Numbered:
             return unseen
         step = time - self.shown_at
         missing = self.steps.missing(step)
-        if missing <= unseen:
-            if not unseen:
-                self.steps.times[step] += 1
-            return unseen
-        if (unseen or self.packets.damage_is_near()) and step * self.unit <= SECONDS_LOST and self.steps.steady:
-            # Where the header counts the packets, an index keeps them, and none is lost.
-            return unseen if self.stream.frames else missing
-        self.holes.append((self.given, step))
-        self.steps.times[step] += 1
+        damaged = unseen or self.packets.damage_is_near()
+        # Where the header counts the packets, an index keeps them, and none is lost or made up by damage.
+        if damaged and self.steps.steady and step * self.unit <= SECONDS_LOST and not self.stream.frames:
+            return max(0, missing - self.without_time)
+        if missing > unseen:
+            self.holes.append((self.given, step))
+        if not unseen:
+            self.steps.times[step] += 1
         return unseen
 
     def faults(self) -> Iterator[str]:
@@ -291,7 +294,10 @@ class Numbered:
         if not packets.clock.joined:
             if claimed > packets.seen and (not self.declared or early >= self.steps.usual * self.unit):
                 total = self.given + claimed - packets.seen
-                yield f"ends early: {self.given} of {total} frames can be read"
+                yield (
+                    f"ends early: {self.given} of {total} frames can be read; where it is damaged inside, the numbers of "
+                    "later ones are too low"
+                )
             elif not claimed and packets.timed and early > SECONDS_EARLY:
                 yield (
                     f"ends early: {self.given} frames can be read, which end {float(packets.end):.1f} s after its "
