@@ -295,8 +295,8 @@ class Numbered:
             if claimed > packets.seen and (not self.declared or early >= self.steps.usual * self.unit):
                 total = self.given + claimed - packets.seen
                 yield (
-                    f"ends early: {self.given} of {total} frames can be read; where it is damaged inside, the numbers of "
-                    "later ones are too low"
+                    f"ends early: {self.given} of {total} frames can be read; if some are lost inside, the numbers of later "
+                    "ones are too low"
                 )
             elif not claimed and packets.timed and early > SECONDS_EARLY:
                 yield (
