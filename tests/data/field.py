@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from mnad.data import Clips, open_clips
 from mnad.data.inspection import Inspection, inspect
+from mnad.data.video import VideoFile
 from numpy.typing import NDArray
 
 Image = NDArray[np.uint8]
@@ -131,3 +132,14 @@ def numbers(clips: Clips) -> list[int]:
 
 def pictures(folder: Path, names: list[str], seed: int = 0) -> None:
     write_pictures(folder, names, moving(len(names), seed))
+
+
+def read_numbers(path: Path) -> tuple[list[int | None], list[str]]:
+    """The numbers that the frames say they have, None for what cannot be read, and what was told."""
+    told: list[str] = []
+    frames = list(VideoFile(path).read(3, tell=told.append))
+    return [None if frame is None else number_of(frame) for frame in frames], told
+
+
+def all_but(count: int, *missing: int) -> list[int | None]:
+    return [None if number in missing else number for number in range(count)]

@@ -12,7 +12,7 @@ from mnad.data.levels import Levels
 from mnad.data.video import VideoFile
 from mnad.errors import DataError
 
-from tests.data.field import cut, moving, number_of, packets_of, spoil, wipe, write_video
+from tests.data.field import all_but, cut, moving, read_numbers, spoil, write_video
 
 KINDS = {
     "a.mp4": ("libx264", "yuv420p", None),
@@ -37,22 +37,11 @@ KINDS = {
 }
 
 
-def numbers(path: Path) -> tuple[list[int | None], list[str]]:
-    """The numbers that the frames say they have, None for what cannot be read, and what was told."""
-    told: list[str] = []
-    frames = list(VideoFile(path).read(3, tell=told.append))
-    return [None if frame is None else number_of(frame) for frame in frames], told
-
-
-def all_but(count: int, *missing: int) -> list[int | None]:
-    return [None if number in missing else number for number in range(count)]
-
-
 @pytest.mark.parametrize("name", KINDS)
 def test_every_frame_of_every_kind(tmp_path: Path, name: str) -> None:
     codec, pixels, container = KINDS[name]
     path = write_video(tmp_path / name, moving(60), codec, pixels, container=container, rate=10)
-    assert numbers(path) == (all_but(60), [])
+    assert read_numbers(path) == (all_but(60), [])
     if name not in ("a.264", "a.265", "a.dav", "a.mjpeg"):  # bare streams of pictures say nothing of times
         assert VideoFile(path).rate() == 10
     sampled = list(VideoFile(path).sample(1, 4))
@@ -67,13 +56,13 @@ def test_a_frame_that_cannot_be_read_is_missing_and_the_others_keep_their_number
     codec, pixels, container = KINDS[name]
     path = write_video(tmp_path / name, moving(60), codec, pixels, container=container, g="1")
     spoil(path, packet)
-    assert numbers(path) == (all_but(60, packet), [])
+    assert read_numbers(path) == (all_but(60, packet), [])
 
 
 def test_frames_that_are_shown_in_another_order_than_they_are_stored_in(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving(60), bf="3", g="30")
     spoil(path, 20)
-    found, told = numbers(path)
+    found, told = read_numbers(path)
     missing = [index for index, number in enumerate(found) if number is None]
     assert (len(found), told) == (60, [])
     assert len(missing) == 1
@@ -81,75 +70,12 @@ def test_frames_that_are_shown_in_another_order_than_they_are_stored_in(tmp_path
     assert all(number in (None, index) for index, number in enumerate(found[: missing[0]]))
 
 
-def test_frames_that_need_a_lost_first_one_are_lost_with_it(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4", moving(60), g="30", bf="2")
-    wipe(path, 0)
-    assert numbers(path) == (all_but(60, *range(30)), [])
-
-
-def test_avi_whose_times_say_nothing_of_the_order(tmp_path: Path) -> None:
-    """It has the order of decoding alone, and empty places where a copied video has a finer clock."""
-    twice = [frame for frame in moving(60) for _ in range(2)]
-    path = write_video(tmp_path / "a.avi", twice, bf="3", g="30", rate=50, left_out=range(1, 120, 2))
-    with av.open(str(path)) as opened:
-        assert opened.streams.video[0].frames == 119
-    assert numbers(path) == (all_but(60), [])
-    path = write_video(tmp_path / "b.avi", moving(60), bf="3", g="30")
-    spoil(path, 20)
-    found, told = numbers(path)
-    assert (len(found), found.count(None)) == (60, 1)
-    assert found[:17] + found[22:] == [*range(17), *range(22, 60)]
-    assert told[0].startswith("gave 60 frames of 60, and has no times that say which are missing")
-
-
-@pytest.mark.parametrize("name", ["a.ts", "a.mpg", "a.vob"])
-def test_recordings_that_were_joined_byte_by_byte(tmp_path: Path, name: str) -> None:
-    """Their times begin again in the middle."""
-    codec, container = ("libx264", "mpegts") if name == "a.ts" else ("mpeg2video", None)
-    frames, path = moving(80), tmp_path / name
-    for part in (frames[:40], frames[40:]):
-        write_video(tmp_path / "parts" / name, part, codec, bf="2", g="20", container=container)
-        with path.open("ab") as joined:
-            joined.write((tmp_path / "parts" / name).read_bytes())
-    assert numbers(path) == (all_but(80), [])
-
-
-def test_frames_that_are_lost_with_their_packets(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mkv", moving(60), g="10", bf="0")
-    wipe(path, 30, 36)  # and what is behind it, as far as the next mark that a reader can find
-    assert numbers(path) == (all_but(60, *range(30, 50)), [])
-    path = write_video(tmp_path / "a.ts", moving(60), g="10", bf="0", container="mpegts")
-    places = [packet.pos for packet in packets_of(path)]
-    path.write_bytes(path.read_bytes()[: places[30]] + path.read_bytes()[places[35] :])
-    found, told = numbers(path)
-    assert found[:30] + found[40:] == [*range(30), *range(40, 60)]
-    assert found[30:35] == [None] * 5
-    assert not told
-
-
-def test_a_hole_in_the_times_of_a_whole_file_is_told(tmp_path: Path) -> None:
-    """A recorder that left frames out, or a file that lost them: nothing says which."""
-    for name, codec, pixels in (("a.avi", "mjpeg", "yuvj420p"), ("a.mkv", "libx264", "yuv420p")):
-        path = write_video(tmp_path / name, moving(60), codec, pixels, left_out=range(20, 25))
-        found, told = numbers(path)
-        assert found == [*range(20), *range(25, 60)]
-        assert len(told) == 1
-        assert told[0].startswith("has 1 hole(s) in its times, the first of 0.24 s after frame 19: if frames were lost")
-
-
-@pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
-def test_a_varying_rate_has_no_holes(tmp_path: Path, name: str) -> None:
-    left_out = (5, 11, 12, 13, 20, 30, 40, 41, 43)
-    path = write_video(tmp_path / name, moving(60), left_out=left_out)
-    assert numbers(path) == ([number for number in range(60) if number not in left_out], [])
-
-
 def test_a_file_that_was_cut_off(tmp_path: Path) -> None:
     for name in ("a.avi", "a.webm"):
         codec, pixels, _ = KINDS[name]
         path = write_video(tmp_path / name, moving(60), codec, pixels)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-        found, told = numbers(path)
+        found, told = read_numbers(path)
         read = [number for number in found if number is not None]
         assert 5 < len(read) < 55
         assert read == list(range(len(read)))
@@ -157,17 +83,17 @@ def test_a_file_that_was_cut_off(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", moving(60))
     path.write_bytes(path.read_bytes()[:-500])
     with pytest.raises(DataError, match=r"a.mp4 is not a video that FFmpeg can read: (Invalid data found|End of file)"):
-        numbers(path)
+        read_numbers(path)
 
 
 def test_a_clip_cut_without_encoding_it_again_is_whole(tmp_path: Path) -> None:
     source = write_video(tmp_path / "all.mp4", moving(60), g="20", bf="2", **{"x264-params": "scenecut=0"})
     # Kept from frame 20 on, where it can be decoded, and shown from 27 on: the header counts 40.
-    assert numbers(cut(source, tmp_path / "a.mp4", 20, 27)) == (list(range(27, 60)), [])
+    assert read_numbers(cut(source, tmp_path / "a.mp4", 20, 27)) == (list(range(27, 60)), [])
     # Begins in the middle of a group of pictures: what comes before its first whole picture is no part of it.
     for name in ("b.mp4", "b.mkv", "b.ts"):
         container = "mpegts" if name == "b.ts" else None
-        assert numbers(cut(source, tmp_path / name, 27, 20, container)) == (list(range(40, 60)), [])
+        assert read_numbers(cut(source, tmp_path / name, 27, 20, container)) == (list(range(40, 60)), [])
 
 
 def test_a_picture_that_is_attached_is_no_video(tmp_path: Path) -> None:
@@ -188,9 +114,9 @@ def test_a_picture_that_is_attached_is_no_video(tmp_path: Path) -> None:
                 if packet.size:
                     packet.stream = stream
                     out.mux(packet)
-    assert numbers(tmp_path / "a.mp4") == (all_but(20), [])
+    assert read_numbers(tmp_path / "a.mp4") == (all_but(20), [])
     with pytest.raises(DataError, match=r"b.mp4 holds no video: a picture"):
-        numbers(tmp_path / "b.mp4")
+        read_numbers(tmp_path / "b.mp4")
 
 
 @pytest.mark.parametrize("pixels", ["gray16le", "gray10le"])
@@ -228,6 +154,6 @@ def test_what_is_no_video(tmp_path: Path) -> None:
     (tmp_path / "list.mp4").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nhttp://127.0.0.1:9/a.ts\n")
     for name in ("a.mp4", "list.mp4"):
         with pytest.raises(DataError, match=f"{name} (is not a video that FFmpeg can read|holds no video)"):
-            numbers(tmp_path / name)
+            read_numbers(tmp_path / name)
     with pytest.raises(DataError, match=r"the file .*b.mp4 does not exist"):
-        numbers(tmp_path / "b.mp4")
+        read_numbers(tmp_path / "b.mp4")

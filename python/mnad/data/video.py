@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mnad.data.levels import Levels, as_bytes
 from mnad.data.numbering import Numbered
+from mnad.data.packets import demuxed, is_attached
 from mnad.errors import DataError
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class VideoFile:
         except (av.error.FFmpegError, OSError, ValueError) as error:
             raise DataError(f"{self.path} is not a video that FFmpeg can read: {_words(error)}") from error
         with container:
-            moving = [stream for stream in container.streams.video if not _is_attached(stream)]
+            moving = [stream for stream in container.streams.video if not is_attached(stream)]
             if not moving:
                 raise DataError(f"{self.path} holds no video: {_contents(container)}")
             if moving[0].codec_context is None:
@@ -145,8 +146,8 @@ class _Converter:
 def _readable(container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
     import av
 
-    with suppress(av.error.FFmpegError):  # the container ends in the middle of something
-        for packet in container.demux(stream):
+    for packet in demuxed(container):
+        if packet.stream.index == stream.index:
             with suppress(av.error.FFmpegError):
                 yield from (frame for frame in packet.decode() if not frame.is_corrupt)
 
@@ -166,12 +167,6 @@ def _declared_end(container: InputContainer, stream: VideoStream) -> Fraction | 
     if container.duration and len(container.streams) == 1:
         return Fraction(container.duration, av.time_base)
     return None
-
-
-def _is_attached(stream: VideoStream) -> bool:
-    from av.stream import Disposition
-
-    return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
 
 
 def _contents(container: InputContainer) -> str:
