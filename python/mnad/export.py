@@ -50,7 +50,7 @@ def write_export(
     """Writes weights, kernels of convolutions in float16 and all else in its own precision; the manifest comes last.
 
     Args:
-        folder: Made if need be. What an earlier export left there is replaced.
+        folder: Made if need be. What an earlier export left there is replaced, but for a calibration of these weights.
         tensors: Weights by name.
         header: What else is to be known of them, as JSON.
         largest_file: The most bytes of a file. A tensor is never split, so one that is larger has a larger file.
@@ -69,6 +69,8 @@ def write_export(
         save_tensors(path, {name: stored[name] for name in names})
         listed.append({"file": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)})
     weights = weights_hash(_as_read(stored))
+    if (calibration := _calibration_of(folder, weights)) is not None:
+        header = {**header, "calibration": calibration}
     _write_manifest(folder, {"format": FORMAT, "weights": weights, "header": header, "parts": listed})
     for path in folder.glob("weights-*-of-*.safetensors"):
         if path.name not in {part["file"] for part in listed}:
@@ -110,6 +112,16 @@ def keep_calibration(folder: Path, calibration: dict[str, Any]) -> None:
     content = _manifest(folder)
     content["header"]["calibration"] = calibration
     _write_manifest(folder, content)
+
+
+def _calibration_of(folder: Path, weights: str) -> dict[str, Any] | None:
+    """Gives the calibration that an earlier export of the same weights holds."""
+    try:
+        earlier = _manifest(folder)
+    except CheckpointError:
+        return None
+    found: dict[str, Any] | None = earlier["header"].get("calibration")
+    return found if earlier["weights"] == weights else None
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -84,6 +84,14 @@ def test_a_stack_of_pictures_that_is_cut_off(tmp_path: Path) -> None:
         assert numbers(clips_of(tmp_path)) == list(range(20))
 
 
+def test_a_video_that_gets_another_name(tmp_path: Path) -> None:
+    pictures(tmp_path / "test/gate", [f"{index:03}.png" for index in range(8)])
+    pictures(tmp_path / "test/yard", [f"{index:03}.png" for index in range(8)])
+    assert clips_of(tmp_path).names == ("gate", "yard")
+    (tmp_path / "test/gate").rename(tmp_path / "test/door")
+    assert clips_of(tmp_path).names == ("door", "yard")
+
+
 def test_what_must_not_be_read_is_named(tmp_path: Path) -> None:
     root = Path(tempfile.mkdtemp(dir="/tmp"))  # where others may look, but for what they must not
     root.chmod(0o755)

@@ -76,6 +76,13 @@ def test_what_inspect_says_of_deep_frames_is_what_prepare_does(tmp_path: Path) -
         prepare(PrepareConfig(tmp_path / "mixed", tmp_path / "store"), progress=False)
 
 
+def test_levels_that_show_next_to_nothing_are_told(tmp_path: Path) -> None:
+    frames = [np.full((96, 96), 20000 + 5000 * index, np.uint16) for index in range(8)]
+    write_pictures(tmp_path / "set/test/a", [f"{index}.png" for index in range(8)], frames)
+    with pytest.warns(UserWarning, match=r"the testing frames lie between .* and the levels \(7700, 8300\) show 0% of"):
+        clips_of(tmp_path / "set", levels=(7700, 8300))
+
+
 def test_fractions_keep_what_can_be_seen(tmp_path: Path) -> None:
     ramp = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (96, 1))
     for scale, offset in ((1, 0), (15, 20)):  # shares, and degrees

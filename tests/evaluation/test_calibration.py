@@ -190,6 +190,8 @@ def test_exported_weights_are_calibrated_where_they_lie(held_out: Path, syntheti
     made = calibrate(CalibrateConfig(tmp_path, synthetic, (3600,), fps=25, accelerator="cpu"))
     assert sorted(tmp_path.iterdir()) == files
     assert load_checkpoint(tmp_path).calibration == json.loads(json.dumps(made.as_dict()))
+    export_checkpoint(tmp_path, load_checkpoint(held_out))  # the same weights once more
+    assert load_checkpoint(tmp_path).calibration is not None
     score(ScoreConfig(tmp_path, synthetic, out=tmp_path / "measurements.npz", accelerator="cpu"))
     detection = evaluate_run(EvaluateConfig(tmp_path, threshold="calibrated")).detection
     assert detection is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mnad.errors import ConfigError, DataError
 # Dead and hot pixels of a frame; what is left out of it is clipped, not lost.
 OUTLIERS = 0.001
 LEAST_SPAN = 256  # noise of a few counts is not to fill the picture
+LEAST_SHOWN = 0.2  # of the range of some frames; who sees less is warned
 MARGIN = 0.25  # on either side: what is to be noticed may be warmer or colder than anything that was trained on
 
 
@@ -119,6 +120,24 @@ def settle_levels(
             "chosen: give --levels BLACK,WHITE"
         )
     return levels
+
+
+def out_of_levels(levels: tuple[float, float], found: Mapping[str, tuple[float, float] | None]) -> Iterator[str]:
+    """Says of which splits levels show little, as almost all is black or white by them.
+
+    Args:
+        levels: By which pixels become bytes.
+        found: What :func:`choose_levels` gives for each split.
+    """
+    for name, own in found.items():
+        if own is None:
+            continue
+        shown = (min(own[1], levels[1]) - max(own[0], levels[0])) / (own[1] - own[0])
+        if shown < LEAST_SHOWN:
+            yield (
+                f"the {name} frames lie between {own[0]:g} and {own[1]:g}, margins included, and the levels {levels} "
+                f"show {max(0, shown):.0%} of that"
+            )
 
 
 def as_bytes(pixels: NDArray[Any], levels: Levels | None, path: Path) -> NDArray[np.uint8]:

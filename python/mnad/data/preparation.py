@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from mnad.data.layouts import LAYOUTS, LayoutName, find_layout
-from mnad.data.levels import Levels, choose_levels, settle_levels
+from mnad.data.levels import Levels, choose_levels, out_of_levels, settle_levels
 from mnad.data.parts import ColourFound, Part, PartMaker, SplitFolders, assemble, is_grey, make_parts, tell_faults
 from mnad.data.splits import SPLITS, Split, SplitName
 from mnad.data.store import (
@@ -140,7 +140,10 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
             store = _existing(config, fingerprint)
             tell_faults(store.warnings, strict=config.strict)
             return store
-        levels = settle_levels({split.name: levels_of(split) for split in found.splits}, config.levels)
+        suggested: dict[str, tuple[float, float] | None] = {split.name: levels_of(split) for split in found.splits}
+        levels = settle_levels(suggested, config.levels)
+        if levels:
+            found.warnings.extend(out_of_levels(levels, suggested))
         channels = 1 if config.channels == "auto" else config.channels
         plan = Plan(str(config.data), found.layout, config.size, channels, levels, _decoders(), fingerprint)
         try:
@@ -172,9 +175,10 @@ def levels_of(split: Split) -> tuple[float, float] | None:
 
 
 def fingerprint_of(splits: Sequence[Split]) -> str:
-    """Gives a hash of names, sizes and times of all files that make up some splits."""
+    """Gives a hash of the names of videos, and of names, sizes and times of all files that make up some splits."""
     digest = hashlib.sha256()
     for split in splits:
+        digest.update(f"{split.name} {[video.name for video in split.videos]}\n".encode())
         for path in split.files:
             status = path.stat()
             digest.update(f"{split.name} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode())

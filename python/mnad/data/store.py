@@ -28,7 +28,7 @@ from mnad.data.splits import SPLITS, SplitName
 from mnad.errors import DataError
 from mnad.files import input_errors, sealed, unsealed
 
-FORMAT = "mnad-store/2"
+FORMAT = "mnad-store/3"
 MANIFEST = "store.json"
 FRAMES, MASKS = "frames.npy", "masks.npy"
 

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 
+MOST_A_SECOND = 1000
+
+
 @dataclass(frozen=True)
 class VideoFile:
     """A video file. Its header's frame count is not trusted: what comes out of it counts."""
@@ -43,14 +46,14 @@ class VideoFile:
     def expected(self) -> int:
         """The number of frames by the header, 0 where it does not say."""
         with self._open() as (container, stream):
-            if stream.frames or not stream.average_rate:
+            if stream.frames:
                 return stream.frames
-            return max(0, round((_declared_end(container, stream) or 0) * stream.average_rate))
+            return max(0, round((_declared_end(container, stream) or 0) * (_rate(stream) or 0)))
 
     def rate(self) -> float | None:
         """Frames a second, on average; None where the file does not say."""
         with self._open() as (_, stream):
-            rate = stream.average_rate or stream.guessed_rate
+            rate = _rate(stream)
             return float(rate) if rate else None
 
     def read(
@@ -167,6 +170,11 @@ def _declared_end(container: InputContainer, stream: VideoStream) -> Fraction | 
     if container.duration and len(container.streams) == 1:
         return Fraction(container.duration, av.time_base)
     return None
+
+
+def _rate(stream: VideoStream) -> Fraction | None:
+    """Gives frames a second, unless they are a clock's, as raw DV has it."""
+    return next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= MOST_A_SECOND), None)
 
 
 def _contents(container: InputContainer) -> str:

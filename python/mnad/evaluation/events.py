@@ -65,7 +65,8 @@ def find_events(scores: NDArray[np.float64], rule: AlarmRule) -> list[Event]:
     """Finds the events in the scores of one video.
 
     Args:
-        scores: (F,), of frames in a row; NaN for one that was left out, which no event holds.
+        scores: (F,), of frames in a row; NaN for one that was left out, where no event goes on unless ``merge_gap``
+            joins two.
         rule: When an event begins and ends.
 
     Returns:

@@ -52,7 +52,7 @@ class EvaluateConfig:
         hysteresis: How far below the threshold scores may fall before an event ends.
         merge_gap: Events with at most so many frames between them are one.
         min_length: Events of fewer frames are dropped.
-        fps: Frames of a second; those of the calibration, or of the video, if left out.
+        fps: Frames of a second; those of the video, or else of the calibration, if left out.
         bootstrap: How often to draw the videos anew for confidence intervals; 0 for none.
         seed: Repeats these draws.
         data: The data set, for masks and other labels; where the measurements were made of it if left out.
