@@ -45,10 +45,10 @@ class Numbered:
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, declared: Fraction | None) -> None:
-        self.container, self.stream, self.declared = container, stream, declared
-        self.unit = stream.time_base or Fraction(1)
         from av.format import Flags
 
+        self.container, self.stream, self.declared = container, stream, declared
+        self.unit = stream.time_base or Fraction(1)
         made_up = Flags.no_timestamps in Flags(container.format.flags)  # times of bare streams
         self.packets = Packets(stream.codec_context.name == HIDES_FRAMES, timed=not made_up)
         self.steps = Steps()
