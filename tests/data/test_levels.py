@@ -49,6 +49,9 @@ def test_levels_that_do_not_fit(tmp_path: Path) -> None:
         clips_of(tmp_path / "store", "training", levels=None)
     with pytest.raises(ConfigError, match=r"more than 8 bits a pixel, and the model was trained on frames of 8"):
         clips_of(tmp_path / "set", "training", levels=None)
+    clips_of(tmp_path / "set", "training")
+    with pytest.raises(ConfigError, match=r"was made by the levels .* but frames of 8 bits a pixel are asked for"):
+        clips_of(tmp_path / "set", "training", levels=None)  # of the store that is in the cache by now
 
 
 def test_frames_of_8_bits_for_a_model_trained_by_levels(tmp_path: Path) -> None:
@@ -57,6 +60,9 @@ def test_frames_of_8_bits_for_a_model_trained_by_levels(tmp_path: Path) -> None:
         clips_of(tmp_path / "set", levels=(0, 900))
     prepare(PrepareConfig(tmp_path / "set", tmp_path / "store", size=96), progress=False)
     assert clips_of(tmp_path / "store", levels=None).levels is None
+    for levels in (None, "choose"):
+        clips_of(tmp_path / "set", levels=levels, cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 1  # made once
     with pytest.raises(ConfigError, match=r"of 8 bits a pixel, but frames by the levels \(0, 900\) are asked for"):
         clips_of(tmp_path / "store", levels=(0, 900))
 

@@ -55,10 +55,11 @@ def open_clips(
     wanted: Levels = tuple(levels) if levels and levels != "choose" else levels  # type: ignore[assignment]
     if is_store(data):
         store = open_store(data)
-        _check(store, data, size, image_channels, wanted)
+        _check(store, data, size, image_channels)
         tell_faults(store.warnings, strict=False)
     else:
         store = _cached(data, split, size, image_channels, layout, wanted, cache, progress=progress)
+    _check_levels(store, wanted)
     clips = store.clips(split, labels)
     if progress and split == "testing":
         print_line(f"labels: {clips.label_source}")
@@ -96,7 +97,8 @@ def _cached(
     progress: bool,
 ) -> Store:
     layout, found, _ = find_splits(data, [split], layout)
-    key = f"{FORMAT} {layout} {data.resolve()} {image_channels} {levels} {fingerprint_of(found)}"
+    given = None if levels == "choose" else levels
+    key = f"{FORMAT} {layout} {data.resolve()} {image_channels} {given} {fingerprint_of(found)}"
     name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
     channels: Channels = 1 if image_channels == 1 else "auto"
@@ -105,7 +107,6 @@ def _cached(
             f"{data} has frames of more than 8 bits a pixel, and the model was trained on frames of 8; convert them, "
             "or train a model on such frames"
         )
-    given = None if levels == "choose" else levels
     config = PrepareConfig(data, out, size, channels=channels, levels=given, layout=layout)
     if progress:
         verb = "using" if is_store(out) else "preparing once"
@@ -113,7 +114,7 @@ def _cached(
     return prepare(config, [split], progress=progress)
 
 
-def _check(store: Store, data: Path, size: int, image_channels: int, levels: Levels) -> None:
+def _check(store: Store, data: Path, size: int, image_channels: int) -> None:
     if store.size != size:
         raise ConfigError(
             f"{data} holds frames of size {store.size}, but {size} is asked for; give --size {store.size}, or prepare "
@@ -121,10 +122,13 @@ def _check(store: Store, data: Path, size: int, image_channels: int, levels: Lev
         )
     if store.channels > image_channels:
         raise ConfigError(f"{data} holds colour frames, but the network takes grey; prepare it with --channels 1")
+
+
+def _check_levels(store: Store, levels: Levels) -> None:
     if levels not in ("choose", store.levels):
         raise ConfigError(
-            f"{data} was made {_by(store.levels)}, but frames {_by(levels)} are asked for, as the model knows them; "
-            f"prepare another store{'' if levels is None else ' with --levels'}"
+            f"{store.path} was made {_by(store.levels)}, but frames {_by(levels)} are asked for, as the model knows "
+            f"them; prepare another store{'' if levels is None else ' with --levels'}"
         )
 
 
