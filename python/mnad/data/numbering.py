@@ -203,6 +203,8 @@ class Numbered:
                     "are lost inside, the numbers of later ones are too low"
                 )
             return
+        if self.container.format.name == "asf" and not self.declared:  # FFmpeg then says no duration
+            yield f"ends early: {self.given} frames can be read, and its size is not what its header says"
         longest = HOLE * float(self.steps.longest * self.unit)
         allowed = max(LEAST_EARLY, STEPS_EARLY * usual) if self.steps.steady else max(SECONDS_EARLY, longest)
         if packets.timed and early > allowed:
