@@ -35,8 +35,8 @@ def test_stopped_killed_and_gone_on_with(ped2_gpu: ModuleType, bench: Path, synt
 
     assert ped2_gpu.main([*call, "--minutes", "0.001"]) == 0
     first = load_checkpoint(out / RUN)
-    assert (first.epoch, first.batch) == (0, first.step)
     assert first.step > 0
+    assert first.epoch < EPOCHS
     summary = json.loads((results / "summary.json").read_text())
     assert [run["finished"] for run in summary["runs"]] == [False, False]
 
