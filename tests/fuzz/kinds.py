@@ -231,6 +231,10 @@ KINDS = (
     Kind("avi", _video("avi", "mjpeg", "yuvj420p"), _read_video, 120),
     Kind("mp4", _video("mp4", "libx264"), _read_video, 120),
     Kind("mkv", _video("mkv", "mpeg4"), _read_video, 120),
+    Kind("ts", _video("ts", "libx264"), _read_video, 120),
+    Kind("mpg", _video("mpg", "mpeg2video"), _read_video, 120),
+    Kind("flv", _video("flv", "flv1"), _read_video, 120),
+    Kind("wmv", _video("wmv", "wmv2"), _read_video, 120),
     Kind("layout", lambda folder: _data_set(folder) / "frame_labels_set.npy", lambda path: _check(path.parent), 80),
 )
 
