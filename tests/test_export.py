@@ -56,6 +56,17 @@ def test_files_of_an_earlier_export_are_replaced(tmp_path: Path) -> None:
     assert (tensors.keys(), header) == ({"w"}, {"n": 1})
 
 
+def test_an_export_of_an_earlier_version_is_replaced_as_well(tmp_path: Path) -> None:
+    """Its manifest does not say which weights it names."""
+    manifest = write_export(tmp_path, {"w": torch.rand(2)}, {"n": 1})
+    earlier = {
+        name: value for name, value in json.loads(manifest.read_text()).items() if name not in ("weights", "sha256")
+    }
+    manifest.write_text(json.dumps(earlier))
+    write_export(tmp_path, {"w": torch.rand(2)}, {"n": 2})
+    assert read_export(tmp_path)[1] == {"n": 2}
+
+
 def test_a_weight_that_half_precision_cannot_hold(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"the weight w does not fit into float16: its largest value is 70000"):
         write_export(tmp_path, {"w": torch.full((1, 1, 3, 3), 7e4)}, {})

@@ -115,13 +115,13 @@ def keep_calibration(folder: Path, calibration: dict[str, Any]) -> None:
 
 
 def _calibration_of(folder: Path, weights: str) -> dict[str, Any] | None:
-    """Gives the calibration that an earlier export of the same weights holds."""
+    """Gives the calibration that an earlier export of the same weights holds; earlier versions did not say of which."""
     try:
         earlier = _manifest(folder)
     except CheckpointError:
         return None
     found: dict[str, Any] | None = earlier["header"].get("calibration")
-    return found if earlier["weights"] == weights else None
+    return found if earlier.get("weights") == weights else None
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
