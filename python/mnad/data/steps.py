@@ -13,6 +13,10 @@ HOLE = 1.5
 class Steps:
     """Steps of some clock, in its units.
 
+    Attributes:
+        times: How often each was taken.
+        usual: The most frequent one, of equals that which came first; 0 where none is known.
+
     Example:
         >>> steps = Steps()
         >>> for step in [40] * 20 + [120]:
@@ -23,15 +27,18 @@ class Steps:
 
     def __init__(self) -> None:
         self.times: Counter[int] = Counter()
+        self.usual = 0
+        self._place: dict[int, int] = {}
 
     def count(self, step: int) -> None:
         """Takes a step."""
         self.times[step] += 1
+        self._place.setdefault(step, len(self._place))
+        # Asked for at each frame, where a varying rate has thousands of different ones.
+        self.usual = max(self.usual, step, key=self._rank)
 
-    @property
-    def usual(self) -> int:
-        """The most frequent one; 0 where none is known."""
-        return self.times.most_common(1)[0][0] if self.times else 0
+    def _rank(self, step: int) -> tuple[int, int]:
+        return self.times[step], -self._place.get(step, 0)
 
     @property
     def longest(self) -> int:
