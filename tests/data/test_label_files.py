@@ -123,3 +123,14 @@ def test_a_header_that_asks_for_more_than_the_file_holds(tmp_path: Path) -> None
     (tmp_path / "labels.npy").write_bytes(content.replace(b"(10,), }          ", b"(900000000000,), }"))
     with pytest.raises(DataError, match=r"cannot be read as a plain \.npy array"):
         read_labels(tmp_path / "labels.npy", ["a"])
+
+
+def test_a_damaged_shape_does_not_fill_the_memory(tmp_path: Path) -> None:
+    cells = np.full((1, 2), "", object)
+    savemat(tmp_path / "gt.mat", {"gt": cells})
+    content = (tmp_path / "gt.mat").read_bytes()
+    shape, damaged = np.array([1, 2], "<i4").tobytes(), np.array([1 << 28, 2], "<i4").tobytes()
+    assert content.count(shape) == 1
+    (tmp_path / "gt.mat").write_bytes(content.replace(shape, damaged))
+    with pytest.raises(DataError, match="larger than a file of its size can hold"):
+        read_labels(tmp_path / "gt.mat", ["a"])
