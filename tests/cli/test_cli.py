@@ -133,6 +133,7 @@ def test_faults_of_the_input_end_with_2_and_leave_nothing(
     for arguments, words in [
         (["train", "--data", tmp_path / "nowhere", "--out", out, *SMALL], "nowhere"),
         (["train", "--data", empty, "--out", out, *SMALL], "empty"),
+        (["inspect", tmp_path / ("n" * 300)], "File name too long"),  # as for whatever the system refuses
         (["train", "--data", truncated, "--out", out, *SMALL], image.name),
         (["train", "--data", synthetic, "--out", out, "--size", 30, "--accelerator", "cpu"], "multiple of 8"),
         (["train", "--data", synthetic, "--out", out, *SMALL, "--epochs", 0], "epochs must be positive, got 0"),

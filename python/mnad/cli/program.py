@@ -50,6 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"mnad {options.command}: {without_passwords(str(error))}", file=sys.stderr)
         return FAILED
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"mnad {options.command}: {error.filename}: {error.strerror}", file=sys.stderr)
+        return FAILED
     except Interrupted as stop:
         print(f"mnad {options.command}: {stop}", file=sys.stderr)
         return INTERRUPTED
