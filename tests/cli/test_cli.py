@@ -168,6 +168,14 @@ def test_an_unwritable_folder(synthetic: Path, tmp_path: Path, capsys: pytest.Ca
     assert "cannot write" in capsys.readouterr().err
 
 
+def test_what_the_system_refuses_shows_no_password(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "rtsp:").mkdir()  # so that the system comes to the name
+    assert run("inspect", tmp_path / f"rtsp:/admin:secret{'n' * 300}@camera") == 2
+    error = capsys.readouterr().err
+    assert "File name too long" in error
+    assert "secret" not in error
+
+
 def test_a_full_disk_leaves_what_was_there(synthetic: Path, trained: Path, tmp_path: Path) -> None:
     out = shutil.copytree(trained, tmp_path / "run")
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}

@@ -46,21 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return COMMANDS[options.command].run(options[options.command]) or 0
     except MnadError as error:
-        from mnad.progress import without_passwords
-
-        print(f"mnad {options.command}: {without_passwords(str(error))}", file=sys.stderr)
-        return FAILED
+        return _failed(options.command, str(error))
     except OSError as error:
         if error.filename is None:
             raise
-        print(f"mnad {options.command}: {error.filename}: {error.strerror}", file=sys.stderr)
-        return FAILED
+        return _failed(options.command, f"{error.filename}: {error.strerror}")
     except Interrupted as stop:
         print(f"mnad {options.command}: {stop}", file=sys.stderr)
         return INTERRUPTED
     except KeyboardInterrupt:
         print(f"mnad {options.command}: interrupted; nothing is half written", file=sys.stderr)
         return INTERRUPTED
+
+
+def _failed(command: str, words: str) -> int:
+    from mnad.progress import without_passwords
+
+    print(f"mnad {command}: {without_passwords(words)}", file=sys.stderr)
+    return FAILED
 
 
 def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, set[str]]:
