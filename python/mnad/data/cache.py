@@ -11,7 +11,7 @@ from typing import Literal
 from mnad.data.clips import Clips
 from mnad.data.layouts import LayoutName
 from mnad.data.parts import tell_faults
-from mnad.data.preparation import Channels, PrepareConfig, find_splits, fingerprint_of, levels_of, prepare
+from mnad.data.preparation import Channels, PrepareConfig, find_splits, fingerprint_of, prepare
 from mnad.data.splits import SplitName
 from mnad.data.store import FORMAT, Store, is_store, open_store
 from mnad.errors import ConfigError
@@ -102,16 +102,11 @@ def _cached(
     name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
     channels: Channels = 1 if image_channels == 1 else "auto"
-    if levels is None and not is_store(out) and any(map(levels_of, found)):
-        raise ConfigError(
-            f"{data} has frames of more than 8 bits a pixel, and the model was trained on frames of 8; convert them, "
-            "or train a model on such frames"
-        )
     config = PrepareConfig(data, out, size, channels=channels, levels=given, layout=layout)
     if progress:
         verb = "using" if is_store(out) else "preparing once"
         print_line(f"{split} frames of {data}: {verb} the clip store {out}")
-    return prepare(config, [split], progress=progress)
+    return prepare(config, [split], only_bytes=levels is None, progress=progress)
 
 
 def _check(store: Store, data: Path, size: int, image_channels: int) -> None:

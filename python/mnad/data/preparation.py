@@ -112,7 +112,9 @@ class Plan:
     fingerprint: str
 
 
-def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, progress: bool = True) -> Store:
+def prepare(
+    config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, only_bytes: bool = False, progress: bool = True
+) -> Store:
     """Makes a clip store, or goes on with one that was begun.
 
     Everything that can be checked without decoding is checked before the first frame is decoded.
@@ -120,11 +122,12 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
     Args:
         config: The options.
         splits: The splits that are wanted; those that the data have are taken.
+        only_bytes: Whether a store is made of frames of 8 bits alone, as for a model that was trained on such.
         progress: Whether to show a progress bar.
 
     Raises:
         DataError: If the data are not as they should be.
-        ConfigError: If levels are given for frames of 8 bits.
+        ConfigError: If levels are given for frames of 8 bits, or frames of more are found with ``only_bytes``.
         OutputError: If the store cannot be written, or there is something else in its place.
         Interrupted: If it was stopped; the same call goes on.
     """
@@ -140,10 +143,7 @@ def prepare(config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, prog
             store = _existing(config, fingerprint)
             tell_faults(store.warnings, strict=config.strict)
             return store
-        suggested: dict[str, tuple[float, float] | None] = {split.name: levels_of(split) for split in found.splits}
-        levels = settle_levels(suggested, config.levels)
-        if levels:
-            found.warnings.extend(out_of_levels(levels, suggested))
+        levels = _settle_levels(config, found, only_bytes=only_bytes)
         channels = 1 if config.channels == "auto" else config.channels
         plan = Plan(str(config.data), found.layout, config.size, channels, levels, _decoders(), fingerprint)
         try:
@@ -183,6 +183,20 @@ def fingerprint_of(splits: Sequence[Split]) -> str:
             status = path.stat()
             digest.update(f"{split.name} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _settle_levels(config: PrepareConfig, found: Found, *, only_bytes: bool) -> tuple[float, float] | None:
+    """Settles the levels of a store, and warns of splits of which they show little."""
+    suggested: dict[str, tuple[float, float] | None] = {split.name: levels_of(split) for split in found.splits}
+    if only_bytes and any(suggested.values()):
+        raise ConfigError(
+            f"{config.data} has frames of more than 8 bits a pixel, and the model was trained on frames of 8; convert "
+            "them, or train a model on such frames"
+        )
+    levels = settle_levels(suggested, config.levels)
+    if levels:
+        found.warnings.extend(out_of_levels(levels, suggested))
+    return levels
 
 
 def _prepare(config: PrepareConfig, plan: Plan, found: Found, *, progress: bool) -> Store:
