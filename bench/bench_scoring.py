@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import torch
 from mnad.data import Clips, Windows, to_frames
+from mnad.measuring import UpdateScope, measure, update_errors
 from mnad.models import Autoencoder
-from mnad.scoring import UpdateScope, measure, update_errors
 from networks import DEVICE, NETWORKS, build, memory_of
 from pytest_benchmark.fixture import BenchmarkFixture
 

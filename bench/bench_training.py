@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from mnad.scoring import update_errors
+from mnad.measuring import update_errors
 from mnad.training.losses import LossWeights, losses_of
 from networks import DEVICE, NETWORKS, build, memory_of
 from pytest_benchmark.fixture import BenchmarkFixture

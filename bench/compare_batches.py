@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mnad.checkpoint import load_checkpoint
+from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips, open_clips
-from mnad.files import atomic_write
-from mnad.measurements import Measurements
+from mnad.measuring import UpdateScope, measure
 from mnad.models import Autoencoder
 from mnad.models.presets import RECIPES
-from mnad.scoring import UpdateScope, measure
+from mnad.runtime.files import atomic_write
 
 FIGURES = ("mse", "distance", "update_error")
 Row = dict[str, Any]

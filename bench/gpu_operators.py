@@ -24,8 +24,8 @@ import torch.nn.functional as F
 from bench_operators import forward_only, least_bytes, least_flops
 from contenders import WORKS, Contender, reference_step
 from gpu_timing import Stopwatch, Times, copy_of, graphed, kernels_of
-from mnad.files import atomic_write
-from mnad.provenance import source_commit
+from mnad.runtime.files import atomic_write
+from mnad.runtime.provenance import source_commit
 from report import device_name, name_of_file
 from torch import Tensor
 

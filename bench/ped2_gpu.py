@@ -25,13 +25,13 @@ from typing import Any
 
 import torch
 from gpu_operators import commit
-from mnad.checkpoint import export_checkpoint, load_checkpoint
-from mnad.errors import CheckpointError, Interrupted
+from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint
+from mnad.artifacts.measurements import Measurements, load_measurements
 from mnad.evaluation import evaluate, sweep
-from mnad.files import atomic_folder, atomic_write
-from mnad.measurements import Measurements, load_measurements
 from mnad.models import PRESETS
-from mnad.scoring import ScoreConfig, score
+from mnad.pipeline.score import ScoreConfig, score
+from mnad.runtime.errors import CheckpointError, Interrupted
+from mnad.runtime.files import atomic_folder, atomic_write
 from mnad.training import TrainConfig, train
 from report import device_name
 from time_limits import TimeUpError, limit, stopping_after

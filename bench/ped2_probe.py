@@ -21,8 +21,8 @@ from typing import Any
 
 import torch
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
-from mnad.files import atomic_write
-from mnad.scoring import Precision, measure
+from mnad.measuring import Precision, measure
+from mnad.runtime.files import atomic_write
 from mnad.training import TrainConfig, train
 from mnad.training.losses import LossWeights, losses_of
 from networks import DEVICE, build

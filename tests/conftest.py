@@ -20,9 +20,11 @@ if "MNAD_EMULATED_EXTENSION" in os.environ:
     spec.loader.exec_module(sys.modules["mnad_ext._C"])
 
 from mnad.data import SyntheticSpec, write_synthetic
-from mnad.scoring import ScoreConfig, score
+from mnad.pipeline.calibrate import CalibrateConfig, calibrate
+from mnad.pipeline.score import ScoreConfig, score
 from mnad.training import TrainConfig, train
 
+HELD_OUT = {"size": 32, "width": 4, "epochs": 1, "learning_rate": 2e-3, "hold_out": 0.25, "accelerator": "cpu"}
 CUDA_REQUIRED = os.environ.get("MNAD_REQUIRE_CUDA") == "1"
 
 
@@ -64,6 +66,16 @@ def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "prediction"
     train(TrainConfig(synthetic, run, size=32, width=4, epochs=2, learning_rate=2e-3, accelerator="cpu"))
     score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    return run
+
+
+@pytest.fixture(scope="session")
+def held_out(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that held out the ends of its training videos, scored and calibrated. Tests that change it copy it."""
+    run = tmp_path_factory.mktemp("held_out") / "run"
+    train(TrainConfig(synthetic, run, **HELD_OUT))  # type: ignore[arg-type]
+    score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    calibrate(CalibrateConfig(run, synthetic, (3600, 36000), fps=25, accelerator="cpu"))
     return run
 
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import ninja
 import torch
-from mnad.provenance import source_commit
+from mnad.runtime.provenance import source_commit
 from ninja.ninja_syntax import Writer
 from torch import Tensor
 

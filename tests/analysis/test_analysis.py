@@ -21,14 +21,14 @@ from mnad.analysis import (
     sample_queries,
     usage_of,
 )
-from mnad.checkpoint import load_checkpoint
+from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.curves import read_curves
+from mnad.artifacts.measurements import load_measurements
 from mnad.data import Clips, Windows, open_clips, to_frames
-from mnad.errors import ConfigError, DataError
-from mnad.measurements import load_measurements
+from mnad.measuring import measure
 from mnad.models import Autoencoder, ModelConfig
-from mnad.report.run_figures import FiguresConfig, draw_run_figures
-from mnad.scoring import measure
-from mnad.training.curves import read_curves
+from mnad.report.run_plots import FiguresConfig, draw_run_figures
+from mnad.runtime.errors import ConfigError, DataError
 
 
 @pytest.fixture(scope="module")

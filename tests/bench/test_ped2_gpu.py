@@ -14,10 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from mnad.checkpoint import load_checkpoint
-from mnad.errors import CheckpointError
-from mnad.measurements import load_measurements
-from mnad.scoring import ScoreConfig, score
+from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.measurements import load_measurements
+from mnad.pipeline.score import ScoreConfig, score
+from mnad.runtime.errors import CheckpointError
 
 EPOCHS = 4
 TOY = ["--size", "32", "--width", "4", "--epochs", str(EPOCHS), "--precision", "32-true", "--no-compile"]

@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any, NoReturn
 
 import pytest
-from mnad.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnad.models import Autoencoder, ModelConfig
 from mnad.training import TrainConfig
 

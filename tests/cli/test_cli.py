@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnad import demo as demo_module
-from mnad.checkpoint import load_checkpoint
+from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.cli import COMMANDS, main
 from mnad.data import SyntheticSpec
 from mnad.data.store import open_store
-from mnad.demo import demo
+from mnad.reproduction import demo as demo_module
+from mnad.reproduction.demo import demo
 
 from tests.data.field import write_pictures
 

@@ -17,7 +17,7 @@ from mnad.cli import main
 from mnad.data import PrepareConfig, Windows, prepare
 from mnad.data.inspection import inspect
 from mnad.data.label_files import read_labels
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 from tests.data.field import clips_of, counts, look, moving, numbers, pictures, spoil, told, write_pictures, write_video
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from mnad.data.images import read_image
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mnad.data.label_files import read_labels
 from mnad.data.labels import Event, Events
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 from scipy.io import savemat
 
 ROWS = "video,first,last\r\nJürgens Tor,10,20\r\nyard,3,3\r\n"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mnad.data.layouts import LAYOUTS, find_layout
 from mnad.data.splits import Split, SplitName
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 from numpy.typing import NDArray
 from scipy.io import savemat
 

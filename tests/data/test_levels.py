@@ -9,7 +9,7 @@ import pytest
 from mnad.data import PrepareConfig, prepare
 from mnad.data.inspection import inspect
 from mnad.data.levels import choose_levels
-from mnad.errors import ConfigError, DataError
+from mnad.runtime.errors import ConfigError, DataError
 
 from tests.data.field import clips_of, look, pictures, told, write_pictures
 

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from mnad.data import Clips, PrepareConfig, Store, open_clips, open_store, prepare
 from mnad.data.store import MANIFEST, StoredSplit
-from mnad.errors import ConfigError, DataError, Interrupted, OutputError
+from mnad.runtime.errors import ConfigError, DataError, Interrupted, OutputError
 
 from tests.data import trees
 from tests.data.trees import Clip, make_clip

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mnad.data import SyntheticSpec, kinds_of, open_clips, write_synthetic
 from mnad.data.synthetic import KINDS
-from mnad.errors import ConfigError, DataError, OutputError
+from mnad.runtime.errors import ConfigError, DataError, OutputError
 
 SPEC = SyntheticSpec(size=64, train_videos=2, test_videos=1, frames=50, kinds=KINDS)
 

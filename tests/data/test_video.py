@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from mnad.data.levels import Levels
 from mnad.data.video import VideoFile
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 from tests.data.field import all_but, cut, moving, read_numbers, spoil, write_video
 

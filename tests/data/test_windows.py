@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mnad.data import Batches, Clips, ShuffledBatches, Windows, open_clips, to_frames
-from mnad.errors import ConfigError, DataError
+from mnad.runtime.errors import ConfigError, DataError
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from mnad.measurements import Measurements
-from mnad.scoring import psnr
+from mnad.artifacts.measurements import Measurements
+from mnad.measuring import psnr
 from numpy.typing import NDArray
 
 

@@ -9,19 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnad.checkpoint import export_checkpoint, load_checkpoint, save_calibration, save_checkpoint
+from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint, save_calibration, save_checkpoint
+from mnad.artifacts.measurements import load_measurements, save_measurements
 from mnad.data import Clips, Windows, open_clips
 from mnad.data.clips import tails
-from mnad.errors import CheckpointError, ConfigError, DataError
 from mnad.evaluation import Calibration, Scaling, abnormality, bounds_of, find_thresholds
-from mnad.evaluation.calibrate import CalibrateConfig, calibrate
-from mnad.evaluation.run import EvaluateConfig, evaluate_run
-from mnad.measurements import load_measurements, save_measurements
-from mnad.scoring import ScoreConfig, measure, score
+from mnad.measuring import measure
+from mnad.pipeline.calibrate import CalibrateConfig, calibrate
+from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
+from mnad.pipeline.score import ScoreConfig, score
+from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.training import TrainConfig, train
 from mnad.training.config import check_resumable
 
-from tests.evaluation.conftest import HELD_OUT
+from tests.conftest import HELD_OUT
 
 
 def clips_of(lengths: list[int], channels: int = 1) -> Clips:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mnad.errors import ConfigError
 from mnad.evaluation import AlarmRule, detect, find_events
+from mnad.runtime.errors import ConfigError
 from sklearn.metrics import precision_recall_fscore_support
 
 from tests.evaluation.samples import measurements

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from mnad.artifacts.maps import FrameMaps
+from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
-from mnad.errors import DataError
 from mnad.evaluation import check_same_frames, pixel_figures
-from mnad.maps import FrameMaps
-from mnad.measurements import Measurements
+from mnad.runtime.errors import DataError
 from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.samples import measurements

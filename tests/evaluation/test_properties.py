@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mnad.artifacts.measurements import Measurements
 from mnad.evaluation import Scaling, Smoothing, abnormality, aucs, bootstrap, evaluate, smooth, sweep
-from mnad.measurements import Measurements
 
 from tests.evaluation.samples import measurements, rows
 

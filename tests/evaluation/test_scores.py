@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mnad.errors import ConfigError, DataError
 from mnad.evaluation import Bounds, Scaling, Smoothing, abnormality, bounds_of, evaluate, smooth, sweep
-from mnad.scoring import psnr
+from mnad.measuring import psnr
+from mnad.runtime.errors import ConfigError, DataError
 
 from tests.evaluation.samples import measurements
 

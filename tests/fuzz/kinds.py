@@ -10,7 +10,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mnad.checkpoint import export_checkpoint, load_checkpoint, save_checkpoint
+from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint, save_checkpoint
+from mnad.artifacts.curves import read_curves
+from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside, save_maps
+from mnad.artifacts.measurements import load_measurements
 from mnad.data.images import pages_of, read_image, read_mask, read_pages
 from mnad.data.label_files import read_labels
 from mnad.data.layouts import find_layout
@@ -21,10 +24,7 @@ from mnad.data.store import open_store
 from mnad.data.video import VideoFile
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.checks import check_measurements
-from mnad.maps import FrameMaps, load_maps, maps_beside, save_maps
-from mnad.measurements import load_measurements
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
-from mnad.training.curves import read_curves
 from scipy.io import savemat
 
 from tests.data.field import moving, write_video

@@ -9,7 +9,7 @@ import warnings
 from pathlib import Path
 
 import pytest
-from mnad.errors import MnadError
+from mnad.runtime.errors import MnadError
 
 from tests.fuzz.damage import damaged
 from tests.fuzz.kinds import KINDS, Kind

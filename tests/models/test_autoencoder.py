@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from mnad.errors import ConfigError
 from mnad.models import PRESETS, Autoencoder, MemoryConfig, ModelConfig
+from mnad.runtime.errors import ConfigError
 
 # The released code carries, and counts, a BatchNorm of 512 channels that nothing uses.
 UNUSED_WEIGHTS = 2 * 512

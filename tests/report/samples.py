@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from mnad.checkpoint import Checkpoint, save_checkpoint
-from mnad.evaluation.run import EvaluateConfig
-from mnad.maps import FrameMaps, maps_beside, save_maps
-from mnad.measurements import Measurements, save_measurements
+from mnad.artifacts.checkpoint import Checkpoint, save_checkpoint
+from mnad.artifacts.maps import FrameMaps, maps_beside, save_maps
+from mnad.artifacts.measurements import Measurements, save_measurements
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
 from mnad.models.identity import weights_hash
+from mnad.pipeline.evaluate import EvaluateConfig
 from mnad.report.judgement import Judgement, judge
 from mnad.report.material import Material, load_material
 from numpy.typing import NDArray

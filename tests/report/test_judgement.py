@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mnad.errors import ConfigError, DataError
-from mnad.measurements import load_measurements, save_measurements
+from mnad.artifacts.measurements import load_measurements, save_measurements
 from mnad.report.gallery import APART, MOST, choose_moments, first_to_show
+from mnad.runtime.errors import ConfigError, DataError
 from sklearn.metrics import roc_auc_score
 
 from tests.report.samples import judged, write_run

@@ -7,7 +7,6 @@ import cv2
 import numpy as np
 import pytest
 from mnad.cli import main
-from mnad.errors import ConfigError, DataError, OutputError
 from mnad.report.layers import Scale, coloured, on_scale
 from mnad.report.overlay import (
     CURVE,
@@ -20,6 +19,7 @@ from mnad.report.overlay import (
     write_overlays,
     write_video,
 )
+from mnad.runtime.errors import ConfigError, DataError, OutputError
 from numpy.typing import NDArray
 
 from tests.report.samples import FIRST_FRAME, VIDEOS, judged, level, write_run

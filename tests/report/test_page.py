@@ -13,12 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from mnad.artifacts.maps import load_maps, maps_beside, save_maps
+from mnad.artifacts.measurements import load_measurements
 from mnad.cli import main
-from mnad.errors import CheckpointError, ConfigError, DataError, OutputError
-from mnad.maps import load_maps, maps_beside, save_maps
-from mnad.measurements import load_measurements
+from mnad.pipeline.score import ScoreConfig, score
 from mnad.report.page import ReportConfig, write_report
-from mnad.scoring import ScoreConfig, score
+from mnad.runtime.errors import CheckpointError, ConfigError, DataError, OutputError
 
 from tests.report.samples import ITEMS, VIDEOS, write_run
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mnad.errors import OutputError
 from mnad.report.sprites import TILES, Layer, Sprites, kept_frames, lay_out, make_sprites, tile_place
+from mnad.runtime.errors import OutputError
 from numpy.typing import NDArray
 
 from tests.report.samples import level

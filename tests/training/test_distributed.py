@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnad.checkpoint import load_checkpoint
+from mnad.artifacts.checkpoint import load_checkpoint
 
 from tests.training.test_training import curves
 

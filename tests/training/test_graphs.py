@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnad.checkpoint import load_checkpoint
-from mnad.errors import ConfigError, Interrupted
+from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.runtime.errors import ConfigError, Interrupted
 from mnad.training import TrainConfig, train
 from mnad.training import graphs as graphs_module
 from mnad.training import loop as loop_module

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnad.checkpoint import load_checkpoint
-from mnad.measurements import load_measurements
-from mnad.scoring import ScoreConfig, score
+from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.measurements import load_measurements
+from mnad.pipeline.score import ScoreConfig, score
 from mnad.training import TrainConfig, train
 from mnad.training import loop as loop_module
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import torch
 from lightning.fabric.loggers.csv_logs import CSVLogger
-from mnad.checkpoint import load_checkpoint, save_checkpoint
-from mnad.errors import ConfigError, Interrupted
+from mnad.artifacts.checkpoint import load_checkpoint, save_checkpoint
+from mnad.runtime.errors import ConfigError, Interrupted
 from mnad.training import TrainConfig, train
 from mnad.training import loop as loop_module
 from mnad.training.state import TrainingState

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnad.checkpoint import load_checkpoint
+from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.cli import main
 from mnad.data import PrepareConfig, prepare
-from mnad.errors import ConfigError, DataError, MnadError
 from mnad.models import PRESETS
+from mnad.runtime.errors import ConfigError, DataError, MnadError
 from mnad.training import TrainConfig, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.manifold import TSNE
 
 from mnad.analysis.samples import Queries
-from mnad.errors import ConfigError
+from mnad.runtime.errors import ConfigError
 
 PERPLEXITY = 30.0
 

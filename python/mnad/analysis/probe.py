@@ -9,8 +9,8 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor, nn
 
-from mnad.errors import ConfigError
 from mnad.models import Autoencoder
+from mnad.runtime.errors import ConfigError
 
 Filler = Literal["zeros", "ones", "random"]
 FILLERS: tuple[Filler, ...] = get_args(Filler)

@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 
 from mnad.data import Clips, Windows, to_frames
-from mnad.errors import DataError
 from mnad.models import Autoencoder
+from mnad.runtime.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnad.data import Clips, Windows, to_frames
-from mnad.errors import ConfigError
 from mnad.models import Autoencoder
+from mnad.runtime.errors import ConfigError
 from mnad_ext import assign_top2
 
 BATCH = 8

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.analysis.samples import Queries, patches_of_item
+from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
-from mnad.measurements import Measurements
 
 PATCHES = 10
 

@@ -10,7 +10,7 @@ from mnad.cli.command import Command, add_score_weight, build
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    from mnad.evaluation.calibrate import CalibrateConfig
+    from mnad.pipeline.calibrate import CalibrateConfig
 
     parser.add_argument(
         "run", type=Path, help="A run's folder, a checkpoint file or exported weights; thresholds go into it."
@@ -20,7 +20,7 @@ def _add_options(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    from mnad.evaluation.calibrate import CalibrateConfig, calibrate
+    from mnad.pipeline.calibrate import CalibrateConfig, calibrate
     from mnad.report.evaluation_table import print_calibration
 
     config = build(CalibrateConfig, options)

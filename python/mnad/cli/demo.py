@@ -14,7 +14,7 @@ def _add_options(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    from mnad.demo import demo
+    from mnad.reproduction.demo import demo
 
     demo(options.out)
 

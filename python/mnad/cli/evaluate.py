@@ -11,7 +11,7 @@ from mnad.cli.command import Command, add_score_weight, build
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    from mnad.evaluation.run import EvaluateConfig
+    from mnad.pipeline.evaluate import EvaluateConfig
 
     parser.add_argument("run", type=Path, help="A run's folder, or a file of measurements.")
     add_score_weight(parser)
@@ -20,8 +20,8 @@ def _add_options(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    from mnad.evaluation.output import write_outcome
-    from mnad.evaluation.run import EvaluateConfig, evaluate_run
+    from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
+    from mnad.pipeline.evaluation_files import write_outcome
     from mnad.report.evaluation_table import print_outcome
 
     config = build(EvaluateConfig, options)

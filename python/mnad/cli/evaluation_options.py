@@ -14,7 +14,7 @@ OTHERS = {"run", "score_weight", "sweep", "bootstrap", "seed", "out", "fps"}
 
 def add_evaluation_options(parser: ArgumentParser) -> None:
     """Adds them."""
-    from mnad.evaluation.run import EvaluateConfig
+    from mnad.pipeline.evaluate import EvaluateConfig
 
     add_score_weight(parser)
     parser.add_class_arguments(EvaluateConfig, as_group=False, skip=OTHERS)
@@ -24,7 +24,7 @@ def evaluation_options(options: Namespace) -> dict[str, Any]:
     """Gives them by the names of the fields."""
     from dataclasses import fields
 
-    from mnad.evaluation.run import EvaluateConfig
+    from mnad.pipeline.evaluate import EvaluateConfig
 
     names = {field.name for field in fields(EvaluateConfig)} - OTHERS
     return {name: options[name] for name in (*names, "score_weight")}

@@ -10,14 +10,14 @@ from mnad.cli.command import Command, build
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    from mnad.report.run_figures import FiguresConfig
+    from mnad.report.run_plots import FiguresConfig
 
     parser.add_argument("run", type=Path, help="A run's folder, trained and scored.")
     parser.add_class_arguments(FiguresConfig, as_group=False, skip={"run"})
 
 
 def _run(options: Namespace) -> None:
-    from mnad.report.run_figures import FiguresConfig, draw_run_figures
+    from mnad.report.run_plots import FiguresConfig, draw_run_figures
 
     for picture in draw_run_figures(build(FiguresConfig, options)):
         print(f"wrote {picture}")

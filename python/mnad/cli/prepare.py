@@ -18,7 +18,7 @@ def _add_options(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> None:
     from mnad.data.preparation import PrepareConfig, prepare
-    from mnad.progress import log_to
+    from mnad.runtime.progress import log_to
 
     config = build(PrepareConfig, options)
     with log_to(config.store.with_name(f"{config.store.name}.log")):

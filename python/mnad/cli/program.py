@@ -16,7 +16,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 
 from mnad.cli.commands import COMMANDS
-from mnad.errors import Interrupted, MnadError
+from mnad.runtime.errors import Interrupted, MnadError
 
 INTERRUPTED, FAILED = 130, 2
 
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(command: str, words: str) -> int:
-    from mnad.progress import without_passwords
+    from mnad.runtime.progress import without_passwords
 
     print(f"mnad {command}: {without_passwords(words)}", file=sys.stderr)
     return FAILED

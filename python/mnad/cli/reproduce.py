@@ -10,7 +10,7 @@ from mnad.cli.command import Command, build
 def _add_options(parser: ArgumentParser) -> None:
     from typing import Literal
 
-    from mnad.experiments import ExperimentName, ReproduceConfig
+    from mnad.reproduction import ExperimentName, ReproduceConfig
 
     parser.add_argument("name", type=ExperimentName | Literal["all"], help="The table, the figures, or all.")
     parser.add_argument(
@@ -24,7 +24,7 @@ def _add_options(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    from mnad.experiments import ReproduceConfig, reproduce
+    from mnad.reproduction import ReproduceConfig, reproduce
 
     options.data = tuple(options.data)
     reproduce(build(ReproduceConfig, options))

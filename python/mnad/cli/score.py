@@ -10,14 +10,14 @@ from mnad.cli.command import Command, build
 
 
 def _add_options(parser: ArgumentParser) -> None:
-    from mnad.scoring import ScoreConfig
+    from mnad.pipeline.score import ScoreConfig
 
     parser.add_argument("run", type=Path, help="A run's folder, or a checkpoint file.")
     parser.add_class_arguments(ScoreConfig, as_group=False, skip={"run"})
 
 
 def _run(options: Namespace) -> None:
-    from mnad.scoring import ScoreConfig, score
+    from mnad.pipeline.score import ScoreConfig, score
 
     print(f"wrote {score(build(ScoreConfig, options))}")
 

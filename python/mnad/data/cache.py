@@ -14,8 +14,8 @@ from mnad.data.parts import tell_faults
 from mnad.data.preparation import Channels, PrepareConfig, find_splits, fingerprint_of, prepare
 from mnad.data.splits import SplitName
 from mnad.data.store import FORMAT, Store, is_store, open_store
-from mnad.errors import ConfigError
-from mnad.progress import print_line
+from mnad.runtime.errors import ConfigError
+from mnad.runtime.progress import print_line
 
 Levels = tuple[float, float] | Literal["choose"] | None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mnad.data.sources import ImageFiles
 from mnad.data.splits import Video, place_of
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 MOST_NAMED = 5
 

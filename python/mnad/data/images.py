@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.data.levels import Levels, as_bytes
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 ANIMATED = {".webp", ".png"}
 PAGED = {".tif", ".tiff", *ANIMATED}

@@ -25,8 +25,8 @@ from mnad.data.preparation import levels_of
 from mnad.data.sources import ImageFiles
 from mnad.data.splits import SPLITS, Problem, Split, SplitName, Video
 from mnad.data.store import Store, is_store, open_store
-from mnad.errors import DataError
-from mnad.progress import FrameProgress
+from mnad.runtime.errors import DataError
+from mnad.runtime.progress import FrameProgress
 
 
 @dataclass(frozen=True)

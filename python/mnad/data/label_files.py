@@ -17,7 +17,7 @@ from mnad.data.folders import arrays_in
 from mnad.data.labels import ByVideo, EndToEnd, Event, Events, LabelSet
 from mnad.data.matlab import load_matlab
 from mnad.data.sources import load_array
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 MOST_FRAMES = 2**53  # above it a number of a spreadsheet or of MATLAB is no longer exact
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.data.sources import MaskSource
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 
 class Event(NamedTuple):

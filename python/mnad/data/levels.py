@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError, DataError
+from mnad.runtime.errors import ConfigError, DataError
 
 # Dead and hot pixels of a frame; what is left out of it is clipped, not lost.
 OUTLIERS = 0.001

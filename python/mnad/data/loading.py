@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from mnad.data.windows import Windows
-from mnad.errors import ConfigError
+from mnad.runtime.errors import ConfigError
 
 
 class ShuffledBatches(Sampler[list[int]]):

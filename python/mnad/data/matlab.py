@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import DataError
-from mnad.files import input_errors
+from mnad.runtime.errors import DataError
+from mnad.runtime.files import input_errors
 
 PROCESS = Path(__file__).with_name("matlab_process.py")
 

@@ -31,9 +31,9 @@ from mnad.data.frames_seen import FramesSeen
 from mnad.data.levels import Levels
 from mnad.data.splits import Split, Video, place_of
 from mnad.data.store import FRAMES, MASKS, StoredVideo
-from mnad.errors import DataError
-from mnad.files import atomic_write
-from mnad.progress import FrameProgress
+from mnad.runtime.errors import DataError
+from mnad.runtime.files import atomic_write
+from mnad.runtime.progress import FrameProgress
 
 
 @dataclass(frozen=True)

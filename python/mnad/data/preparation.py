@@ -30,9 +30,9 @@ from mnad.data.store import (
     manifest,
     open_store,
 )
-from mnad.errors import ConfigError, DataError, Interrupted, OutputError
-from mnad.files import alone, atomic_write, output_errors, writable_folder
-from mnad.progress import print_line
+from mnad.runtime.errors import ConfigError, DataError, Interrupted, OutputError
+from mnad.runtime.files import alone, atomic_write, output_errors, writable_folder
+from mnad.runtime.progress import print_line
 
 Channels = Literal["auto", 1, 3]
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mnad.data.images import is_whole, pages_of, read_image, read_mask, read_pages, read_pixels
 from mnad.data.levels import Levels, as_bytes
 from mnad.data.matlab import load_matlab, matlab_variable
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 PAGES_AT_ONCE = 32
 T = TypeVar("T")

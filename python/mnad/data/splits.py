@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from mnad.data.folders import images_in, numbering_faults
 from mnad.data.labels import LabelSet
 from mnad.data.sources import FrameSource, ImageFiles, MaskImages, MaskSource
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 SplitName = Literal["training", "testing"]
 SPLITS: tuple[SplitName, ...] = ("training", "testing")

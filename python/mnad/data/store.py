@@ -25,8 +25,8 @@ from mnad.data.clips import Clips
 from mnad.data.label_files import read_labels
 from mnad.data.sources import load_array
 from mnad.data.splits import SPLITS, SplitName
-from mnad.errors import DataError
-from mnad.files import input_errors, sealed, unsealed
+from mnad.runtime.errors import DataError
+from mnad.runtime.files import input_errors, sealed, unsealed
 
 FORMAT = "mnad-store/3"
 MANIFEST = "store.json"

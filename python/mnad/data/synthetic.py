@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError, DataError
-from mnad.files import atomic_folder, input_errors
+from mnad.runtime.errors import ConfigError, DataError
+from mnad.runtime.files import atomic_folder, input_errors
 
 Kind = Literal["spatial", "temporal", "spatio-temporal", "slow", "still"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mnad.data.levels import Levels, as_bytes
 from mnad.data.numbering import Numbered
 from mnad.data.packets import demuxed, is_attached
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 if TYPE_CHECKING:
     from av.container import InputContainer

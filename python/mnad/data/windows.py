@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mnad.data.clips import Clips, tail_length
-from mnad.errors import ConfigError, DataError
+from mnad.runtime.errors import ConfigError, DataError
 
 Target = Literal["next", "last"]
 

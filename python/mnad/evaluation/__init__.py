@@ -5,9 +5,9 @@ from mnad.evaluation.checks import check_measurements, check_same_frames, with_l
 from mnad.evaluation.confidence import Interval, bootstrap
 from mnad.evaluation.detection import Detection, DetectionFigures, detect
 from mnad.evaluation.events import Alarm, AlarmRule, find_alarms, find_events
-from mnad.evaluation.figures import aucs, average_precision, equal_error_rate, pooled_auc
 from mnad.evaluation.lambda_sweep import Sweep, sweep
 from mnad.evaluation.localisation import PixelFigures, pixel_figures
+from mnad.evaluation.metrics import aucs, average_precision, equal_error_rate, pooled_auc
 from mnad.evaluation.normalisation import Bounds, Normalisation, Scaling, bounds_of
 from mnad.evaluation.scores import Choices, abnormality
 from mnad.evaluation.smoothing import Smoothing, SmoothingName, smooth

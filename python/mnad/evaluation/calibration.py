@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from mnad.errors import CheckpointError, ConfigError
 from mnad.evaluation.normalisation import Bounds, Scaling
 from mnad.evaluation.smoothing import Smoothing
-from mnad.files import input_errors, only_known
+from mnad.runtime.errors import CheckpointError, ConfigError
+from mnad.runtime.files import input_errors, only_known
 
 LEVEL = 0.9
 RESAMPLES = 1000

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mnad.artifacts.measurements import ARRAYS, Measurements
 from mnad.data import Clips
-from mnad.errors import DataError
 from mnad.evaluation.localisation import frames_in_clips
-from mnad.measurements import ARRAYS, Measurements
+from mnad.runtime.errors import DataError
 
 
 def check_measurements(measurements: Measurements) -> None:

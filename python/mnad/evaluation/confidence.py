@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError, DataError
-from mnad.evaluation.figures import auc_by_video, one_kind
-from mnad.measurements import Measurements
+from mnad.artifacts.measurements import Measurements
+from mnad.evaluation.metrics import auc_by_video, one_kind
+from mnad.runtime.errors import ConfigError, DataError
 
 LEVEL = 0.95
 

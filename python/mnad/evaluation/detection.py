@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError
+from mnad.artifacts.measurements import Measurements
 from mnad.evaluation.events import Alarm, AlarmRule, find_alarms, runs
-from mnad.measurements import Measurements
+from mnad.runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)

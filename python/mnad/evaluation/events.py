@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.artifacts.measurements import Measurements
 from mnad.data.labels import Event
-from mnad.errors import ConfigError
-from mnad.measurements import Measurements
+from mnad.runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)

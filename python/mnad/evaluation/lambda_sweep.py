@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnad.errors import ConfigError, DataError
-from mnad.evaluation.figures import aucs, one_kind
+from mnad.artifacts.measurements import Measurements
+from mnad.evaluation.metrics import aucs, one_kind
 from mnad.evaluation.normalisation import PER_VIDEO, Scaling, parts_of
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import NO_SMOOTHING, Smoothing, smooth
-from mnad.measurements import Measurements
+from mnad.runtime.errors import ConfigError, DataError
 
 STEPS = 100
 

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.artifacts.maps import FrameMaps
+from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
-from mnad.errors import DataError
-from mnad.maps import FrameMaps
-from mnad.measurements import Measurements
+from mnad.runtime.errors import DataError
 
 # All positive float16 numbers in their order: read as integers, their bits count up to infinity.
 FLOAT16_VALUES = 0x7C00 + 1

@@ -12,8 +12,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError, DataError
-from mnad.measurements import Measurements
+from mnad.artifacts.measurements import Measurements
+from mnad.runtime.errors import ConfigError, DataError
 
 Normalisation = Literal["per-video", "global", "train", "causal", "calibrated"]
 # Measurements are made in float32: values that differ by less than this share of themselves do not differ.

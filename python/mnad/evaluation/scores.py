@@ -8,11 +8,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError
+from mnad.artifacts.measurements import Measurements
 from mnad.evaluation.normalisation import PER_VIDEO, Normalisation, Parts, Scaling, parts_of
 from mnad.evaluation.smoothing import NO_SMOOTHING, Smoothing, SmoothingName, smooth
-from mnad.measurements import Measurements
 from mnad.models.presets import RECIPES
+from mnad.runtime.errors import ConfigError
 
 WeightSource = Literal["given", "published", "no memory", "calibration"]
 

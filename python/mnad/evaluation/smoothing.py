@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
-from mnad.errors import ConfigError
+from mnad.runtime.errors import ConfigError
 
 SmoothingName = Literal["none", "gaussian", "median", "causal"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import DataError
+from mnad.artifacts.measurements import Measurements
 from mnad.evaluation.checks import check_measurements
-from mnad.evaluation.figures import (
+from mnad.evaluation.metrics import (
     auc_by_video,
     average_precision,
     equal_error_rate,
@@ -21,7 +21,7 @@ from mnad.evaluation.figures import (
 from mnad.evaluation.normalisation import PER_VIDEO, Normalisation, Scaling
 from mnad.evaluation.scores import Choices, abnormality
 from mnad.evaluation.smoothing import NO_SMOOTHING, Smoothing
-from mnad.measurements import Measurements
+from mnad.runtime.errors import DataError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mnad.errors import ConfigError
+from mnad.runtime.errors import ConfigError
 from mnad_ext import UPDATE_RULES, MemoryModule, MemoryOutput, UpdateRule
 from mnad_ext._vector_math import settle
 

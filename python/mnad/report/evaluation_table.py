@@ -7,8 +7,8 @@ from rich.table import Table
 
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.detection import Detection
-from mnad.evaluation.run import Outcome
 from mnad.evaluation.summary import Evaluation
+from mnad.pipeline.evaluate import Outcome
 
 CHOSEN = "[yellow]chosen on test[/yellow]"
 EVENTS_SHOWN = 20

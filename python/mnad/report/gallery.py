@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.measurements import Measurements
+from mnad.artifacts.measurements import Measurements
 from mnad.report.judgement import Judgement
 
 MOST, APART = 6, 12

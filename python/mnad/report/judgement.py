@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_curve, roc_curve
 
+from mnad.artifacts.measurements import Measurements
 from mnad.data.labels import Event
 from mnad.evaluation import AlarmRule, Detection, Evaluation, detect
 from mnad.evaluation.events import runs
-from mnad.evaluation.figures import one_kind
-from mnad.evaluation.run import EvaluateConfig, Outcome, evaluate_run
-from mnad.measurements import Measurements
+from mnad.evaluation.metrics import one_kind
+from mnad.pipeline.evaluate import EvaluateConfig, Outcome, evaluate_run
 
 QUANTILE = 0.95
 RESAMPLES = 1000
@@ -117,7 +117,7 @@ def judge(config: EvaluateConfig, measurements: Measurements) -> Judgement:
         measurements: What ``config.run`` holds.
 
     Raises:
-        DataError, ConfigError, CheckpointError: As :func:`mnad.evaluation.run.evaluate_run` does.
+        DataError, ConfigError, CheckpointError: As :func:`mnad.pipeline.evaluate.evaluate_run` does.
     """
     labels = measurements.labels
     labelled = config.labels is not None or (labels is not None and not one_kind(labels))

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from numpy.typing import NDArray
 
-from mnad.maps import FrameMaps
+from mnad.artifacts.maps import FrameMaps
 from mnad.report.sprites import Layer
 
 PALETTE = "inferno"

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
 
-from mnad.checkpoint import Checkpoint, load_checkpoint
-from mnad.errors import DataError
+from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
+from mnad.artifacts.curves import read_curves
+from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside
+from mnad.artifacts.measurements import Measurements, load_measurements
 from mnad.evaluation.checks import check_same_model
-from mnad.maps import FrameMaps, load_maps, maps_beside
-from mnad.measurements import Measurements, load_measurements
-from mnad.training.curves import read_curves
+from mnad.runtime.errors import DataError
 
 Curves = dict[str, list[float | None]]
 

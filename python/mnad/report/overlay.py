@@ -13,13 +13,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError, DataError, OutputError
-from mnad.evaluation.run import EvaluateConfig
-from mnad.files import atomic_write
-from mnad.progress import track
+from mnad.pipeline.evaluate import EvaluateConfig
 from mnad.report.judgement import Judgement, VideoJudgement, judge
 from mnad.report.layers import coloured, enlarge, error_scale, on_scale
 from mnad.report.material import Material, load_material
+from mnad.runtime.errors import ConfigError, DataError, OutputError
+from mnad.runtime.files import atomic_write
+from mnad.runtime.progress import track
 
 Codec = Literal["mp4v", "vp09"]
 SIDE, CURVE, LINE = 480, 120, 40
@@ -66,7 +66,8 @@ def write_overlays(config: OverlayConfig, options: Mapping[str, Any] | None = No
 
     Args:
         config: What is drawn, and where to.
-        options: Of the evaluation, fields of :class:`mnad.evaluation.run.EvaluateConfig`; published practice if None.
+        options: Of the evaluation, fields of :class:`mnad.pipeline.evaluate.EvaluateConfig`; the published ones if
+            None.
 
     Returns:
         The files.

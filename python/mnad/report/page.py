@@ -14,10 +14,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from mnad.errors import ConfigError, OutputError
-from mnad.evaluation.run import EvaluateConfig
-from mnad.files import atomic_write
-from mnad.measurements import Measurements
+from mnad.artifacts.measurements import Measurements
+from mnad.pipeline.evaluate import EvaluateConfig
 from mnad.report import words
 from mnad.report.gallery import Group, choose_moments, first_to_show
 from mnad.report.judgement import Judgement, VideoJudgement, judge
@@ -25,6 +23,8 @@ from mnad.report.layers import Scale, canvas_size, make_layers
 from mnad.report.material import Material, load_material
 from mnad.report.page_data import page_data
 from mnad.report.sprites import TILES, Layer, make_sprites
+from mnad.runtime.errors import ConfigError, OutputError
+from mnad.runtime.files import atomic_write
 
 SCRIPTS = ("pictures.js", "charts.js", "player.js", "page.js")
 SPARK_WIDTH, SPARK_HEIGHT = 300, 40
@@ -59,7 +59,8 @@ def write_report(config: ReportConfig, options: Mapping[str, Any] | None = None)
 
     Args:
         config: Where it is made from and what it may take.
-        options: Of the evaluation, fields of :class:`mnad.evaluation.run.EvaluateConfig`; published practice if None.
+        options: Of the evaluation, fields of :class:`mnad.pipeline.evaluate.EvaluateConfig`; the published ones if
+            None.
 
     Returns:
         The file.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.analysis import shares
-from mnad.measurements import Measurements
+from mnad.artifacts.measurements import Measurements
 from mnad.report.judgement import Judgement
 from mnad.report.layers import canvas_size, palette_text
 from mnad.report.material import Material

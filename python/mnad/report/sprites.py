@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.errors import OutputError
-from mnad.progress import track
+from mnad.runtime.errors import OutputError
+from mnad.runtime.progress import track
 
 COLUMNS, TILES = 8, 64
 QUALITIES = (75, 60, 45, 30)

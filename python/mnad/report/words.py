@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from mnad import __version__
-from mnad.health import POSITION_ALONE
-from mnad.measurements import Measurements
-from mnad.provenance import source_commit
+from mnad.artifacts.measurements import Measurements
+from mnad.models.memory_health import POSITION_ALONE
 from mnad.report.judgement import Judgement
 from mnad.report.material import Material
 from mnad.report.sprites import Plan
+from mnad.runtime.provenance import source_commit
 
 Facts = list[tuple[str, str]]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mnad.data.layouts import LayoutName
-from mnad.errors import ConfigError
 from mnad.models import PRESETS, ModelConfig, PresetName, Recipe
+from mnad.runtime.errors import ConfigError
 from mnad.training.losses import LossWeights
 from mnad_ext import UpdateRule
 

@@ -9,11 +9,11 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers.csv_logs import CSVLogger
 from lightning.fabric.loggers.logger import Logger
 
-from mnad.errors import ConfigError
-from mnad.health import MemoryHealth
+from mnad.artifacts.curves import curves_file, read_rows
+from mnad.artifacts.run_folder import clear_place
+from mnad.models.memory_health import MemoryHealth
+from mnad.runtime.errors import ConfigError
 from mnad.training.config import LoggerName, TrainConfig
-from mnad.training.curves import curves_file, read_rows
-from mnad.training.place import clear_place
 from mnad.training.state import TrainingState
 
 

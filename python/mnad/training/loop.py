@@ -17,19 +17,20 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
+from mnad.artifacts.run_folder import check_place
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.data.cache import check_data
-from mnad.devices import warn_of_slow_precision
-from mnad.errors import ConfigError, Interrupted, MnadError
-from mnad.files import writable_folder
-from mnad.health import MemoryHealth, count_nearest, memory_health
 from mnad.models import ModelConfig
-from mnad.progress import TrainingProgress, log_to
+from mnad.models.memory_health import MemoryHealth, count_nearest, memory_health
+from mnad.runtime.devices import warn_of_slow_precision
+from mnad.runtime.errors import ConfigError, Interrupted, MnadError
+from mnad.runtime.files import writable_folder
+from mnad.runtime.progress import log_to
 from mnad.training.config import TrainConfig
 from mnad.training.graphs import CudaRecorder, GraphedStep, Recorder
 from mnad.training.logs import begin_logs, log_epoch
 from mnad.training.losses import Losses, add_noise, losses_of
-from mnad.training.place import check_place
+from mnad.training.progress import TrainingProgress
 from mnad.training.state import TrainingState
 
 # With several processes they agree on stopping only now and then, as it takes a message.

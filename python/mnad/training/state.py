@@ -11,10 +11,10 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from mnad.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from mnad.errors import ConfigError
+from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnad.models import Autoencoder, ModelConfig
-from mnad.progress import print_line
+from mnad.runtime.errors import ConfigError
+from mnad.runtime.progress import print_line
 from mnad.training.config import TrainConfig, check_resumable, training_options
 from mnad.training.losses import Losses
 

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from mnad.data.folders import VIDEO_SUFFIXES, all_files, folders_in
 from mnad.data.layouts import avenue, frames, shanghaitech, ucsd, videos
 from mnad.data.splits import SPLITS, Split, SplitName
-from mnad.errors import DataError
+from mnad.runtime.errors import DataError
 
 LayoutName = Literal["ucsd", "avenue", "shanghaitech", "frames", "videos"]
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".bz2", ".xz"}

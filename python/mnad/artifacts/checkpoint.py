@@ -1,0 +1,237 @@
+"""One safe file: weights, items, configuration, optimizer and position of a training run.
+
+The file is a safetensors file; loading it runs no code. Tensors are named ``model.*`` and ``optimizer.INDEX.*``; all
+else stands as JSON in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from mnad.artifacts.export import is_export, keep_calibration, read_export, save_tensors, write_export
+from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
+from mnad.runtime.errors import CheckpointError
+from mnad.runtime.files import input_errors, only_known, sealed, unsealed
+
+FORMAT = "mnad-checkpoint/1"
+PLACES = ("data", "out", "cache")  # options of a training run that are paths
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A training run at one moment.
+
+    Attributes:
+        config: The network's variant.
+        weights: The network's state dict, items included.
+        training: The options of the run, as they were given.
+        epoch: Epochs finished.
+        step: Optimizer steps taken.
+        optimizer: The optimizer's state dict; None if it is not wanted.
+        batch: Batches done of the epoch that is not finished.
+        loop: Sums of that epoch that the loop goes on with.
+        scaler: The state of the gradient scaler of 16-mixed.
+        calibration: Scaling and thresholds of the scores, see :class:`mnad.evaluation.Calibration`; None until
+            ``mnad calibrate`` has found them.
+    """
+
+    config: ModelConfig
+    weights: dict[str, Tensor]
+    training: dict[str, Any]
+    epoch: int
+    step: int
+    optimizer: dict[str, Any] | None
+    batch: int = 0
+    loop: dict[str, Tensor] = field(default_factory=dict)
+    scaler: dict[str, Any] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Gives what the model is known by: the hash of its weights, and for people preset, epoch and step."""
+        return {**self.training, "epoch": self.epoch, "step": self.step, "weights": weights_hash(self.weights)}
+
+    def build_model(self) -> Autoencoder:
+        """Makes the network and loads its weights and items.
+
+        Raises:
+            CheckpointError: If the weights are not those of the configuration.
+        """
+        _check_weights(self.config, self.weights, "the checkpoint")
+        model = Autoencoder(self.config)
+        model.load_state_dict(self.weights)
+        return model
+
+
+def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint; the file that was there before stays until the new one is whole.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    tensors = {f"model.{name}": value for name, value in checkpoint.weights.items()}
+    tensors |= {f"loop.{name}": value for name, value in checkpoint.loop.items()}
+    optimizer = checkpoint.optimizer or {"state": {}, "param_groups": []}
+    scalars: dict[str, float] = {}
+    for index, state in optimizer["state"].items():
+        for name, value in state.items():
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{index}.{name}"] = value
+            else:
+                scalars[f"{index}.{name}"] = value
+    header = {
+        "tensors": weights_hash(tensors),
+        "model": asdict(checkpoint.config),
+        "training": checkpoint.training,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+        "batch": checkpoint.batch,
+        "scaler": checkpoint.scaler,
+        "calibration": checkpoint.calibration,
+        "param_groups": optimizer["param_groups"] if checkpoint.optimizer else None,
+        "optimizer_scalars": scalars,
+    }
+    save_tensors(path, tensors, {"format": FORMAT, "header": json.dumps(sealed(header))})
+
+
+def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, Any]) -> None:
+    """Stores a calibration in the checkpoint that was measured for it.
+
+    Args:
+        place: Where it was loaded from, see :func:`load_checkpoint`.
+        measured: What was loaded.
+        calibration: As plain values for JSON.
+
+    Raises:
+        CheckpointError: If there is another model by now, as where training went on.
+        OutputError: If it cannot be written.
+    """
+    now = load_checkpoint(place)
+    if now.describe() != measured.describe():
+        raise CheckpointError(f"the model in {place} was trained on while it was measured; calibrate it again")
+    if is_export(place):
+        keep_calibration(place, calibration)
+    else:
+        save_checkpoint(_file_of(place), replace(now, calibration=calibration))
+
+
+def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+    """Writes what scoring needs of a checkpoint in half precision, in files that are small enough to be sent.
+
+    Args:
+        folder: Made if need be; :func:`load_checkpoint` takes it.
+        checkpoint: Its optimizer and the sums of an unfinished epoch are left out.
+
+    Returns:
+        The manifest, see :mod:`mnad.artifacts.export`.
+
+    Raises:
+        OutputError: If it cannot be written, or a weight does not fit into float16.
+    """
+    # Where its files lay is nobody's business but the owner's; what they were called tells what it was trained on.
+    places = {name: Path(place).name for name in PLACES if (place := checkpoint.training.get(name))}
+    header = {
+        "model": asdict(checkpoint.config),
+        "training": checkpoint.training | places,
+        "epoch": checkpoint.epoch,
+        "step": checkpoint.step,
+    }
+    return write_export(folder, checkpoint.weights, header)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Reads a checkpoint onto the CPU. Nothing is unpickled.
+
+    Args:
+        path: A checkpoint file, the folder of a run, which holds ``checkpoint.safetensors``, or a folder of exported
+            weights, which come without an optimizer.
+
+    Raises:
+        CheckpointError: If there is none, or the file is no checkpoint or not whole.
+    """
+    if is_export(path):
+        weights, header = read_export(path)
+        with input_errors(path, "an export", CheckpointError):
+            config = _model_config(header["model"], path)
+            _check_weights(config, weights, path)
+            calibration = header.get("calibration")
+            run = header["training"], header["epoch"], header["step"]
+            return Checkpoint(config, weights, *run, optimizer=None, calibration=calibration)
+    file = _file_of(path)
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
+    with input_errors(file, "a checkpoint", CheckpointError):
+        with safe_open(file, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+        return _checkpoint(file, metadata, tensors)
+
+
+def _file_of(place: Path) -> Path:
+    return place / "checkpoint.safetensors" if place.is_dir() else place
+
+
+def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Checkpoint:
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{file} is a safetensors file but not an {FORMAT} checkpoint (format {metadata.get('format')!r})"
+        )
+    header = unsealed(json.loads(metadata["header"]))
+    if header.get("tensors") not in (None, weights_hash(tensors)):
+        raise CheckpointError(f"{file} does not hold the tensors that were written; copy it again")
+    config = _model_config(header["model"], file)
+    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    _check_weights(config, weights, file)
+    return Checkpoint(
+        config=config,
+        weights=weights,
+        training=header["training"],
+        epoch=header["epoch"],
+        step=header["step"],
+        optimizer=_optimizer_state(header, tensors),
+        batch=header["batch"],
+        loop={name.removeprefix("loop."): t for name, t in tensors.items() if name.startswith("loop.")},
+        scaler=header["scaler"],
+        calibration=header.get("calibration"),
+    )
+
+
+def _model_config(values: dict[str, Any], file: Path) -> ModelConfig:
+    only_known(values, ModelConfig, file, CheckpointError)
+    memory = values.pop("memory")
+    if memory:
+        only_known(memory, MemoryConfig, file, CheckpointError)
+    return ModelConfig(**values, memory=MemoryConfig(**memory) if memory else None)
+
+
+def _check_weights(config: ModelConfig, weights: dict[str, Tensor], where: object) -> None:
+    with torch.device("meta"):  # takes no memory, whatever sizes a damaged configuration names
+        model = Autoencoder(config)
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in weights.items()}
+    if expected != found:
+        name = min(set(expected.items()) ^ set(found.items()))[0]
+        raise CheckpointError(
+            f"the weights of {where} are not those of its configuration: {name} should be "
+            f"{expected.get(name, 'absent')} and is {found.get(name, 'absent')}"
+        )
+
+
+def _optimizer_state(header: dict[str, Any], tensors: dict[str, Tensor]) -> dict[str, Any] | None:
+    if header["param_groups"] is None:
+        return None
+    state: dict[int, dict[str, Any]] = {}
+    named = {name: t for name, t in tensors.items() if name.startswith("optimizer.")}
+    for name, value in named.items():
+        _, index, key = name.split(".", 2)
+        state.setdefault(int(index), {})[key] = value
+    for name, scalar in header["optimizer_scalars"].items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = torch.tensor(scalar)
+    return {"state": state, "param_groups": header["param_groups"]}

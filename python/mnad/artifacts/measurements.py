@@ -1,0 +1,96 @@
+"""Raw measurements of a scored test set: one file a run, from which every score is then a pure function."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.runtime.errors import DataError
+from mnad.runtime.files import atomic_write, input_errors
+
+FORMAT = "mnad-measurements/2"
+ARRAYS = ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "nearest")
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What was measured of each scored frame, all videos end to end, and how.
+
+    Attributes:
+        videos: Names of the V videos.
+        video: (N,) int64, the video of each scored frame.
+        frame: (N,) int64, its number in the video, from 0.
+        mse: (N,), mean squared error of the restored frame on the scale [0, 1].
+        psnr: (N,), P = 10 log10(1 / mse) in dB; a perfect frame (mse 0) counts as the smallest positive error that
+            eight-bit frames can have, see :func:`mnad.measuring.psnr`.
+        distance: (N,), D, the compactness of the frame's queries; NaN for a model without memory.
+        update_error: (N,), E_t of the test-time update.
+        updated: (N,) bool, whether the frame's queries updated the items.
+        nearest: (N, M) int32, how many of the frame's queries are nearest to each item; M = 0 without a memory.
+        labels: (N,) bool, True = abnormal; None where unknown.
+        protocol: How it was measured: the model's options and checkpoint, data, split, labels, update, threshold,
+            precision, batch size, device, versions, commit, seconds.
+    """
+
+    videos: tuple[str, ...]
+    video: NDArray[np.int64]
+    frame: NDArray[np.int64]
+    mse: NDArray[np.float64]
+    psnr: NDArray[np.float64]
+    distance: NDArray[np.float64]
+    update_error: NDArray[np.float64]
+    updated: NDArray[np.bool_]
+    nearest: NDArray[np.int32]
+    labels: NDArray[np.bool_] | None
+    protocol: dict[str, Any]
+
+    def __len__(self) -> int:
+        """The number of scored frames."""
+        return len(self.mse)
+
+    @property
+    def stretch(self) -> NDArray[np.int64]:
+        """(N,), the stretch of each frame: frames of a video in a row, none between them left out; from 0."""
+        begins = (np.diff(self.video) != 0) | (np.diff(self.frame) != 1)
+        return np.cumsum(np.concatenate([[False], begins])[: len(self)], dtype=np.int64)
+
+
+def save_measurements(path: Path, measurements: Measurements) -> None:
+    """Writes measurements as a compressed .npz without objects; whole or not at all.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    arrays = {name: getattr(measurements, name) for name in ARRAYS}
+    if measurements.labels is not None:
+        arrays["labels"] = measurements.labels
+    header = {"format": FORMAT, "videos": measurements.videos, "protocol": measurements.protocol}
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
+
+
+def load_measurements(path: Path) -> Measurements:
+    """Reads measurements.
+
+    Args:
+        path: The file, or the folder of a run, which holds ``measurements.npz``.
+
+    Raises:
+        DataError: If there are none, or the file does not hold measurements.
+    """
+    file = path / "measurements.npz" if path.is_dir() else path
+    if not file.is_file():
+        raise DataError(f"there are no measurements at {file}; make them with: mnad score {path} --data DATA")
+    with input_errors(file, "a file of measurements", DataError):
+        with np.load(file, allow_pickle=False) as stored:
+            header = json.loads(str(stored["header"]))
+            if header.get("format") != FORMAT:
+                raise DataError(f"{file} holds {header.get('format')!r}, not {FORMAT}")
+            arrays = {name: stored[name] for name in ARRAYS}
+            labels = stored.get("labels")
+        return Measurements(tuple(header["videos"]), **arrays, labels=labels, protocol=header["protocol"])

@@ -1,0 +1,51 @@
+"""The folder of a run: never two runs in one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.runtime.errors import CheckpointError, ConfigError
+from mnad.runtime.progress import print_line
+
+# All that mnad's commands write into the folder of a run, but for train.log, which tells of all that were there.
+OF_A_RUN = (
+    "checkpoint.safetensors", "checkpoints", "curves", "tensorboard", "wandb",
+    "measurements*.npz", "measurements*.log",
+    "manifest.json", "weights-*-of-*.safetensors",
+    "evaluation.json", "frames.csv", "videos.csv", "sweep.csv", "events.csv", "figures", "report.html",
+)  # fmt: skip
+
+
+def check_place(out: Path, *, overwrite: bool) -> None:
+    """Makes sure that a new run does not begin where another one lies.
+
+    Raises:
+        ConfigError: If one does and it is not to be overwritten.
+    """
+    if overwrite or not (found := _of_a_run(out)):
+        return
+    try:
+        epoch = f"a run (epoch {load_checkpoint(out).epoch})"
+    except CheckpointError:
+        epoch = f"files of a run ({', '.join(path.name for path in found[:3])})"
+    raise ConfigError(
+        f"{out} holds {epoch} already: --resume true goes on with it, --overwrite true removes it and all that was "
+        "measured of it, or name another folder"
+    )
+
+
+def clear_place(out: Path) -> None:
+    """Removes all of an earlier run from a folder; other files stay."""
+    if found := _of_a_run(out):
+        print_line(f"removing the earlier run in {out}: {', '.join(path.name for path in found)}")
+    for path in found:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def _of_a_run(out: Path) -> list[Path]:
+    return [path for pattern in OF_A_RUN for path in sorted(out.glob(pattern))]

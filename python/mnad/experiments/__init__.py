@@ -1,6 +1,0 @@
-"""The report's experiments: tables and figures, each a list of runs."""
-
-from mnad.experiments.reproduce import EXPERIMENTS, ExperimentName, ReproduceConfig, reproduce
-from mnad.experiments.results import Result
-
-__all__ = ["EXPERIMENTS", "ExperimentName", "ReproduceConfig", "Result", "reproduce"]

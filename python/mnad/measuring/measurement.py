@@ -1,0 +1,189 @@
+"""Measuring: what a model makes of every frame of a set of clips."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mnad import __version__
+from mnad.artifacts.measurements import Measurements
+from mnad.data import Clips, Windows
+from mnad.measuring.blocks import Run, plan_blocks, read_ahead
+from mnad.measuring.exact_update import Finished, Lane, finish_frames
+from mnad.measuring.map_recorder import MapRecorder
+from mnad.measuring.metrics import psnr, query_distances
+from mnad.measuring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, Network, Restored
+from mnad.measuring.options import Precision, UpdateScope, check_choice
+from mnad.models import Autoencoder, weights_hash
+from mnad.runtime.errors import CheckpointError
+from mnad.runtime.progress import FrameProgress
+from mnad.runtime.provenance import device_name, source_commit
+
+
+@torch.inference_mode()
+def measure(
+    model: Autoencoder,
+    clips: Clips,
+    *,
+    update: UpdateScope = "carried-over",
+    update_threshold: float = 0.01,
+    batch_size: int = 8,
+    precision: Precision = "32-true",
+    maps: MapRecorder | None = None,
+    progress: bool = True,
+) -> Measurements:
+    """Measures every frame that the model restores; for prediction that is all but the first of each video.
+
+    Videos that are too short for a single window have no such frame; a warning names them. Nor have frames that could
+    not be read, and those that follow them too closely to be restored.
+
+    Args:
+        model: A trained network; it stays as it is, its items, too.
+        clips: The frames.
+        update: See :class:`ScoreConfig`; a model without memory has none.
+        update_threshold: E_t below which a frame updates the items.
+        batch_size: Frames at a time; it changes no score, see :mod:`mnad.measuring.exact_update`.
+        precision: Of the network; the memory computes in float32 all the same.
+        maps: Gathers the maps of the frames, too.
+        progress: Whether to show a progress bar.
+
+    Returns:
+        Raw measurements, with how they were made.
+
+    Raises:
+        ConfigError: If the update or the precision is not known.
+        CheckpointError: If the model is not finite, or does not give finite frames.
+        DataError: If no video is long enough for a single window.
+    """
+    began = time.perf_counter()
+    check_choice("update", update, UpdateScope)
+    network = Network(model, precision)
+    update = "none" if network.memory is None else update
+    windows = Windows(clips, model.config.frames_in, model.config.target)
+    owner = _owners(clips, windows)
+    figures = np.full((len(windows), NEAREST + (network.memory.num_items if network.memory else 0)), np.nan)
+    updated = np.zeros(len(windows), np.bool_)
+    decoded = 0
+    if maps is not None:
+        maps.begin(len(windows))
+    with FrameProgress("scoring frames", len(windows), enabled=progress) as bar:
+        for indices, found in _finished(network, windows, owner, update, update_threshold, batch_size):
+            decoded += len(found.restored.figures)
+            figures[indices] = found.restored.figures[found.positions]
+            updated[indices] = found.updated
+            _check_finite(figures, indices, clips, windows, owner)
+            if maps is not None:
+                _add_maps(maps, indices, found)
+            bar.advance(len(indices))
+    seconds = time.perf_counter() - began
+    return Measurements(
+        videos=clips.names,
+        video=owner,
+        frame=windows.targets - clips.starts[owner],
+        mse=figures[:, MSE],
+        psnr=psnr(figures[:, MSE]),
+        distance=figures[:, DISTANCE],
+        update_error=figures[:, UPDATE_ERROR],
+        updated=updated,
+        nearest=figures[:, NEAREST:].astype(np.int32),
+        labels=None if clips.labels is None else clips.labels[windows.targets],
+        protocol={
+            "task": model.config.task,
+            "memory": network.memory is not None,
+            "model": asdict(model.config),
+            "weights": weights_hash(model.state_dict()),
+            "labels": clips.label_source,
+            **_update_choices(update, update_threshold, figures[:, UPDATE_ERROR]),
+            "precision": precision,
+            "batch_size": batch_size,
+            "decodings_per_frame": round(decoded / len(windows), 4),
+            "device": device_name(network.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "seconds": round(seconds, 3),
+            "frames_per_second": round(len(windows) / seconds, 2),
+            "version": __version__,
+            "commit": source_commit(),
+        },
+    )
+
+
+def _owners(clips: Clips, windows: Windows) -> NDArray[np.int64]:
+    """Gives the video of each window, and warns of videos that have none."""
+    lengths = np.diff(clips.starts)
+    short = [f"{name} ({n} frames)" for name, n in zip(clips.names, lengths, strict=True) if n < windows.length]
+    if short:
+        warnings.warn(
+            f"no frame can be scored of videos with fewer than {windows.length} frames: {', '.join(short)}",
+            stacklevel=3,
+        )
+    return np.repeat(np.arange(len(clips.names)), lengths)[windows.targets]
+
+
+def _finished(
+    network: Network,
+    windows: Windows,
+    owner: NDArray[np.int64],
+    update: UpdateScope,
+    threshold: float,
+    batch_size: int,
+) -> Iterator[tuple[list[int], Finished[Restored]]]:
+    """Gives the indices of windows that are finished, and what they give, until all are."""
+    blocks = list(plan_blocks(owner if update == "per-video" else np.zeros_like(owner), batch_size))
+    items = network.memory.items if network.memory is not None else None
+    lanes: dict[int, Lane] = {}
+    for runs, pixels in read_ahead(windows, blocks, pinned=network.device.type == "cuda"):
+        indices = [index for run in runs for index in run.windows]
+        block = network.encode(pixels)
+        rows = list(range(len(indices)))
+        if update == "none" or items is None:
+            yield indices, Finished(block.restore(rows, items), rows, rows, [False] * len(rows))
+            continue
+        for run in runs:
+            lanes.setdefault(run.lane, Lane(items, most_credit=2 * batch_size))
+        for found in finish_frames(block, [lanes[run.lane] for run in runs], _rows_of(runs), threshold):
+            yield [indices[row] for row in found.rows], found
+
+
+def _rows_of(runs: Sequence[Run]) -> list[range]:
+    edges = np.cumsum([0, *(len(run.windows) for run in runs)]).tolist()
+    return [range(first, last) for first, last in pairwise(edges)]
+
+
+def _check_finite(
+    figures: NDArray[np.float64], indices: Sequence[int], clips: Clips, windows: Windows, owner: NDArray[np.int64]
+) -> None:
+    wanted = [MSE, UPDATE_ERROR, DISTANCE][: 3 if figures.shape[1] > NEAREST else 2]
+    broken = ~np.isfinite(figures[np.ix_(indices, wanted)]).all(axis=1)
+    if broken.any():
+        index = min(np.asarray(indices)[broken])
+        video = owner[index]
+        raise CheckpointError(
+            f"the model gives nothing finite for frame {windows.targets[index] - clips.starts[video]} of video "
+            f"{clips.names[video]}, though its weights are finite: training has diverged; take an earlier checkpoint, "
+            "or train with a lower learning rate"
+        )
+
+
+def _add_maps(maps: MapRecorder, indices: Sequence[int], found: Finished[Restored]) -> None:
+    restored, chosen = found.restored, found.positions
+    distances = None
+    if restored.memory is not None and restored.items is not None:
+        distances = query_distances(restored.memory, restored.items)[chosen]
+    maps.add(indices, restored.errors[chosen], distances, restored.pixels[chosen], restored.frames[chosen])
+
+
+def _update_choices(update: UpdateScope, threshold: float, update_errors: NDArray[np.float64]) -> dict[str, Any]:
+    """Tells where the update happens and, as rounding could decide otherwise there, which E_t comes closest."""
+    if update == "none":
+        return {"update": update, "update_threshold": None, "closest_update_error": None}
+    closest = update_errors[np.abs(update_errors - threshold).argmin()]
+    return {"update": update, "update_threshold": threshold, "closest_update_error": float(closest)}

@@ -1,0 +1,162 @@
+"""A model made ready for scoring, in three steps: encode, read the memory, decode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import mnad_ext
+from mnad.data import to_frames
+from mnad.measuring.folding import fold_batchnorm
+from mnad.measuring.metrics import update_errors
+from mnad.measuring.options import Precision, check_choice
+from mnad.models import Autoencoder
+from mnad.runtime.devices import warn_of_slow_precision
+from mnad.runtime.errors import CheckpointError
+from mnad_ext import MemoryOutput
+
+# The columns of a frame's figures; how many queries are nearest to each item comes after them.
+MSE, DISTANCE, UPDATE_ERROR, NEAREST = 0, 1, 2, 3
+
+
+class Network:
+    """A copy of a model for scoring: BatchNorm folded, channels-last, in the precision that is asked for.
+
+    Args:
+        model: A trained network; it stays as it is.
+        precision: Of the encoder and the decoder; the memory computes in float32 all the same.
+
+    Raises:
+        ConfigError: If the precision is not known.
+        CheckpointError: If a weight is not finite.
+    """
+
+    def __init__(self, model: Autoencoder, precision: Precision = "32-true") -> None:
+        check_choice("precision", precision, Precision)
+        for name, weight in model.state_dict().items():
+            if not weight.isfinite().all():
+                raise CheckpointError(
+                    f"the model cannot be scored: its {name} is not finite, so training has diverged; take an earlier "
+                    "checkpoint, or train with a lower learning rate"
+                )
+        folded = fold_batchnorm(model)
+        self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        for part in (folded.encoder, folded.decoder):
+            part.to(self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.encoder, self.decoder, self.memory = folded.encoder, folded.decoder, folded.memory
+        self.config = folded.config
+        self.device = next(folded.parameters()).device
+        warn_of_slow_precision(precision, self.device)
+
+    def encode(self, pixels: Tensor) -> Block:
+        """Encodes windows.
+
+        Args:
+            pixels: (B, T, H, W, 1 or 3) uint8; the last frame of each window is the target.
+        """
+        pixels = pixels.to(self.device, non_blocking=True)
+        frames = to_frames(pixels, self.config.image_channels)
+        shown = frames[:, : self.config.frames_in].flatten(1, 2)
+        features, skips = self.encoder(shown.to(self.dtype, memory_format=torch.channels_last))
+        return Block(self, pixels[:, -1], frames[:, -1], features.float(), skips)
+
+    def read(self, features: Tensor, items: Tensor) -> MemoryOutput:
+        """Reads items (M, C), or (B, M, C) for each sample its own."""
+        assert self.memory is not None
+        self.memory.items = items
+        read: MemoryOutput = self.memory(features)
+        return read
+
+    def update(self, features: Tensor, items: Tensor) -> Tensor:
+        """Gives the items (B, M, C) after an update, each by the queries of its own sample."""
+        assert self.memory is not None
+        assert self.memory.update_rule is not None
+        return mnad_ext.memory_update(features, items, self.memory.update_rule)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Windows that were encoded at once; each row can be read and decoded any number of times.
+
+    Attributes:
+        network: What encoded them.
+        pixels: (B, H, W, 1 or 3) uint8, the targets as they are stored.
+        targets: (B, C_img, H, W) in [-1, 1].
+        features: (B, C, H/8, W/8) float32.
+        skips: The outputs of the encoder's first stages.
+    """
+
+    network: Network
+    pixels: Tensor
+    targets: Tensor
+    features: Tensor
+    skips: list[Tensor]
+
+    def restore(self, rows: Sequence[int], items: Tensor | None) -> Restored:
+        """Reads the memory and decodes.
+
+        Args:
+            rows: The R rows of the block that are wanted.
+            items: (M, C), or (R, M, C) for each row its own; None without a memory.
+        """
+        network, chosen = self.network, _index(rows)
+        features = self.features[chosen]
+        memory = network.read(features, items) if items is not None else None
+        code = features if memory is None else memory.output
+        frames = network.decoder(code.to(network.dtype), [skip[chosen] for skip in self.skips]).float()
+        errors = ((frames - self.targets[chosen]) / 2).square()
+        distance = errors.new_full((len(errors),), torch.nan) if memory is None else memory.compactness
+        figures = torch.stack([errors.mean(dim=(1, 2, 3)), distance, update_errors(errors)], dim=1).double()
+        if memory is not None:
+            figures = torch.cat([figures, _usage(memory)], dim=1)
+        return Restored(figures.cpu().numpy(), errors, frames, self.pixels[chosen], memory, items)
+
+    def update(self, rows: Sequence[int], items: Tensor) -> Tensor:
+        """Gives the items (R, M, C) after an update of each by its row."""
+        return self.network.update(self.features[_index(rows)], items)
+
+
+@dataclass(frozen=True)
+class Restored:
+    """R rows of a block, read and decoded.
+
+    Attributes:
+        figures: (R, 3 + M) on the host: mse, D (NaN without a memory), E_t, and how many of the frame's queries are
+            nearest to each item.
+        errors: (R, C_img, H, W), squared errors on the scale [0, 1].
+        frames: (R, C_img, H, W) in [-1, 1], what the model gave.
+        pixels: (R, H, W, 1 or 3) uint8, the targets as they are stored.
+        memory: What the memory gave; None without one.
+        items: What was read; None without a memory.
+    """
+
+    figures: NDArray[np.float64]
+    errors: Tensor
+    frames: Tensor
+    pixels: Tensor
+    memory: MemoryOutput | None
+    items: Tensor | None
+
+    @property
+    def update_errors(self) -> NDArray[np.float64]:
+        """(R,), E_t."""
+        return self.figures[:, UPDATE_ERROR]
+
+
+def _index(rows: Sequence[int]) -> slice | list[int]:
+    """Gives rows as a slice where they follow one another, which copies nothing."""
+    if list(rows) == list(range(rows[0], rows[0] + len(rows))):
+        return slice(rows[0], rows[0] + len(rows))
+    return list(rows)
+
+
+def _usage(memory: MemoryOutput) -> Tensor:
+    """Counts for each frame how many queries are nearest to each item, (R, M)."""
+    nearest = memory.nearest.flatten(1)
+    counts = nearest.new_zeros((len(nearest), memory.weights.shape[1]), dtype=torch.float64)
+    return counts.scatter_add_(1, nearest, torch.ones_like(nearest, dtype=torch.float64))

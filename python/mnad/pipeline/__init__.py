@@ -1,0 +1,1 @@
+"""From files to files: score, calibrate and evaluate a run, made of the rooms that compute."""

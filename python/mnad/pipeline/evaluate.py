@@ -1,0 +1,325 @@
+"""``mnad evaluate``: from the files of a run to all that can be said of it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
+from mnad.artifacts.maps import load_maps, maps_beside
+from mnad.artifacts.measurements import Measurements, load_measurements
+from mnad.data import Clips, open_clips
+from mnad.data.clips import common_rate
+from mnad.data.layouts import LayoutName
+from mnad.evaluation.calibration import Calibration
+from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, is_same_model, with_labels
+from mnad.evaluation.confidence import Interval, bootstrap
+from mnad.evaluation.detection import Detection, detect
+from mnad.evaluation.events import AlarmRule
+from mnad.evaluation.lambda_sweep import Sweep, sweep
+from mnad.evaluation.localisation import PixelFigures, pixel_figures
+from mnad.evaluation.metrics import one_kind
+from mnad.evaluation.normalisation import Normalisation, Scaling, bounds_of
+from mnad.evaluation.scores import Choices, abnormality
+from mnad.evaluation.smoothing import Smoothing, SmoothingName
+from mnad.evaluation.summary import Evaluation, figures_of
+from mnad.runtime.errors import ConfigError, DataError
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Options of an evaluation. What is left out is published practice, or the checkpoint's calibration.
+
+    Attributes:
+        run: A run's folder, or a file of measurements.
+        score_weight: Share of PSNR in the score, from 0 to 1; the published value of the task if left out.
+        normalisation: Whose lowest and highest values scale P and D: those of the whole video (per-video, published),
+            of all frames (global), of the training set's own measurements (train), of the video's past (causal), or
+            of the calibration's frames (calibrated).
+        training: The measurements of the training set, for train; measurements-training.npz in the run's folder, where
+            mnad score --split training puts them, if left out.
+        smoothing: Of the scores: none (published), gaussian, median, or causal, which looks at the past alone.
+        smoothing_width: In frames: standard deviation of gaussian, length of the others.
+        sweep: Whether to compute the AUC of every lambda from 0 to 1 by 0.01.
+        threshold: A score above which a frame is an alarm, or calibrated for the one in the checkpoint.
+        false_alarms_per_hour: Which of the calibrated thresholds; the first if left out.
+        hysteresis: How far below the threshold scores may fall before an event ends.
+        merge_gap: Events with at most so many frames between them are one.
+        min_length: Events of fewer frames are dropped.
+        fps: Frames of a second; those of the video, or else of the calibration, if left out.
+        bootstrap: How often to draw the videos anew for confidence intervals; 0 for none.
+        seed: Repeats these draws.
+        data: The data set, for masks and other labels; where the measurements were made of it if left out.
+        labels: A label set of the data by its name, or a label file, in place of the labels that were measured with.
+        layout: How the data are laid out; found by looking if left out.
+        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
+        out: A folder for evaluation.json and tables as CSV; nothing is written if left out.
+    """
+
+    run: Path
+    score_weight: float | None = None
+    normalisation: Normalisation | None = None
+    training: Path | None = None
+    smoothing: SmoothingName | None = None
+    smoothing_width: int | None = None
+    sweep: bool = False
+    threshold: float | Literal["calibrated"] | None = None
+    false_alarms_per_hour: float | None = None
+    hysteresis: float = 0
+    merge_gap: int = 0
+    min_length: int = 1
+    fps: float | None = None
+    bootstrap: int = 0
+    seed: int = 0
+    data: Path | None = None
+    labels: str | None = None
+    layout: LayoutName | None = None
+    cache: Path | None = None
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what can be checked before anything is read."""
+        if self.bootstrap < 0:
+            raise ConfigError(f"bootstrap must not be negative, got {self.bootstrap}")
+        if self.training is not None and self.normalisation != "train":
+            raise ConfigError(
+                "training names measurements for the normalisation train: give --normalisation train, too"
+            )
+        if self.false_alarms_per_hour is not None and self.threshold != "calibrated":
+            raise ConfigError("false_alarms_per_hour chooses among calibrated thresholds: give --threshold calibrated")
+        alarm_options = self.hysteresis or self.merge_gap or self.min_length != 1 or self.fps is not None
+        if alarm_options and self.threshold is None:
+            raise ConfigError("hysteresis, merge_gap, min_length and fps are of events: give --threshold, too")
+        if self.smoothing_width is not None and self.smoothing is None:
+            raise ConfigError("smoothing_width is of a smoothing: give --smoothing, too")
+        self.alarm_rule(0)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.run if self.run.is_dir() else self.run.parent
+
+    @property
+    def uses_calibration(self) -> bool:
+        """Whether the checkpoint's calibration is needed."""
+        return self.threshold == "calibrated" or self.normalisation == "calibrated"
+
+    def alarm_rule(self, threshold: float) -> AlarmRule:
+        """The rule of events for a threshold."""
+        return AlarmRule(threshold, self.hysteresis, self.merge_gap, self.min_length)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that an evaluation found; what was not asked for, or cannot be had, is None.
+
+    Attributes:
+        measurements: What was evaluated, with the labels that were used.
+        scores: (N,), the score of each frame.
+        choices: How the scores were made.
+        evaluation: Figures against the labels.
+        interval: Their confidence.
+        sweep: The AUC of each lambda.
+        pixels: The pixel AUC, where there are maps and masks.
+        detection: Alarms and their figures, where there is a threshold.
+        calibration: The calibration that was used.
+    """
+
+    measurements: Measurements
+    scores: NDArray[np.float64]
+    choices: Choices
+    evaluation: Evaluation | None
+    interval: Interval | None
+    sweep: Sweep | None
+    pixels: PixelFigures | None
+    detection: Detection | None
+    calibration: Calibration | None
+
+    @property
+    def chosen_on_test(self) -> tuple[str, ...]:
+        """Names what the test set's own labels chose: no figures to compare a model by."""
+        chosen = ["eer_threshold"] if self.evaluation is not None else []
+        return (*chosen, "sweep.best_weight", "sweep.best_auc") if self.sweep is not None else tuple(chosen)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Gives all but the frames' scores as plain values."""
+        figures = {**asdict(self.choices), "protocol": self.measurements.protocol}
+        if self.evaluation is not None:
+            figures = self.evaluation.as_dict()
+        parts = {
+            name: None if (part := getattr(self, name)) is None else asdict(part)
+            for name in ("interval", "sweep", "pixels", "detection")
+        }
+        calibration = None if self.calibration is None else self.calibration.as_dict()
+        return {**figures, **parts, "calibration": calibration, "chosen_on_test": list(self.chosen_on_test)}
+
+
+def evaluate_run(config: EvaluateConfig) -> Outcome:
+    """Reads what a run has left and evaluates it.
+
+    Raises:
+        DataError: If files are missing, not whole, or do not belong together.
+        ConfigError: If options do not fit each other or the model.
+        CheckpointError: If the checkpoint of a calibration cannot be read.
+    """
+    measurements = load_measurements(config.run)
+    check_measurements(measurements)
+    clips = _clips(config, measurements)
+    if clips is not None and config.labels is not None:
+        measurements = with_labels(measurements, clips)
+    calibration = _calibration(config, measurements) if config.uses_calibration else None
+    weight, scaling, smoothing = _how_to_score(config, measurements, calibration)
+    choices = Choices.of(measurements, weight, scaling, smoothing)
+    if calibration is not None:
+        choices = replace(choices, score_weight_source="calibration")
+    scores = abnormality(measurements, weight, scaling, smoothing)
+    labelled = measurements.labels is not None and not one_kind(measurements.labels)
+    # Alarms can be had without labels; without alarms there is nothing to say and figures_of tells why.
+    evaluation = figures_of(measurements, scores, choices) if labelled or config.threshold is None else None
+    return Outcome(
+        measurements=measurements,
+        scores=scores,
+        choices=choices,
+        evaluation=evaluation,
+        interval=bootstrap(measurements, scores, config.bootstrap, config.seed) if config.bootstrap else None,
+        sweep=sweep(measurements, scaling, smoothing) if config.sweep else None,
+        pixels=_pixels(config, measurements, clips),
+        detection=_detection(config, measurements, scores, calibration),
+        calibration=calibration,
+    )
+
+
+def _how_to_score(
+    config: EvaluateConfig, measurements: Measurements, calibration: Calibration | None
+) -> tuple[float | None, Scaling, Smoothing]:
+    if calibration is None:
+        usual = Smoothing()
+        smoothing = Smoothing(config.smoothing or usual.name, config.smoothing_width or usual.width)
+        return config.score_weight, _scaling(config, measurements), smoothing
+    calibrated = {
+        "lambda": (config.score_weight, calibration.score_weight),
+        "normalisation": (config.normalisation, "calibrated"),
+        "smoothing": (config.smoothing, calibration.smoothing.name),
+        "smoothing_width": (config.smoothing_width, calibration.smoothing.width),
+    }
+    for name, (given, stored) in calibrated.items():
+        if given is not None and given != stored:
+            raise ConfigError(
+                f"the calibration is for {name} {stored} and means nothing for {given}; leave it out or calibrate again"
+            )
+    return calibration.score_weight, calibration.scaling, calibration.smoothing
+
+
+def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
+    if config.normalisation != "train":
+        return Scaling(config.normalisation or "per-video")
+    file = config.training or config.folder / "measurements-training.npz"
+    if not file.is_file():
+        raise DataError(
+            f"the normalisation train needs the training set's measurements, and there are none at {file}; make them "
+            "with: mnad score RUN --data DATA --split training"
+        )
+    training = load_measurements(file)
+    check_measurements(training)
+    check_same_model(measurements, training.protocol, f"the file {file}")
+    if training.protocol.get("split") != "training":
+        raise DataError(f"{file} is not of the training split: normalising by the test set is called global")
+    return Scaling("train", bounds_of(training))
+
+
+def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
+    """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
+    path, checkpoint = _measured_by(config, measurements)
+    check_same_model(measurements, checkpoint.describe(), f"the checkpoint {path}")
+    if checkpoint.calibration is None:
+        raise DataError(f"the checkpoint {path} holds no calibration; make one with: mnad calibrate {path} --data DATA")
+    calibration = Calibration.from_dict(checkpoint.calibration, path)
+    measured_by = (measurements.protocol["update"], measurements.protocol["update_threshold"])
+    if measured_by != (calibration.update, calibration.update_threshold):
+        warnings.warn(
+            f"the calibration is for the test-time update {calibration.update} (threshold "
+            f"{calibration.update_threshold}), but the frames were measured with {measured_by[0]} ({measured_by[1]})",
+            stacklevel=2,
+        )
+    fps = common_rate(measurements.protocol.get("rates", ()))
+    if config.fps is None and fps is not None and not math.isclose(fps, calibration.fps, rel_tol=0.01):
+        warnings.warn(
+            f"the calibration is for {calibration.fps:g} frames a second, but there are {fps:g}: expect "
+            f"{fps / calibration.fps:.2g} times as many false alarms an hour; calibrate again at this rate",
+            stacklevel=2,
+        )
+    if calibration.trained_on:
+        warnings.warn(
+            "the calibration was made on frames that the model was trained on; expect more false alarms than it says",
+            stacklevel=2,
+        )
+    return calibration
+
+
+def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Path, Checkpoint]:
+    path = Path(measurements.protocol["checkpoint"])
+    beside = config.folder / "checkpoint.safetensors"
+    if beside.is_file():  # runs are copied and moved
+        checkpoint = load_checkpoint(beside)
+        if is_same_model(measurements, checkpoint.describe()) or not path.exists():
+            return beside, checkpoint
+    return path, load_checkpoint(path)
+
+
+def _detection(
+    config: EvaluateConfig, measurements: Measurements, scores: NDArray[np.float64], calibration: Calibration | None
+) -> Detection | None:
+    if config.threshold is None:
+        return None
+    fps = config.fps or common_rate(measurements.protocol.get("rates", ()))
+    if config.threshold != "calibrated":
+        return detect(measurements, scores, config.alarm_rule(config.threshold), fps)
+    assert calibration is not None
+    chosen = calibration.threshold_for(config.false_alarms_per_hour)
+    rule = config.alarm_rule(chosen.threshold)
+    return detect(measurements, scores, rule, fps or calibration.fps, chosen.false_alarms_per_hour)
+
+
+def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
+    """Opens the data if they are needed: for other labels, or for masks where there are maps."""
+    asked_for = config.data is not None or config.labels is not None
+    if not asked_for and not _maps_file(config).is_file():
+        return None
+    data = config.data or Path(measurements.protocol["data"])
+    if not asked_for and not data.exists():
+        warnings.warn(f"no pixel AUC: the data are no longer at {data}; say where with --data", stacklevel=2)
+        return None
+    clips = open_clips(
+        data,
+        "testing",
+        measurements.protocol["size"],
+        layout=config.layout,
+        labels=config.labels,
+        levels=measurements.protocol.get("levels"),
+        cache=config.cache,
+        progress=False,
+    )
+    check_same_frames(measurements, clips)
+    return clips
+
+
+def _pixels(config: EvaluateConfig, measurements: Measurements, clips: Clips | None) -> PixelFigures | None:
+    file = _maps_file(config)
+    if clips is None or clips.packed_masks is None or not file.is_file():
+        return None
+    try:
+        maps = load_maps(file, measurements)
+    except DataError as error:  # mnad score leaves the maps of an earlier pass where they are
+        warnings.warn(f"no pixel AUC: {error}", stacklevel=2)
+        return None
+    return pixel_figures(measurements, maps, clips)
+
+
+def _maps_file(config: EvaluateConfig) -> Path:
+    return maps_beside(config.run / "measurements.npz" if config.run.is_dir() else config.run)

@@ -1,0 +1,167 @@
+"""From a checkpoint and data to a file of measurements."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.maps import load_maps, maps_beside, save_maps
+from mnad.artifacts.measurements import Measurements, save_measurements
+from mnad.data import open_clips
+from mnad.data.layouts import LayoutName
+from mnad.data.splits import SplitName
+from mnad.measuring.map_recorder import MapRecorder
+from mnad.measuring.measurement import measure
+from mnad.measuring.options import Precision, UpdateScope, check_choice
+from mnad.models.presets import RECIPES
+from mnad.runtime.devices import choose_device
+from mnad.runtime.errors import ConfigError, DataError
+from mnad.runtime.progress import log_to, print_line
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Options of scoring.
+
+    Attributes:
+        run: A run's folder, or a checkpoint file.
+        data: A data set in any known layout, or a clip store.
+        split: testing, or training for the measurements of normal frames that scores may be normalised by.
+        out: Where the measurements go; measurements.npz in the run's folder if left out, measurements-training.npz for
+            the training split.
+        labels: A label set of the data by its name, such as hasan or official for Avenue, or a label file; the data's
+            own if left out.
+        update: Test-time update of the items: carried-over from video to video (published), per-video (items start
+            anew in each video), or none.
+        update_threshold: E_t below which a frame updates the items; the published value of the task if left out.
+        batch_size: Frames at a time; it changes no score, with the test-time update neither.
+        precision: 32-true, or bf16 for the network; the memory computes in float32 all the same. It changes scores a
+            little.
+        maps: Whether to store maps of each frame, too, beside the measurements: where its error is, where its queries
+            lie far from the items, and the pictures. They take up to 110 kB of memory a frame, and less in the file.
+        accelerator: cpu, cuda, or auto for what there is.
+        layout: How the data are laid out; found by looking if left out.
+        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
+    """
+
+    run: Path
+    data: Path
+    split: SplitName = "testing"
+    out: Path | None = None
+    labels: str | None = None
+    update: UpdateScope = "carried-over"
+    update_threshold: float | None = None
+    batch_size: int = 8
+    precision: Precision = "32-true"
+    maps: bool = False
+    accelerator: str = "auto"
+    layout: LayoutName | None = None
+    cache: Path | None = None
+
+    @property
+    def destination(self) -> Path:
+        """The file of measurements."""
+        folder = self.run if self.run.is_dir() else self.run.parent
+        return self.out or folder / f"measurements{'' if self.split == 'testing' else '-training'}.npz"
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+        check_choice("update", self.update, UpdateScope)
+        check_choice("precision", self.precision, Precision)
+        if self.update_threshold is not None and self.update_threshold < 0:
+            raise ConfigError(f"update_threshold must not be negative, got {self.update_threshold}")
+
+
+def score(config: ScoreConfig) -> Path:
+    """Measures every frame of a split and stores the measurements, with a log beside them.
+
+    Returns:
+        The file.
+
+    Raises:
+        CheckpointError: If there is no usable checkpoint, or its model has diverged.
+        DataError: If the data are not as they should be.
+        OutputError: If the result cannot be written.
+    """
+    with log_to(config.destination.with_suffix(".log")):
+        return _score(config)
+
+
+def _score(config: ScoreConfig) -> Path:
+    checkpoint = load_checkpoint(config.run)
+    out = config.destination
+    model = checkpoint.build_model()
+    model.to(choose_device(config.accelerator))
+    size = checkpoint.training["size"]
+    clips = open_clips(
+        config.data,
+        config.split,
+        size,
+        image_channels=model.config.image_channels,
+        layout=config.layout,
+        labels=config.labels,
+        levels=checkpoint.training.get("levels"),
+        cache=config.cache,
+    )
+    usual = RECIPES[model.config.task].update_threshold
+    maps = MapRecorder() if config.maps else None
+    measurements = measure(
+        model,
+        clips,
+        update=config.update,
+        update_threshold=usual if config.update_threshold is None else config.update_threshold,
+        batch_size=config.batch_size,
+        precision=config.precision,
+        maps=maps,
+    )
+    measurements.protocol.update(
+        preset=checkpoint.training["preset"],
+        epoch=checkpoint.epoch,
+        step=checkpoint.step,
+        checkpoint=str(config.run),
+        data=str(config.data),
+        split=config.split,
+        size=size,
+        levels=clips.levels,
+        rates=clips.rates,
+    )
+    _store(out, measurements, maps)
+    for line in protocol_lines(measurements):
+        print_line(line)
+    return out
+
+
+def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> None:
+    """Writes both files; maps of earlier measurements stay and are known not to be of these."""
+    beside = maps_beside(out)
+    if maps is not None:
+        save_maps(beside, maps.maps(), measurements)
+    elif beside.exists():
+        try:
+            load_maps(beside, measurements)
+        except DataError as error:
+            print_line(f"the maps stay, but do not belong to these measurements: {error}")
+    save_measurements(out, measurements)
+
+
+def protocol_lines(measurements: Measurements) -> list[str]:
+    """Says in two lines by which choices frames were measured, and how fast."""
+    protocol, count = measurements.protocol, f"{len(measurements):,}"
+    update = "no test-time update"
+    if protocol["update"] != "none":
+        update = (
+            f"test-time update {protocol['update']} where E_t < {protocol['update_threshold']}: "
+            f"{np.count_nonzero(measurements.updated):,} of {count} frames"
+        )
+    return [
+        f"{protocol['preset']}, width {protocol['model']['width']}, size {protocol['size']}, epoch "
+        f"{protocol['epoch']}; {protocol['split']} split; {update}",
+        f"{count} frames in {protocol['seconds']:.1f} s, {protocol['frames_per_second']:g} frames/s on "
+        f"{protocol['device']}, {protocol['precision']}, batches of {protocol['batch_size']}, decoded "
+        f"{protocol['decodings_per_frame']:.2f} times each",
+    ]

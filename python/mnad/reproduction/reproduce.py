@@ -1,0 +1,228 @@
+"""``mnad reproduce``: carries out experiments, each once, and writes ours beside what was published."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Literal, get_args
+
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+
+from mnad.data.cache import check_data
+from mnad.reproduction import anomalies, skip_probe, tables, timing, usage
+from mnad.reproduction.aucs import auc_table, looks_of
+from mnad.reproduction.results import Result
+from mnad.reproduction.runner import Look, Workshop
+from mnad.reproduction.scale import DATASETS, SCALES, DatasetName, ScaleName
+from mnad.runtime.errors import ConfigError, Interrupted
+from mnad.runtime.files import atomic_write, writable_folder
+from mnad.runtime.progress import print_line
+from mnad.runtime.provenance import device_name, source_commit
+
+ExperimentName = Literal[
+    "table1", "table2-3", "table4", "table5", "table6", "table7", "table8", "table9", "figures2-4", "figures1-5",
+    "figures6-9", "skip-probe", "skip-noise",
+]  # fmt: skip
+# What torchrun tells its processes of each other.
+TORCHRUN = ("RANK", "WORLD_SIZE", "GROUP_", "ROLE_", "LOCAL_", "MASTER_", "TORCHELASTIC_")
+SECONDS_BETWEEN_LOOKS = 2.0
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment: the measurements that it needs, and what it makes of them in a folder."""
+
+    looks: Callable[[Workshop, Sequence[int]], list[Look]]
+    carry_out: Callable[[Workshop, Sequence[int], Path], Result]
+
+
+@dataclass(frozen=True)
+class ReproduceConfig:
+    """Options of a reproduction.
+
+    Attributes:
+        name: The experiment, or all.
+        data: Data sets as NAME=PATH, of ped2, avenue and shanghaitech; a path whose last part holds the name will do.
+            What is not given is left out and named. The synthetic set is made.
+        out: The folder of all runs and results; what is there already is not done again.
+        scale: full as published, or small: smaller networks and frames and fewer epochs, which every output says.
+        seeds: How many seeds; from two on tables give mean and standard deviation.
+        seed: The first of them.
+        accelerator: cpu, cuda, or auto for what there is.
+        precision: Of training: 32-true, bf16-mixed or 16-mixed.
+        compile: Whether networks are compiled in training.
+        device_cache: Whether training frames are held in the memory of the device.
+        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
+    """
+
+    name: ExperimentName | Literal["all"]
+    out: Path
+    data: tuple[str, ...] = ()
+    scale: ScaleName = "full"
+    seeds: int = 1
+    seed: int = 0
+    accelerator: str = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
+    device_cache: bool = False
+    cache: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks the ranges."""
+        if self.seeds < 1:
+            raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
+        self.datasets()
+
+    def datasets(self) -> dict[DatasetName, Path]:
+        """The data sets by name."""
+        found: dict[DatasetName, Path] = {}
+        for given in self.data:
+            name, equals, path = given.rpartition("=")
+            where = Path(path)
+            names = [known for known in DATASETS if (known == name if equals else known in _plain(where.name))]
+            if len(names) != 1:
+                raise ConfigError(f"data must be NAME=PATH with NAME one of {', '.join(DATASETS)}, got {given!r}")
+            found[names[0]] = where
+        return found
+
+
+def reproduce(config: ReproduceConfig) -> list[Result]:
+    """Carries out an experiment, or all of them.
+
+    Several processes that share ``out`` share the work: each trains and measures what no other one is at. Under
+    torchrun each takes the GPU of its rank, and the first writes the results.
+
+    Returns:
+        What came out; nothing in processes that only helped.
+
+    Raises:
+        ConfigError: If options do not fit each other.
+        DataError: If data are not as they should be.
+        OutputError: If the folder cannot be written.
+        Interrupted: If it was stopped; the same command goes on where it was.
+    """
+    first = _stand_alone()
+    workshop = Workshop(
+        writable_folder(config.out),
+        config.datasets(),
+        SCALES[config.scale],
+        accelerator=config.accelerator,
+        precision=config.precision,
+        compile=config.compile,
+        device_cache=config.device_cache,
+        cache=config.cache,
+    )
+    for path in workshop.data.values():
+        check_data(path, "training")
+    seeds = range(config.seed, config.seed + config.seeds)
+    names = list(EXPERIMENTS) if config.name == "all" else [config.name]
+    results = []
+    try:
+        for name in names:
+            began = time.perf_counter()
+            _share(workshop, EXPERIMENTS[name].looks(workshop, seeds))
+            if not first:
+                continue
+            folder = config.out / name
+            result = EXPERIMENTS[name].carry_out(workshop, seeds, folder)
+            result = replace(result, provenance=_provenance(workshop, seeds, time.perf_counter() - began))
+            result.write(folder)
+            print_line(result.markdown())
+            results.append(result)
+    except Interrupted as stop:
+        raise Interrupted("stopped, and what was done is kept; the same command goes on where it was") from stop
+    if len(results) > 1:
+        _write_all(config.out, results)
+    return results
+
+
+def _write_all(folder: Path, results: Sequence[Result]) -> None:
+    """Writes all results into one file each of Markdown and JSON."""
+    parts = [result.markdown(2, f"{result.name}/") for result in results]
+    with atomic_write(folder / "all.md") as temporary:
+        temporary.write_text("\n".join(["# Ours beside the report\n", *parts]))
+    with atomic_write(folder / "all.json") as temporary:
+        temporary.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
+
+
+def _share(workshop: Workshop, looks: Sequence[Look]) -> None:
+    """Trains and measures what no other process is at, until all is done."""
+    waiting = list(looks)
+    while waiting:
+        for look in list(waiting):
+            if workshop.trained(look.run, wait=False) is not None:
+                workshop.measured(look)
+                waiting.remove(look)
+        if waiting:
+            time.sleep(SECONDS_BETWEEN_LOOKS)
+
+
+def _stand_alone() -> bool:
+    """Makes a process of torchrun's one that knows of no other, on the GPU of its rank; tells whether it is first."""
+    rank, local_rank = int(os.environ.get("RANK", 0)), int(os.environ.get("LOCAL_RANK", -1))
+    if local_rank >= 0:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        os.environ["CUDA_VISIBLE_DEVICES"] = visible.split(",")[local_rank] if visible else str(local_rank)
+    for name in [name for name in os.environ if name.startswith(TORCHRUN)]:
+        del os.environ[name]
+    # Read from those variables when it was imported; loggers write nothing by another rank.
+    rank_zero_only.rank = 0  # type: ignore[attr-defined]
+    return rank == 0
+
+
+def _provenance(workshop: Workshop, seeds: Sequence[int], seconds: float) -> dict[str, str | float | int | bool | None]:
+    return {
+        "scale": workshop.scale.describe(),
+        "seeds": ", ".join(map(str, seeds)),
+        "device": device_name(workshop.device()),
+        "precision": workshop.precision,
+        "torch": torch.__version__,
+        "commit": source_commit(),
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
+        "seconds, without what had been done before": round(seconds),
+    }
+
+
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+def _aucs(name: str, title: str, rows: Callable[[], list[tables.Row]]) -> Experiment:
+    def looks(workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
+        there = [row for row in rows() if row.run.dataset in workshop.data]
+        return [look for row in there for look in looks_of(row, workshop, seeds)]
+
+    def carry_out(workshop: Workshop, seeds: Sequence[int], _: Path) -> Result:
+        return auc_table(name, title, rows(), workshop, seeds)
+
+    return Experiment(looks, carry_out)
+
+
+def _without_folder(
+    carry_out: Callable[[Workshop, Sequence[int]], Result],
+) -> Callable[[Workshop, Sequence[int], Path], Result]:
+    return lambda workshop, seeds, _: carry_out(workshop, seeds)
+
+
+EXPERIMENTS: dict[ExperimentName, Experiment] = {
+    "table1": Experiment(timing.training_runs, _without_folder(timing.table1)),
+    "table2-3": Experiment(lambda *_: [], _without_folder(timing.tables2_and_3)),
+    "table4": _aucs("table4", "recommended hyperparameters", tables.table4),
+    "table5": _aucs("table5", "best after search", tables.table5),
+    "table6": _aucs("table6", "ablation of reconstruction with memory", tables.table6),
+    "table7": _aucs("table7", "ablation of prediction with memory", tables.table7),
+    "table8": _aucs("table8", "memory distribution supervision", tables.table8),
+    "table9": _aucs("table9", "test-time update with supervision", tables.table9),
+    "figures2-4": Experiment(usage.usage_looks, usage.figures2_to_4),
+    "figures1-5": Experiment(usage.embedding_looks, usage.figures1_and_5),
+    "figures6-9": Experiment(anomalies.anomaly_looks, anomalies.figures6_to_9),
+    "skip-probe": Experiment(skip_probe.probe_looks, skip_probe.skip_probe),
+    "skip-noise": _aucs("skip-noise", "skips with noisy input", tables.skip_noise),
+}
+assert set(EXPERIMENTS) == set(get_args(ExperimentName))

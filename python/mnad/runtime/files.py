@@ -1,0 +1,182 @@
+"""Files are written whole or not at all, and read whole or refused."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import fields
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any
+
+from mnad.runtime.errors import MnadError, OutputError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Turns what the system says of writing ``path`` into an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+@contextmanager
+def input_errors(path: Path, kind: str, error: type[MnadError]) -> Iterator[None]:
+    """Turns whatever goes wrong while a file is read into an error of ours, which names the file.
+
+    Args:
+        path: The file.
+        kind: What it should be, such as ``"a checkpoint"``.
+        error: The kind of error.
+    """
+    try:
+        yield
+    except MnadError:
+        raise
+    except Exception as fault:  # a damaged file leads the libraries that read it into any of them
+        words = fault if isinstance(fault, OSError) or not str(fault) else f"{type(fault).__name__}: {fault}"
+        raise error(f"{path} is not {kind}, or it is damaged or of another version ({words})") from fault
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds a checksum to what is to be written as JSON, see :func:`unsealed`."""
+    return {**content, "sha256": _sha256(content)}
+
+
+def unsealed(content: dict[str, Any]) -> dict[str, Any]:
+    """Gives what was sealed and read again.
+
+    Raises:
+        ValueError: If it is not what was written.
+    """
+    inner = {name: value for name, value in content.items() if name != "sha256"}
+    if "sha256" in content and content["sha256"] != _sha256(inner):  # earlier versions wrote none
+        raise ValueError("its checksum differs")
+    return inner
+
+
+def _sha256(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def only_known(values: Mapping[str, Any], known: type[DataclassInstance], path: Path, error: type[MnadError]) -> None:
+    """Makes sure that what was read has no field that its class does not have.
+
+    Raises:
+        MnadError: The given one, if it has; it was written by another version, and would mean something else here.
+    """
+    unknown = sorted(set(values) - {field.name for field in fields(known)})
+    if unknown:
+        raise error(
+            f"{path} was written by another version of mnad: it has {', '.join(unknown)}, not known to this one"
+        )
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """Gives a temporary path beside ``path`` that takes its place when the block ends well.
+
+    The file at ``path``, if any, stays as it is until then, and for good if anything fails.
+
+    Raises:
+        OutputError: If the folder cannot be made or written to, or the disk is full.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            yield temporary
+            _flush_to_disk(temporary)
+            temporary.replace(path)
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Gives a temporary folder beside ``path`` that takes its place when the block ends well.
+
+    Raises:
+        OutputError: If ``path`` exists and is not an empty folder, or cannot be written.
+    """
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(f"{path} exists already; name another folder or remove it first")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with output_errors(path):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if path.exists():
+                path.rmdir()
+            temporary.replace(path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def writable_folder(path: Path) -> Path:
+    """Makes a folder and proves that a file can be written there, before long work begins.
+
+    Any number of processes and threads may ask for the same folder at once.
+
+    Raises:
+        OutputError: If it cannot.
+    """
+    with output_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=path, buffering=0) as probe:
+            probe.write(b"x")
+            os.fsync(probe.fileno())
+    return path
+
+
+@contextmanager
+def alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Lets one process or thread at a time make ``path``; the lock ends with its process, however that ends.
+
+    Others wait, or are given False if they would not ``wait``.
+
+    Raises:
+        OutputError: If the lock cannot be written beside ``path``.
+    """
+    lock = path.with_name(f".{path.name}.lock")
+    with output_errors(lock):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file, mine = _lock(lock, wait=wait)
+    try:
+        yield mine
+    finally:
+        if mine:
+            lock.unlink(missing_ok=True)
+        os.close(file)
+
+
+def _lock(path: Path, *, wait: bool) -> tuple[int, bool]:
+    """Gives the opened lock, and whether it is held."""
+    while True:
+        file = os.open(path, os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            return file, False
+        except BaseException:
+            os.close(file)
+            raise
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), path.stat()):
+                return file, True
+        os.close(file)  # what was waited for has been removed by the one before: another may hold a new one
+
+
+def _flush_to_disk(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,144 @@
+"""What a person sees while something long goes on, on the terminal and in a log file."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import rich.progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mnad.runtime.errors import CheckpointError, ConfigError, DataError
+from mnad.runtime.files import output_errors
+
+LOG_EVERY = 30.0  # seconds
+LOG = logging.getLogger("mnad")
+T = TypeVar("T")
+
+
+@contextmanager
+def log_to(path: Path) -> Iterator[None]:
+    """Adds to a log file what is printed within the block, and every half minute how far the work is.
+
+    A new file does not stay where bad input ended the work.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    with output_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not path.exists()
+        handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    level = LOG.level
+    LOG.setLevel(logging.INFO)
+    LOG.addHandler(handler)
+    try:
+        yield
+    except (DataError, ConfigError, CheckpointError):
+        if fresh:
+            path.unlink()
+        raise
+    except BaseException as error:
+        LOG.error("ended by %s: %s", type(error).__name__, without_passwords(str(error)))
+        raise
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
+        handler.close()
+
+
+def without_passwords(text: str) -> str:
+    """Hides user and password of addresses such as rtsp://user:password@camera/1.
+
+    Example:
+        >>> without_passwords("cannot open rtsp://admin:secret@camera/1")
+        'cannot open rtsp://***@camera/1'
+    """
+    return re.sub(r"(\w:/{1,2})[^/\s]*@", r"\1***@", text)
+
+
+def print_line(text: str) -> None:
+    """Prints a line as it is, however long, and logs it."""
+    text = without_passwords(text)
+    Console(highlight=False, markup=False).print(text, soft_wrap=True)
+    LOG.info(text)
+
+
+class Pace:
+    """Logs now and then how far some work is and how long it will still take.
+
+    Args:
+        description: What is counted.
+        total: How many there are.
+    """
+
+    def __init__(self, description: str, total: int) -> None:
+        self.description, self.total = description, total
+        self.began = self.logged = time.monotonic()
+
+    def at(self, done: int, figures: Callable[[], str] = str) -> None:
+        """Tells how many are done; ``figures`` is called only when something is logged."""
+        now = time.monotonic()
+        if now - self.logged < LOG_EVERY or not done:
+            return
+        self.logged = now
+        left = (now - self.began) / done * max(self.total - done, 0)
+        LOG.info("%s: %d of %d, %.0f s left %s", self.description, done, self.total, left, figures())
+
+
+def track(items: Iterable[T], description: str, total: int, *, enabled: bool = True) -> Iterator[T]:
+    """Shows a bar while items are worked on; nothing where the output is no terminal."""
+    console, pace = Console(), Pace(description, total)
+    shown = rich.progress.track(
+        items, description, total=total, transient=True, console=console, disable=not (enabled and console.is_terminal)
+    )
+    for done, item in enumerate(shown):
+        pace.at(done)
+        yield item
+
+
+class FrameProgress:
+    """A bar of frames that several threads advance, with the speed; nothing where the output is no terminal.
+
+    Args:
+        description: What the frames are.
+        total: How many are expected.
+        enabled: Whether to show it at all.
+    """
+
+    def __init__(self, description: str, total: int, *, enabled: bool = True) -> None:
+        console = Console()
+        self.progress = Progress(
+            TextColumn(description),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.speed:.0f} frames/s"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not (enabled and console.is_terminal),
+        )
+        self.pace, self.done = Pace(description, total), 0
+        self.task = self.progress.add_task("", total=total)
+
+    def __enter__(self) -> FrameProgress:
+        """Starts the display."""
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the display."""
+        self.progress.stop()
+
+    def advance(self, frames: int = 1) -> None:
+        """Counts frames."""
+        self.done += frames
+        self.pace.at(self.done)
+        self.progress.advance(self.task, frames)

@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mnad.data import SyntheticSpec
+from mnad.evaluation import evaluate
+from mnad.models import Autoencoder, ModelConfig
+from mnad.reproduction import EXPERIMENTS, ReproduceConfig, reproduce, skip_probe
+from mnad.reproduction.aucs import auc_table, looks_of
+from mnad.reproduction.published import ABLATIONS, MODELS, PREDICTION
+from mnad.reproduction.runner import Look, Run, Workshop
+from mnad.reproduction.scale import SCALES, Scale
+from mnad.reproduction.tables import Row, table4, table5, table6, table7, table8, table9
+from mnad.runtime.errors import ConfigError, DataError
+
+TINY = replace(
+    SCALES["small"],
+    size=32,
+    width=4,
+    epochs={"ped2": 2, "avenue": 1, "shanghaitech": 1, "synthetic": 1},
+    synthetic=SyntheticSpec(size=32, radius=30, speed=16, fast=32, train_videos=1, test_videos=1, frames=30, objects=1),
+)
+
+
+@pytest.fixture
+def scale(monkeypatch: pytest.MonkeyPatch) -> Scale:
+    monkeypatch.setitem(SCALES, "small", TINY)
+    return TINY
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("experiments")
+
+
+@pytest.fixture
+def workshop(scale: Scale, folder: Path, synthetic: Path) -> Workshop:
+    return Workshop(folder, {"ped2": synthetic}, scale, accelerator="cpu")
+
+
+def config(name: str, out: Path, data: Path) -> ReproduceConfig:
+    return ReproduceConfig(name, out, data=(f"ped2={data}",), scale="small", accelerator="cpu")  # type: ignore[arg-type]
+
+
+def test_every_run_of_the_report_is_listed() -> None:
+    assert len(table4()) == len(table5()) == 12
+    assert [len(table6()), len(table7())] == [5, 5]
+    # Each row of the ablation of tables 6 and 7 that leaves all in is the run of table 4.
+    assert table7()[-1].run == table4()[0].run == Run(PREDICTION, "ped2")
+    assert [row.update for row in table6()] == ["carried-over"] * 3 + ["none", "carried-over"]
+    assert {row.published["report"] for row in table8() if row.run.dataset == "shanghaitech"} == {
+        64.14, 71.07, 67.81, 70.40,
+    }  # fmt: skip
+    assert all(row.run.supervised for row in table9())
+    assert [ablation.report for ablation in ABLATIONS[PREDICTION]][-1] == 95.13
+
+
+def test_a_table_is_run_once_and_says_what_it_is(scale: Scale, folder: Path, synthetic: Path) -> None:
+    (result,) = reproduce(config("table4", folder, synthetic))
+    assert [row["model"] for row in result.rows] == list(MODELS.values())
+    for row in result.rows:
+        assert row["ours - report"] == pytest.approx(row["ours"] - row["report"])
+        assert row["best, lambda chosen on test"] >= row["ours"]
+    assert [line.split(",")[0] for line in result.missing] == ["what is about Avenue", "what is about ShanghaiTech"]
+    written = (folder / "table4" / "table.md").read_text()
+    assert "SMALL SCALE, not the published experiment: 32 x 32, width 4" in written
+    assert "Not run: what is about Avenue, as its data were not given." in written
+    stored = json.loads((folder / "table4" / "table.json").read_text())
+    assert stored["rows"] == result.rows
+    assert {"device", "commit", "torch", "date", "scale"} <= set(stored["provenance"])
+
+    before = {path: path.stat().st_mtime_ns for path in (folder / "runs").rglob("*.*")}
+    (again,) = reproduce(config("table4", folder, synthetic))
+    assert again.rows == result.rows
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_figure_is_what_evaluate_says(workshop: Workshop) -> None:
+    run = Run(PREDICTION, "ped2")
+    rows = [Row({"what": "here"}, run, score_weight=0.3, published={"report": 50.0})]
+    (row,) = auc_table("t", "", rows, workshop, [0]).rows
+    expected = 100 * evaluate(workshop.measured(Look(run)), 0.3).auc
+    assert (row["ours"], row["lambda"]) == (pytest.approx(expected), 0.3)
+    assert row["ours - report"] == pytest.approx(expected - 50)
+
+
+def test_a_search_looks_at_every_checkpoint_batch_size_and_lambda(workshop: Workshop) -> None:
+    row = next(row for row in table5() if row.run == Run(PREDICTION, "ped2"))
+    looks = looks_of(row, workshop, [0])
+    assert [(look.run.batch_size, look.epoch) for look in looks] == [(2, 1), (2, 2), (4, 1), (4, 2)]
+    (found,) = auc_table("t", "", [row], workshop, [0]).rows
+    weights = np.linspace(0, 1, 101)
+    every = [evaluate(workshop.measured(look), float(w)).auc for look in looks for w in weights]
+    assert found["ours, chosen on test"] == pytest.approx(100 * max(every))
+
+
+def test_seeds_give_mean_and_deviation(workshop: Workshop) -> None:
+    run = Run(PREDICTION, "ped2")
+    (row,) = auc_table("t", "", [Row({}, run)], workshop, [0, 1]).rows
+    aucs = [100 * evaluate(workshop.measured(Look(replace(run, seed=seed)))).auc for seed in (0, 1)]
+    assert row["ours"] == pytest.approx(np.mean(aucs))
+    assert row["ours, sd"] == pytest.approx(np.std(aucs, ddof=1))
+
+
+def test_what_differs_is_trained_so(workshop: Workshop) -> None:
+    ablated = workshop.config(Run(PREDICTION, "ped2", compactness=False))
+    assert ablated.loss_weights() == (0, 0.1, 0)
+    supervised = workshop.config(Run(PREDICTION, "ped2", supervised=True))
+    assert supervised.loss_weights() == (0.001, 0.001, 1)
+    assert ablated.out != supervised.out != workshop.config(Run(PREDICTION, "ped2")).out
+
+
+@pytest.mark.parametrize("name", ["table1", "table2-3", "figures2-4", "figures1-5", "figures6-9", "skip-probe"])
+def test_figures(name: str, scale: Scale, folder: Path, synthetic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skip_probe, "PROBES", skip_probe.PROBES[:7])
+    (result,) = reproduce(config(name, folder, synthetic))
+    assert result.rows
+    for file, caption in result.pictures.items():
+        assert (folder / name / file).stat().st_size > 5_000
+        assert caption in (folder / name / "table.md").read_text()
+    assert bool(result.pictures) == (not name.startswith("table"))
+
+
+def test_sizes_are_those_of_the_networks(workshop: Workshop) -> None:
+    result = EXPERIMENTS["table2-3"].carry_out(workshop, [0], workshop.folder)
+    weights = sum(weight.numel() for weight in Autoencoder(ModelConfig(width=4)).parameters())
+    assert result.rows[0]["ours, MB"] == 4 * weights / 1e6
+    assert [round(row["at width 64, MB"], 2) for row in result.rows] == [62.6, 53.17, 59.49, 50.05]
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.reproduction.test_reproduce import TINY, config
+from mnad.reproduction import reproduce
+from mnad.reproduction.scale import SCALES
+SCALES["small"] = TINY
+results = reproduce(config("table7", Path(sys.argv[1]), Path(sys.argv[2])))
+print("results:", len(results))
+"""
+
+
+def test_killed_and_gone_on_with_by_two_processes_of_torchrun(synthetic: Path, tmp_path: Path) -> None:
+    root, out, program = Path(__file__).parents[2], tmp_path / "out", tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    environment = os.environ | {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
+    call = [str(part) for part in (program, out, synthetic)]
+    killed = subprocess.Popen([sys.executable, *call], env=environment, cwd=root, stdout=subprocess.DEVNULL)
+    while not list(out.glob("runs/*/checkpoint.safetensors")):
+        assert killed.poll() is None
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    shared = subprocess.run(
+        [sys.executable, *launch, *call], env=environment, cwd=root, capture_output=True, text=True, check=False
+    )
+    assert shared.returncode == 0, shared.stderr[-3000:]
+    assert sorted(line for line in shared.stdout.splitlines() if line.startswith("results:")) == [
+        "results: 0", "results: 1",
+    ]  # fmt: skip
+    trained = [line for line in shared.stdout.splitlines() if line.startswith("training: ")]
+    assert 3 <= len(trained) == len(set(trained)) <= 4  # the one that was finished or stopped, and none twice
+    assert len(json.loads((out / "table7" / "table.json").read_text())["rows"]) == 5
+    assert len(list(out.glob("runs/*/curves/metrics.csv"))) == 4
+
+
+def test_bad_input(synthetic: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="NAME one of ped2, avenue, shanghaitech, got 'x=y'"):
+        ReproduceConfig("table4", tmp_path, data=("x=y",))
+    with pytest.raises(ConfigError, match="seeds must be at least 1, got 0"):
+        ReproduceConfig("table4", tmp_path, seeds=0)
+    with pytest.raises(DataError, match="does not exist"):
+        reproduce(ReproduceConfig("table4", tmp_path, data=(f"ped2={tmp_path / 'nowhere'}",)))
+    assert ReproduceConfig("table4", tmp_path, data=("data/UCSDped2",)).datasets() == {"ped2": Path("data/UCSDped2")}
+    (result,) = reproduce(ReproduceConfig("table4", tmp_path / "none", scale="small"))
+    assert result.rows == []
+    assert len(result.missing) == 3
