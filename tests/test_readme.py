@@ -38,7 +38,7 @@ def test_the_commands_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "evaluate",
         "calibrate",
         "evaluate",
-        "figures",
+        "plots",
         "reproduce",
         "inspect",
         "prepare",

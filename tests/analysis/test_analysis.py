@@ -27,7 +27,7 @@ from mnad.artifacts.measurements import load_measurements
 from mnad.data import Clips, Windows, open_clips, to_frames
 from mnad.measuring import measure
 from mnad.models import Autoencoder, ModelConfig
-from mnad.report.run_plots import FiguresConfig, draw_run_figures
+from mnad.report.run_plots import PlotsConfig, draw_run_plots
 from mnad.runtime.errors import ConfigError, DataError
 
 
@@ -186,13 +186,13 @@ def test_usage_is_what_was_measured_and_logged(model: Autoencoder, clips: Clips,
 def test_a_run_gets_pictures_with_captions(trained: Path, synthetic: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained, run)
-    pictures = draw_run_figures(FiguresConfig(run, synthetic, frames=10, queries=8))
+    pictures = draw_run_plots(PlotsConfig(run, synthetic, frames=10, queries=8))
     assert [picture.name for picture in pictures] == ["embedding.png", "usage.png"]
     for picture in pictures:
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert picture.with_suffix(".txt").read_text().strip().endswith(".")
     with pytest.raises(ConfigError, match="t-SNE needs more points .* got 2 queries"):
-        draw_run_figures(FiguresConfig(run, synthetic, frames=1, queries=2))
+        draw_run_plots(PlotsConfig(run, synthetic, frames=1, queries=2))
     (run / "curves" / "metrics.csv").unlink()
     with pytest.raises(DataError, match="cannot read the curves of"):
-        draw_run_figures(FiguresConfig(run, synthetic))
+        draw_run_plots(PlotsConfig(run, synthetic))

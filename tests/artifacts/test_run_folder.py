@@ -27,7 +27,7 @@ def test_a_folder_takes_one_run(trained: Path, synthetic: Path, tmp_path: Path) 
     (run / "notes.txt").write_text("mine")
     (run / "figures").mkdir()
     before = sorted(run.rglob("*"))
-    with pytest.raises(ConfigError, match=r"holds a run \(epoch 2\) already: --resume true .* --overwrite true"):
+    with pytest.raises(ConfigError, match=r"holds a run \(epoch 2\) already: --resume .* --overwrite"):
         train(config(synthetic, run, seed=1))
     assert sorted(run.rglob("*")) == before
     with pytest.raises(DataError, match="does not exist"):

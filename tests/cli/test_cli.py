@@ -200,9 +200,7 @@ def test_a_full_disk_leaves_what_was_there(synthetic: Path, trained: Path, tmp_p
         "--learning-rate",
         "2e-3",
     ]
-    result = subprocess.run(
-        [*map(str, command), *SMALL, "--resume", "true"], capture_output=True, text=True, check=False
-    )
+    result = subprocess.run([*map(str, command), *SMALL, "--resume"], capture_output=True, text=True, check=False)
     assert result.returncode == 2, result.stderr
     assert "cannot write" in result.stderr
     assert "Traceback" not in result.stderr

@@ -1,4 +1,4 @@
-"""Events against a literal machine that sees one frame at a time, and their figures."""
+"""Events against a literal machine that sees one frame at a time, and their metrics."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_an_alarm_begins_without_looking_ahead(scores: list[int], threshold: int
     assert [event.first for event in past] == [event.first for event in whole if event.first <= cut]
 
 
-def test_figures_of_alarms() -> None:
+def test_metrics_of_alarms() -> None:
     m = measurements((10, 10))
     labels = np.zeros(20, bool)
     labels[[2, 3, 4, 7, 15]] = True
@@ -67,13 +67,13 @@ def test_figures_of_alarms() -> None:
         ("01", 7, 9, 8, 2),  # frames count from 4 here
         ("02", 4, 6, 5, 0),
     ]
-    figures = detection.figures
-    assert figures is not None
+    metrics = detection.metrics
+    assert metrics is not None
     precision, recall, f1, _ = precision_recall_fscore_support(labels, scores > 0.5, average="binary")
-    assert (figures.precision, figures.recall, figures.f1) == pytest.approx((precision, recall, f1))
-    assert (figures.events, figures.events_found, figures.false_alarms, figures.false_alarm_frames) == (3, 1, 1, 4)
-    assert figures.normal_frames == 15
-    assert figures.false_alarms_per_hour == pytest.approx(36000 / 15)
+    assert (metrics.precision, metrics.recall, metrics.f1) == pytest.approx((precision, recall, f1))
+    assert (metrics.events, metrics.events_found, metrics.false_alarms, metrics.false_alarm_frames) == (3, 1, 1, 4)
+    assert metrics.normal_frames == 15
+    assert metrics.false_alarms_per_hour == pytest.approx(36000 / 15)
 
 
 def test_an_event_ends_with_its_video() -> None:
@@ -99,14 +99,14 @@ def test_no_event_goes_over_frames_that_were_left_out() -> None:
 
 def test_figures_that_do_not_exist() -> None:
     m = measurements((10,))
-    silent = detect(replace(m, labels=np.ones(10, bool)), np.zeros(10), AlarmRule(0.5), fps=10).figures
+    silent = detect(replace(m, labels=np.ones(10, bool)), np.zeros(10), AlarmRule(0.5), fps=10).metrics
     assert silent is not None
     assert (silent.precision, silent.recall, silent.f1, silent.false_alarms_per_hour) == (None, 0, 0, None)
-    calm = detect(replace(m, labels=np.zeros(10, bool)), np.zeros(10), AlarmRule(0.5), fps=10).figures
+    calm = detect(replace(m, labels=np.zeros(10, bool)), np.zeros(10), AlarmRule(0.5), fps=10).metrics
     assert calm is not None
     assert (calm.recall, calm.f1, calm.false_alarms_per_hour) == (None, None, 0)
     unlabelled = detect(replace(m, labels=None), np.ones(10), AlarmRule(0.5), fps=10)
-    assert unlabelled.figures is None
+    assert unlabelled.metrics is None
     assert unlabelled.alarms[0].abnormal_frames is None
 
 

@@ -9,7 +9,7 @@ import pytest
 from mnad.artifacts.maps import FrameMaps
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
-from mnad.evaluation import check_same_frames, pixel_figures
+from mnad.evaluation import check_same_frames, pixel_metrics
 from mnad.runtime.errors import DataError
 from sklearn.metrics import roc_auc_score
 
@@ -43,7 +43,7 @@ def sample(size: int = 16, grid: int = 8, seed: int = 0) -> tuple[Measurements, 
 @pytest.mark.parametrize(("size", "grid"), [(16, 8), (16, 16), (24, 10), (40, 16)])
 def test_against_all_pixels(size: int, grid: int) -> None:
     m, maps, clips = sample(size, grid)
-    figures = pixel_figures(m, maps, clips)
+    metrics = pixel_metrics(m, maps, clips)
     masks = clips.masks()
     assert masks is not None
     labels, scores = [], []
@@ -54,10 +54,10 @@ def test_against_all_pixels(size: int, grid: int) -> None:
             for x in range(size):
                 labels.append(masks[clips.starts[m.video[row]] + m.frame[row], y, x])
                 scores.append(float(maps.error[row, y * grid // size, x * grid // size]))
-    assert figures.auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
-    assert figures.abnormal_share == pytest.approx(np.mean(labels))
-    assert (figures.frames, figures.without_masks) == (18, ("02",))
-    assert (figures.size, figures.grid) == (size, grid)
+    assert metrics.auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
+    assert metrics.abnormal_share == pytest.approx(np.mean(labels))
+    assert (metrics.frames, metrics.without_masks) == (18, ("02",))
+    assert (metrics.size, metrics.grid) == (size, grid)
 
 
 def test_a_map_that_is_the_mask_is_perfect() -> None:
@@ -65,26 +65,26 @@ def test_a_map_that_is_the_mask_is_perfect() -> None:
     masks = clips.masks()
     assert masks is not None
     frames = np.array([clips.starts[video] + frame for video, frame in zip(m.video, m.frame, strict=True)])
-    assert pixel_figures(m, replace(maps, error=masks[frames].astype(np.float16)), clips).auc == 1
-    assert pixel_figures(m, replace(maps, error=(~masks[frames]).astype(np.float16)), clips).auc == 0
-    assert pixel_figures(m, replace(maps, error=np.zeros_like(maps.error)), clips).auc == 0.5
+    assert pixel_metrics(m, replace(maps, error=masks[frames].astype(np.float16)), clips).auc == 1
+    assert pixel_metrics(m, replace(maps, error=(~masks[frames]).astype(np.float16)), clips).auc == 0
+    assert pixel_metrics(m, replace(maps, error=np.zeros_like(maps.error)), clips).auc == 0.5
     negative_zero = np.full_like(maps.error, -0.0)
-    assert pixel_figures(m, replace(maps, error=negative_zero), clips).auc == 0.5
+    assert pixel_metrics(m, replace(maps, error=negative_zero), clips).auc == 0.5
 
 
 def test_maps_and_data_that_do_not_belong_together() -> None:
     m, maps, clips = sample()
     with pytest.raises(DataError, match="maps are of 26 frames, but 27 were measured"):
-        pixel_figures(m, FrameMaps(maps.error[1:], None, maps.target[1:], maps.restored[1:]), clips)
+        pixel_metrics(m, FrameMaps(maps.error[1:], None, maps.target[1:], maps.restored[1:]), clips)
     with pytest.raises(DataError, match="no scored video has masks"):
-        pixel_figures(m, maps, replace(clips, packed_masks=None, masked_videos=(False,) * 3))
+        pixel_metrics(m, maps, replace(clips, packed_masks=None, masked_videos=(False,) * 3))
     assert clips.packed_masks is not None
     with pytest.raises(DataError, match="the masks mark no pixel"):
-        pixel_figures(m, maps, replace(clips, packed_masks=np.zeros_like(clips.packed_masks)))
+        pixel_metrics(m, maps, replace(clips, packed_masks=np.zeros_like(clips.packed_masks)))
     broken = maps.error.copy()
     broken[3, 0, 0] = np.nan
     with pytest.raises(DataError, match="not finite"):
-        pixel_figures(m, replace(maps, error=broken), clips)
+        pixel_metrics(m, replace(maps, error=broken), clips)
 
 
 def test_measurements_of_other_data_name_the_video() -> None:

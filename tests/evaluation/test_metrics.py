@@ -1,4 +1,4 @@
-"""Figures of merit against scikit-learn and against literal versions."""
+"""Metrics of merit against scikit-learn and against literal versions."""
 
 from __future__ import annotations
 

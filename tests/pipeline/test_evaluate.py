@@ -39,7 +39,7 @@ def test_every_choice_is_printed_and_stored(tmp_path: Path, capsys: pytest.Captu
     file, out = saved(tmp_path / "m.npz"), tmp_path / "out"
     options = ["--lambda", 0.3, "--normalisation", "causal", "--smoothing", "median", "--smoothing-width", 3]
     alarms = ["--threshold", 0.7, "--hysteresis", 0.1, "--merge-gap", 2, "--min-length", 2, "--fps", 10]
-    assert run("evaluate", file, *options, *alarms, "--sweep", "true", "--bootstrap", 50, "--out", out) == 0
+    assert run("evaluate", file, *options, *alarms, "--sweep", "--bootstrap", 50, "--out", out) == 0
     shown = " ".join(capsys.readouterr().out.split())
     for words in (
         "lambda 0.3 (given), normalised causal, smoothed median by 3 frames",
@@ -96,7 +96,7 @@ def test_alarms_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "events" in capsys.readouterr().out
     stored = json.loads((tmp_path / "out" / "evaluation.json").read_text())
     assert "auc" not in stored
-    assert stored["detection"]["figures"] is None
+    assert stored["detection"]["metrics"] is None
     assert len(table(tmp_path / "out" / "events.csv")) == len(stored["detection"]["alarms"]) > 0
 
 

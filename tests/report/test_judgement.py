@@ -26,13 +26,13 @@ def test_alarms_are_the_frames_above_the_threshold(by_hand: Path) -> None:
         assert labelled == set(np.flatnonzero(judgement.measurements.labels[video.rows]).tolist())
 
 
-def test_figures_of_the_videos_add_up_to_those_of_the_evaluation(by_hand: Path) -> None:
+def test_metrics_of_the_videos_add_up_to_those_of_the_evaluation(by_hand: Path) -> None:
     _, judgement = judged(by_hand)
-    figures = judgement.detection.figures
-    assert figures is not None
-    assert sum(video.caught for video in judgement.videos) == figures.events_found == 2
-    assert sum(len(video.labelled) for video in judgement.videos) == figures.events == 2
-    assert sum(video.false_alarms for video in judgement.videos) == figures.false_alarms
+    metrics = judgement.detection.metrics
+    assert metrics is not None
+    assert sum(video.caught for video in judgement.videos) == metrics.events_found == 2
+    assert sum(len(video.labelled) for video in judgement.videos) == metrics.events == 2
+    assert sum(video.false_alarms for video in judgement.videos) == metrics.false_alarms
     assert sum(len(video.alarms) for video in judgement.videos) == len(judgement.detection.alarms)
 
 

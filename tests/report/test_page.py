@@ -110,7 +110,7 @@ def test_it_holds_every_sheet_that_the_script_asks_for(page: str) -> None:
     assert {each for each in ids if each.startswith("sheet-")} == wanted
 
 
-def test_it_says_the_figures_and_the_protocol(page: str) -> None:
+def test_it_says_the_numbers_and_the_protocol(page: str) -> None:
     for words in (
         "Frame AUC, pooled",
         "95 % interval",
@@ -194,13 +194,13 @@ def test_names_are_no_code(tmp_path: Path) -> None:
     Page(page)
 
 
-def test_figures_of_the_run_with_their_captions(by_hand: Path, tmp_path: Path) -> None:
+def test_plots_of_the_run_with_their_captions(by_hand: Path, tmp_path: Path) -> None:
     run = shutil.copytree(by_hand, tmp_path / "run")
-    (run / "figures").mkdir()
     picture = np.random.default_rng(0).integers(0, 255, (8, 8, 3)).astype(np.uint8)
-    for name in ("b_queries.png", "a_items.png"):
-        assert cv2.imwrite(str(run / "figures" / name), picture)
-    (run / "figures" / "a_items.txt").write_text("What <each> item means.\n")
+    for file in ("plots/a_items.png", "figures/b_queries.png"):  # the folder's name in earlier versions
+        (run / file).parent.mkdir()
+        assert cv2.imwrite(str(run / file), picture)
+    (run / "plots" / "a_items.txt").write_text("What <each> item means.\n")
     page = page_of(run)
     captions = re.findall(r'<figure class="wide"><img [^>]*><figcaption>(.*?)</figcaption>', page)
     assert captions == ["What &lt;each&gt; item means.", "B queries"]
@@ -211,8 +211,8 @@ def test_figures_of_the_run_with_their_captions(by_hand: Path, tmp_path: Path) -
     ("missing", "command"),
     [
         ("checkpoint.safetensors", "mnad train --data DATA --out {run}"),
-        ("measurements.npz", "mnad score {run} --data DATA --maps true"),
-        ("measurements.maps.npz", "mnad score {run} --data DATA --maps true"),
+        ("measurements.npz", "mnad score {run} --data DATA --maps"),
+        ("measurements.maps.npz", "mnad score {run} --data DATA --maps"),
     ],
 )
 def test_an_incomplete_run_says_what_makes_it(missing: str, command: str, by_hand: Path, tmp_path: Path) -> None:

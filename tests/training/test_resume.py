@@ -73,7 +73,6 @@ def test_killed_ten_times(synthetic: Path, tmp_path: Path) -> None:
         out,
         *options,
         "--resume",
-        "true",
     ]
     moments = random.Random(1)
     epochs = [0]

@@ -77,9 +77,7 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
         DataError: If there are none, the file does not hold maps, or those of other measurements.
     """
     if not path.is_file():
-        raise DataError(
-            f"there are no maps at {path}; make them with: mnad score {path.parent} --data DATA --maps true"
-        )
+        raise DataError(f"there are no maps at {path}; make them with: mnad score {path.parent} --data DATA --maps")
     with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
         header = json.loads(str(stored["header"]))
         if header.get("format") != FORMAT:
@@ -89,7 +87,7 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
     if not _are_of_one_pass(header, rows, measurements) or len(maps) != len(measurements):
         raise DataError(
             f"{path} holds maps of {len(maps):,} frames of another pass than the {len(measurements):,} measured ones: "
-            f"make both anew with: mnad score {path.parent} --data DATA --maps true"
+            f"make both anew with: mnad score {path.parent} --data DATA --maps"
         )
     return maps
 

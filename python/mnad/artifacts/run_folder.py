@@ -14,7 +14,7 @@ OF_A_RUN = (
     "checkpoint.safetensors", "checkpoints", "curves", "tensorboard", "wandb",
     "measurements*.npz", "measurements*.log",
     "manifest.json", "weights-*-of-*.safetensors",
-    "evaluation.json", "frames.csv", "videos.csv", "sweep.csv", "events.csv", "figures", "report.html",
+    "evaluation.json", "frames.csv", "videos.csv", "sweep.csv", "events.csv", "plots", "figures", "report.html",
 )  # fmt: skip
 
 
@@ -31,7 +31,7 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     except CheckpointError:
         epoch = f"files of a run ({', '.join(path.name for path in found[:3])})"
     raise ConfigError(
-        f"{out} holds {epoch} already: --resume true goes on with it, --overwrite true removes it and all that was "
+        f"{out} holds {epoch} already: --resume goes on with it, --overwrite removes it and all that was "
         "measured of it, or name another folder"
     )
 

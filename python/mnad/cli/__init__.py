@@ -1,4 +1,4 @@
-"""The command ``mnad``: a file for each subcommand, listed in :mod:`mnad.cli.commands`."""
+"""The command ``mnad``: one table of subcommands in :mod:`mnad.cli.commands`."""
 
 from mnad.cli.commands import COMMANDS
 from mnad.cli.program import main

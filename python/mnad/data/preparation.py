@@ -16,6 +16,7 @@ import numpy as np
 
 from mnad.data.layouts import LAYOUTS, LayoutName, find_layout
 from mnad.data.levels import Levels, choose_levels, out_of_levels, settle_levels
+from mnad.data.options import LayoutOption
 from mnad.data.parts import ColourFound, Part, PartMaker, SplitFolders, assemble, is_grey, make_parts, tell_faults
 from mnad.data.splits import SPLITS, Split, SplitName
 from mnad.data.store import (
@@ -42,7 +43,7 @@ STORE = "store"  # in the folder of the unfinished store: what becomes the store
 
 
 @dataclass(frozen=True)
-class PrepareConfig:
+class PrepareConfig(LayoutOption):
     """Options of making a clip store.
 
     Attributes:
@@ -52,7 +53,6 @@ class PrepareConfig:
         channels: 3 (colour), 1 (grey), or auto: 1 where all channels are equal, which is how grey video is passed on.
         levels: Black and white of pixels of more than 8 bits, which are stored as bytes; chosen from the training
             frames if left out.
-        layout: How the data are laid out; found by looking if left out.
         strict: Whether missing frames and whatever else is warned of are an error.
         workers: Videos that are decoded at a time; as many as there are processors if left out.
     """
@@ -62,7 +62,6 @@ class PrepareConfig:
     size: int = 256
     channels: Channels = "auto"
     levels: tuple[float, float] | None = None
-    layout: LayoutName | None = None
     strict: bool = False
     workers: int | None = None
 

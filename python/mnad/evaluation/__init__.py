@@ -1,12 +1,12 @@
-"""From measurements to scores, figures, thresholds and events. Every choice on the way has a name."""
+"""From measurements to scores, metrics, thresholds and events. Every choice on the way has a name."""
 
 from mnad.evaluation.calibration import Calibration, Threshold, find_thresholds
 from mnad.evaluation.checks import check_measurements, check_same_frames, with_labels
 from mnad.evaluation.confidence import Interval, bootstrap
-from mnad.evaluation.detection import Detection, DetectionFigures, detect
+from mnad.evaluation.detection import Detection, DetectionMetrics, detect
 from mnad.evaluation.events import Alarm, AlarmRule, find_alarms, find_events
 from mnad.evaluation.lambda_sweep import Sweep, sweep
-from mnad.evaluation.localisation import PixelFigures, pixel_figures
+from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
 from mnad.evaluation.metrics import aucs, average_precision, equal_error_rate, pooled_auc
 from mnad.evaluation.normalisation import Bounds, Normalisation, Scaling, bounds_of
 from mnad.evaluation.scores import Choices, abnormality
@@ -20,11 +20,11 @@ __all__ = [
     "Calibration",
     "Choices",
     "Detection",
-    "DetectionFigures",
+    "DetectionMetrics",
     "Evaluation",
     "Interval",
     "Normalisation",
-    "PixelFigures",
+    "PixelMetrics",
     "Scaling",
     "Smoothing",
     "SmoothingName",
@@ -43,7 +43,7 @@ __all__ = [
     "find_alarms",
     "find_events",
     "find_thresholds",
-    "pixel_figures",
+    "pixel_metrics",
     "pooled_auc",
     "smooth",
     "sweep",

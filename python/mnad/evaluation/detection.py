@@ -13,8 +13,8 @@ from mnad.runtime.errors import ConfigError
 
 
 @dataclass(frozen=True)
-class DetectionFigures:
-    """Figures of the alarms against the labels; a figure without a denominator is None.
+class DetectionMetrics:
+    """Metrics of the alarms against the labels; a figure without a denominator is None.
 
     Attributes:
         precision: Of the frames within alarms, the share that is abnormal.
@@ -48,14 +48,14 @@ class Detection:
         calibrated_for: The false alarms per hour that the threshold was calibrated for; None if it was given.
         fps: Frames of a second; None where nothing says so.
         alarms: All events that were found.
-        figures: Against the labels; None without labels.
+        metrics: Against the labels; None without labels.
     """
 
     rule: AlarmRule
     calibrated_for: float | None
     fps: float | None
     alarms: tuple[Alarm, ...]
-    figures: DetectionFigures | None
+    metrics: DetectionMetrics | None
 
 
 def detect(
@@ -80,8 +80,8 @@ def detect(
     if fps is not None and not (np.isfinite(fps) and fps > 0):
         raise ConfigError(f"fps must be positive, got {fps}")
     alarms = find_alarms(measurements, scores, rule)
-    figures = None if measurements.labels is None else _compare(measurements, measurements.labels, alarms, fps)
-    return Detection(rule, calibrated_for, fps, alarms, figures)
+    metrics = None if measurements.labels is None else _compare(measurements, measurements.labels, alarms, fps)
+    return Detection(rule, calibrated_for, fps, alarms, metrics)
 
 
 def frames_within(measurements: Measurements, alarms: tuple[Alarm, ...]) -> NDArray[np.bool_]:
@@ -96,7 +96,7 @@ def frames_within(measurements: Measurements, alarms: tuple[Alarm, ...]) -> NDAr
 
 def _compare(
     measurements: Measurements, labels: NDArray[np.bool_], alarms: tuple[Alarm, ...], fps: float | None
-) -> DetectionFigures:
+) -> DetectionMetrics:
     within = frames_within(measurements, alarms)
     found = int((within & labels).sum())
     precision, recall = _share(found, int(within.sum())), _share(found, int(labels.sum()))
@@ -104,7 +104,7 @@ def _compare(
     events = [frames[first : last + 1] for frames in rows for first, last in runs(labels[frames])]
     false_alarms = sum(alarm.abnormal_frames == 0 for alarm in alarms)
     normal = int((~labels).sum())
-    return DetectionFigures(
+    return DetectionMetrics(
         precision=precision,
         recall=recall,
         f1=_share(2 * found, int(within.sum()) + int(labels.sum())),

@@ -2,7 +2,7 @@
 
 The pixel AUC is that of all pixels of all scored frames of the videos that have masks, pooled; normal frames count with
 all their pixels. A pixel's score is the squared error of the cell of the error map that it lies in, as it was measured:
-not normalised, not smoothed, without the distance D. Other figures of the same name are different ones: the pixel-level
+not normalised, not smoothed, without the distance D. Other metrics of the same name are different ones: the pixel-level
 criterion of Mahadevan et al. counts frames of which 40 % of the abnormal pixels are found.
 
 The region- and track-based criteria of Street Scene (RBDC and TBDC) are left out. They are defined on regions and
@@ -29,7 +29,7 @@ CHUNK = 256
 
 
 @dataclass(frozen=True)
-class PixelFigures:
+class PixelMetrics:
     """How well the error maps tell where.
 
     Attributes:
@@ -49,7 +49,7 @@ class PixelFigures:
     without_masks: tuple[str, ...]
 
 
-def pixel_figures(measurements: Measurements, maps: FrameMaps, clips: Clips) -> PixelFigures:
+def pixel_metrics(measurements: Measurements, maps: FrameMaps, clips: Clips) -> PixelMetrics:
     """Computes the pixel AUC.
 
     Error maps hold float16 numbers, so a histogram of their 31,745 possible values gives it exactly, without sorting
@@ -65,7 +65,7 @@ def pixel_figures(measurements: Measurements, maps: FrameMaps, clips: Clips) -> 
     """
     if len(maps) != len(measurements):
         raise DataError(
-            f"the maps are of {len(maps)} frames, but {len(measurements)} were measured; score again with --maps true"
+            f"the maps are of {len(maps)} frames, but {len(measurements)} were measured; score again with --maps"
         )
     masked = np.array([clips.masked_videos[clips.names.index(name)] for name in measurements.videos], np.bool_)
     rows = np.flatnonzero(masked[measurements.video])
@@ -88,7 +88,7 @@ def pixel_figures(measurements: Measurements, maps: FrameMaps, clips: Clips) -> 
     if not abnormal.any() or not normal.any():
         raise DataError("the masks mark no pixel, or all of them, so there is no pixel AUC")
     below = np.cumsum(normal) - normal / 2
-    return PixelFigures(
+    return PixelMetrics(
         auc=float((abnormal * below).sum() / (abnormal.sum() * normal.sum())),
         frames=len(rows),
         abnormal_share=float(abnormal.sum() / (abnormal.sum() + normal.sum())),

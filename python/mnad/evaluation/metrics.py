@@ -1,4 +1,4 @@
-"""Figures of merit of scores against labels: pure functions on arrays."""
+"""Metrics of merit of scores against labels: pure functions on arrays."""
 
 from __future__ import annotations
 

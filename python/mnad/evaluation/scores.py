@@ -17,6 +17,17 @@ from mnad.runtime.errors import ConfigError
 WeightSource = Literal["given", "published", "no memory", "calibration"]
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoreWeightOption:
+    """lambda, the share of PSNR in the score.
+
+    Attributes:
+        score_weight: Share of PSNR in the score, from 0 to 1; the published value of the task if left out.
+    """
+
+    score_weight: float | None = None
+
+
 @dataclass(frozen=True)
 class Choices:
     """What was chosen on the way from measurements to scores.

@@ -1,4 +1,4 @@
-"""The published figures of a test set, and what they were computed by."""
+"""The published metrics of a test set, and what they were computed by."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mnad.runtime.errors import DataError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of merit, and the protocol that they were computed by.
+    """Metrics of merit, and the protocol that they were computed by.
 
     Attributes:
         auc: Frame-level ROC AUC of all videos' frames pooled ("micro"), in [0, 1].
@@ -65,7 +65,7 @@ class Evaluation:
         return self.choices.normalisation
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives all of it as plain values, the choices among the figures."""
+        """Gives all of it as plain values, the choices among the metrics."""
         values = asdict(self)
         return {**values.pop("choices"), **values}
 
@@ -76,7 +76,7 @@ def evaluate(
     scaling: Scaling = PER_VIDEO,
     smoothing: Smoothing = NO_SMOOTHING,
 ) -> Evaluation:
-    """Computes the figures of a test set; left alone, by the published protocol.
+    """Computes the metrics of a test set; left alone, by the published protocol.
 
     Args:
         measurements: Of a labelled test set.
@@ -90,11 +90,11 @@ def evaluate(
     """
     check_measurements(measurements)
     scores = abnormality(measurements, score_weight, scaling, smoothing)
-    return figures_of(measurements, scores, Choices.of(measurements, score_weight, scaling, smoothing))
+    return metrics_of(measurements, scores, Choices.of(measurements, score_weight, scaling, smoothing))
 
 
-def figures_of(measurements: Measurements, scores: NDArray[np.float64], choices: Choices) -> Evaluation:
-    """Computes the figures of scores that are there already, see :func:`evaluate`."""
+def metrics_of(measurements: Measurements, scores: NDArray[np.float64], choices: Choices) -> Evaluation:
+    """Computes the metrics of scores that are there already, see :func:`evaluate`."""
     labels = measurements.labels
     if labels is None:
         raise DataError(

@@ -69,17 +69,17 @@ def measure(
     update = "none" if network.memory is None else update
     windows = Windows(clips, model.config.frames_in, model.config.target)
     owner = _owners(clips, windows)
-    figures = np.full((len(windows), NEAREST + (network.memory.num_items if network.memory else 0)), np.nan)
+    metrics = np.full((len(windows), NEAREST + (network.memory.num_items if network.memory else 0)), np.nan)
     updated = np.zeros(len(windows), np.bool_)
     decoded = 0
     if maps is not None:
         maps.begin(len(windows))
     with FrameProgress("scoring frames", len(windows), enabled=progress) as bar:
         for indices, found in _finished(network, windows, owner, update, update_threshold, batch_size):
-            decoded += len(found.restored.figures)
-            figures[indices] = found.restored.figures[found.positions]
+            decoded += len(found.restored.metrics)
+            metrics[indices] = found.restored.metrics[found.positions]
             updated[indices] = found.updated
-            _check_finite(figures, indices, clips, windows, owner)
+            _check_finite(metrics, indices, clips, windows, owner)
             if maps is not None:
                 _add_maps(maps, indices, found)
             bar.advance(len(indices))
@@ -88,12 +88,12 @@ def measure(
         videos=clips.names,
         video=owner,
         frame=windows.targets - clips.starts[owner],
-        mse=figures[:, MSE],
-        psnr=psnr(figures[:, MSE]),
-        distance=figures[:, DISTANCE],
-        update_error=figures[:, UPDATE_ERROR],
+        mse=metrics[:, MSE],
+        psnr=psnr(metrics[:, MSE]),
+        distance=metrics[:, DISTANCE],
+        update_error=metrics[:, UPDATE_ERROR],
         updated=updated,
-        nearest=figures[:, NEAREST:].astype(np.int32),
+        nearest=metrics[:, NEAREST:].astype(np.int32),
         labels=None if clips.labels is None else clips.labels[windows.targets],
         protocol={
             "task": model.config.task,
@@ -101,7 +101,7 @@ def measure(
             "model": asdict(model.config),
             "weights": weights_hash(model.state_dict()),
             "labels": clips.label_source,
-            **_update_choices(update, update_threshold, figures[:, UPDATE_ERROR]),
+            **_update_choices(update, update_threshold, metrics[:, UPDATE_ERROR]),
             "precision": precision,
             "batch_size": batch_size,
             "decodings_per_frame": round(decoded / len(windows), 4),
@@ -159,10 +159,10 @@ def _rows_of(runs: Sequence[Run]) -> list[range]:
 
 
 def _check_finite(
-    figures: NDArray[np.float64], indices: Sequence[int], clips: Clips, windows: Windows, owner: NDArray[np.int64]
+    metrics: NDArray[np.float64], indices: Sequence[int], clips: Clips, windows: Windows, owner: NDArray[np.int64]
 ) -> None:
-    wanted = [MSE, UPDATE_ERROR, DISTANCE][: 3 if figures.shape[1] > NEAREST else 2]
-    broken = ~np.isfinite(figures[np.ix_(indices, wanted)]).all(axis=1)
+    wanted = [MSE, UPDATE_ERROR, DISTANCE][: 3 if metrics.shape[1] > NEAREST else 2]
+    broken = ~np.isfinite(metrics[np.ix_(indices, wanted)]).all(axis=1)
     if broken.any():
         index = min(np.asarray(indices)[broken])
         video = owner[index]

@@ -1,4 +1,4 @@
-"""The figures of a frame: PSNR and E_t."""
+"""The metrics of a frame: PSNR and E_t."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from mnad.runtime.devices import warn_of_slow_precision
 from mnad.runtime.errors import CheckpointError
 from mnad_ext import MemoryOutput
 
-# The columns of a frame's figures; how many queries are nearest to each item comes after them.
+# The columns of a frame's metrics; how many queries are nearest to each item comes after them.
 MSE, DISTANCE, UPDATE_ERROR, NEAREST = 0, 1, 2, 3
 
 
@@ -111,10 +111,10 @@ class Block:
         frames = network.decoder(code.to(network.dtype), [skip[chosen] for skip in self.skips]).float()
         errors = ((frames - self.targets[chosen]) / 2).square()
         distance = errors.new_full((len(errors),), torch.nan) if memory is None else memory.compactness
-        figures = torch.stack([errors.mean(dim=(1, 2, 3)), distance, update_errors(errors)], dim=1).double()
+        metrics = torch.stack([errors.mean(dim=(1, 2, 3)), distance, update_errors(errors)], dim=1).double()
         if memory is not None:
-            figures = torch.cat([figures, _usage(memory)], dim=1)
-        return Restored(figures.cpu().numpy(), errors, frames, self.pixels[chosen], memory, items)
+            metrics = torch.cat([metrics, _usage(memory)], dim=1)
+        return Restored(metrics.cpu().numpy(), errors, frames, self.pixels[chosen], memory, items)
 
     def update(self, rows: Sequence[int], items: Tensor) -> Tensor:
         """Gives the items (R, M, C) after an update of each by its row."""
@@ -126,7 +126,7 @@ class Restored:
     """R rows of a block, read and decoded.
 
     Attributes:
-        figures: (R, 3 + M) on the host: mse, D (NaN without a memory), E_t, and how many of the frame's queries are
+        metrics: (R, 3 + M) on the host: mse, D (NaN without a memory), E_t, and how many of the frame's queries are
             nearest to each item.
         errors: (R, C_img, H, W), squared errors on the scale [0, 1].
         frames: (R, C_img, H, W) in [-1, 1], what the model gave.
@@ -135,7 +135,7 @@ class Restored:
         items: What was read; None without a memory.
     """
 
-    figures: NDArray[np.float64]
+    metrics: NDArray[np.float64]
     errors: Tensor
     frames: Tensor
     pixels: Tensor
@@ -145,7 +145,7 @@ class Restored:
     @property
     def update_errors(self) -> NDArray[np.float64]:
         """(R,), E_t."""
-        return self.figures[:, UPDATE_ERROR]
+        return self.metrics[:, UPDATE_ERROR]
 
 
 def _index(rows: Sequence[int]) -> slice | list[int]:

@@ -14,7 +14,7 @@ POSITION_ALONE = 0.99
 
 @dataclass(frozen=True)
 class MemoryHealth:
-    """Figures of a memory over a set of frames.
+    """Metrics of a memory over a set of frames.
 
     Attributes:
         items_in_use: Items that are nearest to at least one query.
@@ -64,7 +64,7 @@ def count_nearest(nearest: Tensor, num_items: int) -> Tensor:
 
 
 def memory_health(counts: Tensor, items: Tensor) -> MemoryHealth:
-    """Makes figures of counts, see :func:`count_nearest`.
+    """Makes metrics of counts, see :func:`count_nearest`.
 
     Args:
         counts: (H * W, M), how often each item was nearest at each position.

@@ -12,22 +12,23 @@ from mnad import __version__
 from mnad.artifacts.checkpoint import load_checkpoint, save_calibration
 from mnad.data import Clips, open_clips
 from mnad.data.clips import common_rate, tails
-from mnad.data.layouts import LayoutName
+from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration, check_rates, find_thresholds
 from mnad.evaluation.normalisation import Scaling, bounds_of
-from mnad.evaluation.scores import abnormality, settle_weight
+from mnad.evaluation.scores import ScoreWeightOption, abnormality, settle_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
-from mnad.measuring import UpdateScope, measure
+from mnad.measuring import measure
+from mnad.measuring.options import UpdateOptions
 from mnad.models import Autoencoder
 from mnad.models.presets import RECIPES
-from mnad.runtime.devices import choose_device
+from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.errors import ConfigError, DataError
 
 LAST_TENTH = 0.1
 
 
 @dataclass(frozen=True)
-class CalibrateConfig:
+class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions, ScoreWeightOption):
     """Options of a calibration.
 
     Attributes:
@@ -37,33 +38,22 @@ class CalibrateConfig:
         false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
             is named.
         fps: Frames of a second; those of the video if left out. Images do not say: UCSD Ped2 has 10, ShanghaiTech 24.
-        score_weight: Share of PSNR in the score, from 0 to 1; the published value of the task if left out.
         smoothing: Of the scores: none, gaussian, median, or causal, which looks at the past alone.
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
-        update: Test-time update of the items, as it will be in use: carried-over, per-video or none.
-        update_threshold: E_t below which a frame updates the items; the published value of the task if left out.
         seed: Repeats the draws of videos that tell the spread of a threshold.
-        accelerator: cpu, cuda, or auto for what there is.
-        layout: How the data are laid out; found by looking if left out.
-        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
     """
 
     run: Path
     data: Path
     false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
     fps: float | None = None
-    score_weight: float | None = None
     smoothing: SmoothingName = "none"
     smoothing_width: int = 5
-    update: UpdateScope = "carried-over"
-    update_threshold: float | None = None
     seed: int = 0
-    accelerator: str = "auto"
-    layout: LayoutName | None = None
-    cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges, before anything is measured."""
+        super().__post_init__()
         if not self.false_alarms_per_hour:
             raise ConfigError("false_alarms_per_hour must name at least one rate")
         if self.fps is not None:

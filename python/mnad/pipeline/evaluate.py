@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,29 +16,27 @@ from mnad.artifacts.maps import load_maps, maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements
 from mnad.data import Clips, open_clips
 from mnad.data.clips import common_rate
-from mnad.data.layouts import LayoutName
+from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, is_same_model, with_labels
 from mnad.evaluation.confidence import Interval, bootstrap
 from mnad.evaluation.detection import Detection, detect
 from mnad.evaluation.events import AlarmRule
 from mnad.evaluation.lambda_sweep import Sweep, sweep
-from mnad.evaluation.localisation import PixelFigures, pixel_figures
+from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
 from mnad.evaluation.metrics import one_kind
 from mnad.evaluation.normalisation import Normalisation, Scaling, bounds_of
-from mnad.evaluation.scores import Choices, abnormality
+from mnad.evaluation.scores import Choices, ScoreWeightOption, abnormality
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
-from mnad.evaluation.summary import Evaluation, figures_of
+from mnad.evaluation.summary import Evaluation, metrics_of
 from mnad.runtime.errors import ConfigError, DataError
 
 
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Options of an evaluation. What is left out is published practice, or the checkpoint's calibration.
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(ScoreWeightOption, DataOptions):
+    """How measurements become scores and alarms. What is left out is published practice, or the calibration's.
 
     Attributes:
-        run: A run's folder, or a file of measurements.
-        score_weight: Share of PSNR in the score, from 0 to 1; the published value of the task if left out.
         normalisation: Whose lowest and highest values scale P and D: those of the whole video (per-video, published),
             of all frames (global), of the training set's own measurements (train), of the video's past (causal), or
             of the calibration's frames (calibrated).
@@ -46,64 +44,44 @@ class EvaluateConfig:
             mnad score --split training puts them, if left out.
         smoothing: Of the scores: none (published), gaussian, median, or causal, which looks at the past alone.
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
-        sweep: Whether to compute the AUC of every lambda from 0 to 1 by 0.01.
         threshold: A score above which a frame is an alarm, or calibrated for the one in the checkpoint.
         false_alarms_per_hour: Which of the calibrated thresholds; the first if left out.
         hysteresis: How far below the threshold scores may fall before an event ends.
         merge_gap: Events with at most so many frames between them are one.
         min_length: Events of fewer frames are dropped.
-        fps: Frames of a second; those of the video, or else of the calibration, if left out.
-        bootstrap: How often to draw the videos anew for confidence intervals; 0 for none.
-        seed: Repeats these draws.
         data: The data set, for masks and other labels; where the measurements were made of it if left out.
         labels: A label set of the data by its name, or a label file, in place of the labels that were measured with.
-        layout: How the data are laid out; found by looking if left out.
-        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
-        out: A folder for evaluation.json and tables as CSV; nothing is written if left out.
+
+    Raises:
+        ConfigError: If options do not fit each other.
     """
 
-    run: Path
-    score_weight: float | None = None
     normalisation: Normalisation | None = None
     training: Path | None = None
     smoothing: SmoothingName | None = None
     smoothing_width: int | None = None
-    sweep: bool = False
     threshold: float | Literal["calibrated"] | None = None
     false_alarms_per_hour: float | None = None
     hysteresis: float = 0
     merge_gap: int = 0
     min_length: int = 1
-    fps: float | None = None
-    bootstrap: int = 0
-    seed: int = 0
     data: Path | None = None
     labels: str | None = None
-    layout: LayoutName | None = None
-    cache: Path | None = None
-    out: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks what can be checked before anything is read."""
-        if self.bootstrap < 0:
-            raise ConfigError(f"bootstrap must not be negative, got {self.bootstrap}")
         if self.training is not None and self.normalisation != "train":
             raise ConfigError(
                 "training names measurements for the normalisation train: give --normalisation train, too"
             )
         if self.false_alarms_per_hour is not None and self.threshold != "calibrated":
             raise ConfigError("false_alarms_per_hour chooses among calibrated thresholds: give --threshold calibrated")
-        alarm_options = self.hysteresis or self.merge_gap or self.min_length != 1 or self.fps is not None
+        alarm_options = self.hysteresis or self.merge_gap or self.min_length != 1
         if alarm_options and self.threshold is None:
-            raise ConfigError("hysteresis, merge_gap, min_length and fps are of events: give --threshold, too")
+            raise ConfigError("hysteresis, merge_gap and min_length are of events: give --threshold, too")
         if self.smoothing_width is not None and self.smoothing is None:
             raise ConfigError("smoothing_width is of a smoothing: give --smoothing, too")
         self.alarm_rule(0)
-
-    @property
-    def folder(self) -> Path:
-        """The folder of the run."""
-        return self.run if self.run.is_dir() else self.run.parent
 
     @property
     def uses_calibration(self) -> bool:
@@ -111,8 +89,46 @@ class EvaluateConfig:
         return self.threshold == "calibrated" or self.normalisation == "calibrated"
 
     def alarm_rule(self, threshold: float) -> AlarmRule:
-        """The rule of events for a threshold."""
+        """Returns the rule of events for a threshold."""
         return AlarmRule(threshold, self.hysteresis, self.merge_gap, self.min_length)
+
+    def of(self, run: Path) -> EvaluateConfig:
+        """Returns the evaluation of a run, or of a file of measurements, by these options."""
+        return EvaluateConfig(run, **{each.name: getattr(self, each.name) for each in fields(EvaluationOptions)})
+
+
+@dataclass(frozen=True)
+class EvaluateConfig(EvaluationOptions):
+    """Options of an evaluation.
+
+    Attributes:
+        run: A run's folder, or a file of measurements.
+        sweep: Whether to compute the AUC of every lambda from 0 to 1 by 0.01.
+        fps: Frames of a second; those of the video, or else of the calibration, if left out.
+        bootstrap: How often to draw the videos anew for confidence intervals; 0 for none.
+        seed: Repeats these draws.
+        out: A folder for evaluation.json and tables as CSV; nothing is written if left out.
+    """
+
+    run: Path
+    sweep: bool = False
+    fps: float | None = None
+    bootstrap: int = 0
+    seed: int = 0
+    out: Path | None = None
+
+    def __post_init__(self) -> None:
+        """Checks what can be checked before anything is read."""
+        super().__post_init__()
+        if self.bootstrap < 0:
+            raise ConfigError(f"bootstrap must not be negative, got {self.bootstrap}")
+        if self.fps is not None and self.threshold is None:
+            raise ConfigError("fps is of events: give --threshold, too")
+
+    @property
+    def folder(self) -> Path:
+        """The folder of the run."""
+        return self.run if self.run.is_dir() else self.run.parent
 
 
 @dataclass(frozen=True)
@@ -123,11 +139,11 @@ class Outcome:
         measurements: What was evaluated, with the labels that were used.
         scores: (N,), the score of each frame.
         choices: How the scores were made.
-        evaluation: Figures against the labels.
+        evaluation: Metrics against the labels.
         interval: Their confidence.
         sweep: The AUC of each lambda.
         pixels: The pixel AUC, where there are maps and masks.
-        detection: Alarms and their figures, where there is a threshold.
+        detection: Alarms and their metrics, where there is a threshold.
         calibration: The calibration that was used.
     """
 
@@ -137,27 +153,27 @@ class Outcome:
     evaluation: Evaluation | None
     interval: Interval | None
     sweep: Sweep | None
-    pixels: PixelFigures | None
+    pixels: PixelMetrics | None
     detection: Detection | None
     calibration: Calibration | None
 
     @property
     def chosen_on_test(self) -> tuple[str, ...]:
-        """Names what the test set's own labels chose: no figures to compare a model by."""
+        """Names what the test set's own labels chose: no metrics to compare a model by."""
         chosen = ["eer_threshold"] if self.evaluation is not None else []
         return (*chosen, "sweep.best_weight", "sweep.best_auc") if self.sweep is not None else tuple(chosen)
 
     def as_dict(self) -> dict[str, Any]:
         """Gives all but the frames' scores as plain values."""
-        figures = {**asdict(self.choices), "protocol": self.measurements.protocol}
+        metrics = {**asdict(self.choices), "protocol": self.measurements.protocol}
         if self.evaluation is not None:
-            figures = self.evaluation.as_dict()
+            metrics = self.evaluation.as_dict()
         parts = {
             name: None if (part := getattr(self, name)) is None else asdict(part)
             for name in ("interval", "sweep", "pixels", "detection")
         }
         calibration = None if self.calibration is None else self.calibration.as_dict()
-        return {**figures, **parts, "calibration": calibration, "chosen_on_test": list(self.chosen_on_test)}
+        return {**metrics, **parts, "calibration": calibration, "chosen_on_test": list(self.chosen_on_test)}
 
 
 def evaluate_run(config: EvaluateConfig) -> Outcome:
@@ -180,8 +196,8 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
         choices = replace(choices, score_weight_source="calibration")
     scores = abnormality(measurements, weight, scaling, smoothing)
     labelled = measurements.labels is not None and not one_kind(measurements.labels)
-    # Alarms can be had without labels; without alarms there is nothing to say and figures_of tells why.
-    evaluation = figures_of(measurements, scores, choices) if labelled or config.threshold is None else None
+    # Alarms can be had without labels; without alarms there is nothing to say and metrics_of tells why.
+    evaluation = metrics_of(measurements, scores, choices) if labelled or config.threshold is None else None
     return Outcome(
         measurements=measurements,
         scores=scores,
@@ -309,7 +325,7 @@ def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
     return clips
 
 
-def _pixels(config: EvaluateConfig, measurements: Measurements, clips: Clips | None) -> PixelFigures | None:
+def _pixels(config: EvaluateConfig, measurements: Measurements, clips: Clips | None) -> PixelMetrics | None:
     file = _maps_file(config)
     if clips is None or clips.packed_masks is None or not file.is_file():
         return None
@@ -318,7 +334,7 @@ def _pixels(config: EvaluateConfig, measurements: Measurements, clips: Clips | N
     except DataError as error:  # mnad score leaves the maps of an earlier pass where they are
         warnings.warn(f"no pixel AUC: {error}", stacklevel=2)
         return None
-    return pixel_figures(measurements, maps, clips)
+    return pixel_metrics(measurements, maps, clips)
 
 
 def _maps_file(config: EvaluateConfig) -> Path:

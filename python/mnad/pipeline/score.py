@@ -11,19 +11,19 @@ from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.maps import load_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, save_measurements
 from mnad.data import open_clips
-from mnad.data.layouts import LayoutName
+from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.measurement import measure
-from mnad.measuring.options import Precision, UpdateScope, check_choice
+from mnad.measuring.options import Precision, UpdateOptions, check_choice
 from mnad.models.presets import RECIPES
-from mnad.runtime.devices import choose_device
+from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.errors import ConfigError, DataError
 from mnad.runtime.progress import log_to, print_line
 
 
 @dataclass(frozen=True)
-class ScoreConfig:
+class ScoreConfig(UpdateOptions, DeviceOption, DataOptions):
     """Options of scoring.
 
     Attributes:
@@ -34,17 +34,11 @@ class ScoreConfig:
             the training split.
         labels: A label set of the data by its name, such as hasan or official for Avenue, or a label file; the data's
             own if left out.
-        update: Test-time update of the items: carried-over from video to video (published), per-video (items start
-            anew in each video), or none.
-        update_threshold: E_t below which a frame updates the items; the published value of the task if left out.
         batch_size: Frames at a time; it changes no score, with the test-time update neither.
         precision: 32-true, or bf16 for the network; the memory computes in float32 all the same. It changes scores a
             little.
         maps: Whether to store maps of each frame, too, beside the measurements: where its error is, where its queries
             lie far from the items, and the pictures. They take up to 110 kB of memory a frame, and less in the file.
-        accelerator: cpu, cuda, or auto for what there is.
-        layout: How the data are laid out; found by looking if left out.
-        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
     """
 
     run: Path
@@ -52,14 +46,9 @@ class ScoreConfig:
     split: SplitName = "testing"
     out: Path | None = None
     labels: str | None = None
-    update: UpdateScope = "carried-over"
-    update_threshold: float | None = None
     batch_size: int = 8
     precision: Precision = "32-true"
     maps: bool = False
-    accelerator: str = "auto"
-    layout: LayoutName | None = None
-    cache: Path | None = None
 
     @property
     def destination(self) -> Path:
@@ -69,12 +58,10 @@ class ScoreConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        super().__post_init__()
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
-        check_choice("update", self.update, UpdateScope)
         check_choice("precision", self.precision, Precision)
-        if self.update_threshold is not None and self.update_threshold < 0:
-            raise ConfigError(f"update_threshold must not be negative, got {self.update_threshold}")
 
 
 def score(config: ScoreConfig) -> Path:

@@ -15,8 +15,8 @@ EVENTS_SHOWN = 20
 
 
 def print_outcome(outcome: Outcome) -> None:
-    """Prints figures, choices and protocol, then the events."""
-    rows = {} if outcome.evaluation is None else _figures(outcome.evaluation, outcome)
+    """Prints metrics, choices and protocol, then the events."""
+    rows = {} if outcome.evaluation is None else _metrics(outcome.evaluation, outcome)
     if outcome.pixels is not None:
         pixels = outcome.pixels
         without = f"; without {', '.join(pixels.without_masks)}: no masks" if pixels.without_masks else ""
@@ -69,7 +69,7 @@ def print_calibration(calibration: Calibration) -> None:
     )
 
 
-def _figures(evaluation: Evaluation, outcome: Outcome) -> dict[str, str]:
+def _metrics(evaluation: Evaluation, outcome: Outcome) -> dict[str, str]:
     interval = outcome.interval
     undefined = [name for name, auc in evaluation.auc_by_video.items() if auc is None]
     left_out = f" (without {', '.join(undefined)}: one kind of frame only)" if undefined else ""
@@ -103,27 +103,27 @@ def _choices(outcome: Outcome) -> dict[str, str]:
 
 
 def _detection(detection: Detection) -> dict[str, str]:
-    rule, figures = detection.rule, detection.figures
+    rule, metrics = detection.rule, detection.metrics
     source = "given" if detection.calibrated_for is None else f"calibrated for {detection.calibrated_for:g} an hour"
     rows = {
         "threshold": f"{rule.threshold:.4f} ({source}), hysteresis {rule.hysteresis:g}, merge gap {rule.merge_gap}, "
         f"shortest event {rule.min_length}",
         "alarms": f"{len(detection.alarms)} events",
     }
-    if figures is None:
+    if metrics is None:
         return rows
-    shares = {"precision": figures.precision, "recall": figures.recall, "F1": figures.f1}
+    shares = {"precision": metrics.precision, "recall": metrics.recall, "F1": metrics.f1}
     known = ", ".join(f"{name} {'undefined' if value is None else _percent(value)}" for name, value in shares.items())
-    rate = "undefined" if figures.false_alarms_per_hour is None else f"{figures.false_alarms_per_hour:.4g} an hour"
-    video = f"{figures.normal_frames:,} normal frames"
+    rate = "undefined" if metrics.false_alarms_per_hour is None else f"{metrics.false_alarms_per_hour:.4g} an hour"
+    video = f"{metrics.normal_frames:,} normal frames"
     if detection.fps is None:
         rate = "--fps says how many an hour"
     else:
-        video = f"{figures.normal_frames / detection.fps:.1f} s of normal video at {detection.fps:g} a second"
+        video = f"{metrics.normal_frames / detection.fps:.1f} s of normal video at {detection.fps:g} a second"
     return rows | {
         "frames within alarms": known,
-        "labelled events found": f"{figures.events_found} of {figures.events}",
-        "false alarms": f"{figures.false_alarms} in {video}: {rate}; {figures.false_alarm_frames} frames of it",
+        "labelled events found": f"{metrics.events_found} of {metrics.events}",
+        "false alarms": f"{metrics.false_alarms} in {video}: {rate}; {metrics.false_alarm_frames} frames of it",
     }
 
 

@@ -76,7 +76,7 @@ class Judgement:
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """Figures against labels of both kinds."""
+        """Metrics against labels of both kinds."""
         return self.outcome.evaluation
 
     @property

@@ -13,6 +13,8 @@ from mnad.artifacts.measurements import Measurements, load_measurements
 from mnad.evaluation.checks import check_same_model
 from mnad.runtime.errors import DataError
 
+# Earlier versions called the folder figures.
+PLOTS = ("plots", "figures")
 Curves = dict[str, list[float | None]]
 
 
@@ -27,7 +29,7 @@ class Material:
         maps: Of the same frames.
         curves: The columns of ``curves/metrics.csv``, a value for each epoch, None where it is not finite or not
             there; no columns if there is no file.
-        figures: Pictures found in ``figures``, PNG, by name.
+        plots: The plots of ``mnad plots``, PNG, by name.
     """
 
     run: Path
@@ -35,7 +37,7 @@ class Material:
     measurements: Measurements
     maps: FrameMaps
     curves: Curves
-    figures: tuple[Path, ...]
+    plots: tuple[Path, ...]
 
 
 def load_material(run: Path, measurements: Path | None = None) -> Material:
@@ -65,7 +67,7 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
         measurements=measured,
         maps=maps,
         curves=_columns(run),
-        figures=tuple(sorted((run / "figures").glob("*.png"))),
+        plots=tuple(sorted(file for folder in PLOTS for file in (run / folder).glob("*.png"))),
     )
 
 
@@ -92,4 +94,4 @@ def _check_complete(run: Path, file: Path) -> None:
 
 def _score(run: Path, file: Path) -> str:
     out = "" if file == run / "measurements.npz" else f" --out {file}"
-    return f"mnad score {run} --data DATA --maps true{out}"
+    return f"mnad score {run} --data DATA --maps{out}"

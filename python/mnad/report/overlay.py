@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.pipeline.evaluate import EvaluateConfig
+from mnad.pipeline.evaluate import EvaluationOptions
 from mnad.report.judgement import Judgement, VideoJudgement, judge
 from mnad.report.layers import coloured, enlarge, error_scale, on_scale
 from mnad.report.material import Material, load_material
@@ -31,7 +31,7 @@ SCORE, SHADE, ALARM = (245, 184, 108), (40, 82, 122), (75, 160, 240)
 
 
 @dataclass(frozen=True)
-class OverlayConfig:
+class OverlayConfig(EvaluationOptions):
     """Options of overlays.
 
     Attributes:
@@ -53,6 +53,7 @@ class OverlayConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        super().__post_init__()
         if self.fps is not None and not 0 < self.fps <= 240:
             raise ConfigError(f"fps must be greater than 0 and at most 240, got {self.fps}")
         if self.video is not None and self.out.suffix != ".mp4":
@@ -61,13 +62,11 @@ class OverlayConfig:
             raise ConfigError(f"out must be a folder for all videos, got {self.out}; name one video with --video")
 
 
-def write_overlays(config: OverlayConfig, options: Mapping[str, Any] | None = None) -> list[Path]:
+def write_overlays(config: OverlayConfig) -> list[Path]:
     """Writes one file for each video, or for the one that is named.
 
     Args:
-        config: What is drawn, and where to.
-        options: Of the evaluation, fields of :class:`mnad.pipeline.evaluate.EvaluateConfig`; the published ones if
-            None.
+        config: What is drawn, how the run is evaluated, and where the files go.
 
     Returns:
         The files.
@@ -78,7 +77,7 @@ def write_overlays(config: OverlayConfig, options: Mapping[str, Any] | None = No
         CheckpointError: If its checkpoint cannot be read.
         OutputError: If a file cannot be written whole.
     """
-    evaluation = EvaluateConfig(config.measurements or config.run, **(options or {}))
+    evaluation = config.of(config.measurements or config.run)
     material = load_material(config.run, config.measurements)
     judgement = judge(evaluation, material.measurements)
     files = []

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
-from mnad.pipeline.evaluate import EvaluateConfig
+from mnad.pipeline.evaluate import EvaluationOptions
 from mnad.report import words
 from mnad.report.gallery import Group, choose_moments, first_to_show
 from mnad.report.judgement import Judgement, VideoJudgement, judge
@@ -33,7 +33,7 @@ BYTES_A_TAG, BYTES_A_NUMBER = 120, 8
 
 
 @dataclass(frozen=True)
-class ReportConfig:
+class ReportConfig(EvaluationOptions):
     """Options of a report.
 
     Attributes:
@@ -50,17 +50,16 @@ class ReportConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        super().__post_init__()
         if not self.megabytes > 0:
             raise ConfigError(f"megabytes must be greater than 0, got {self.megabytes}")
 
 
-def write_report(config: ReportConfig, options: Mapping[str, Any] | None = None) -> Path:
+def write_report(config: ReportConfig) -> Path:
     """Writes the report.
 
     Args:
-        config: Where it is made from and what it may take.
-        options: Of the evaluation, fields of :class:`mnad.pipeline.evaluate.EvaluateConfig`; the published ones if
-            None.
+        config: Where it is made from, how the run is evaluated, and what it may take.
 
     Returns:
         The file.
@@ -71,7 +70,7 @@ def write_report(config: ReportConfig, options: Mapping[str, Any] | None = None)
         CheckpointError: If its checkpoint cannot be read.
         OutputError: If the report cannot be written, or not within the size.
     """
-    evaluation = EvaluateConfig(config.measurements or config.run, **(options or {}))
+    evaluation = config.of(config.measurements or config.run)
     material = load_material(config.run, config.measurements)
     out = config.out or config.run / "report.html"
     page = render(material, judge(evaluation, material.measurements), round(config.megabytes * 1e6))
@@ -111,7 +110,7 @@ def render(material: Material, judgement: Judgement, limit: int, *, progress: bo
     if others >= limit:
         raise OutputError(
             f"all but the pictures takes {others:,} bytes, and the file may have {limit:,}; allow a larger one with "
-            "--megabytes, or take pictures out of the run's folder of figures"
+            "--megabytes, or take pictures out of the run's folder of plots"
         )
     sprites = make_sprites(layers, counts, wanted, limit - others, progress=progress)
     if sprites.plan.step > 1:
@@ -153,9 +152,9 @@ def _context(
         "training": [
             {"title": title, "words": text} for title, text, _ in words.training_charts(list(material.curves))
         ],
-        "figures": [
-            {"caption": words.caption(figure), "data": base64.b64encode(figure.read_bytes()).decode()}
-            for figure in material.figures
+        "plots": [
+            {"caption": words.caption(plot), "data": base64.b64encode(plot.read_bytes()).decode()}
+            for plot in material.plots
         ],
         "protocol": words.protocol_facts(material, judgement),
         "footer": words.footer(),

@@ -12,7 +12,7 @@ from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.measurements import load_measurements
 from mnad.data import open_clips
-from mnad.data.layouts import LayoutName
+from mnad.data.options import DataOptions
 from mnad.report.embedding_plot import draw_embeddings
 from mnad.report.usage_plot import draw_usage
 from mnad.runtime.devices import choose_device
@@ -21,7 +21,7 @@ from mnad.runtime.files import atomic_write
 
 
 @dataclass(frozen=True)
-class FiguresConfig:
+class PlotsConfig(DataOptions):
     """Options of the pictures.
 
     Attributes:
@@ -30,8 +30,6 @@ class FiguresConfig:
         frames: Test frames that queries are drawn from.
         queries: Queries of each frame in the plane.
         seed: Repeats the choice of frames and queries, and the embedding.
-        layout: How the data are laid out; found by looking if left out.
-        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
     """
 
     run: Path
@@ -39,8 +37,6 @@ class FiguresConfig:
     frames: int = 100
     queries: int = 20
     seed: int = 0
-    layout: LayoutName | None = None
-    cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
@@ -49,8 +45,8 @@ class FiguresConfig:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
 
 
-def draw_run_figures(config: FiguresConfig) -> list[Path]:
-    """Draws ``figures/embedding.png`` and ``figures/usage.png`` of a run, each with its caption in a .txt file.
+def draw_run_plots(config: PlotsConfig) -> list[Path]:
+    """Draws ``plots/embedding.png`` and ``plots/usage.png`` of a run, each with its caption in a .txt file.
 
     Returns:
         The pictures, which ``mnad report`` shows.
@@ -76,7 +72,7 @@ def draw_run_figures(config: FiguresConfig) -> list[Path]:
     )
     few = sample_queries(model, clips, config.frames, config.queries, config.seed)
     every = sample_queries(model, clips, config.frames, checkpoint.training["size"] ** 2, config.seed)
-    embedding, usage = (config.run / "figures" / f"{name}.png" for name in ("embedding", "usage"))
+    embedding, usage = (config.run / "plots" / f"{name}.png" for name in ("embedding", "usage"))
     draw_embeddings(embedding, {config.run.name: [embed_tsne(few, seed=config.seed), embed_pca(few)]})
     _caption(embedding, embedding_caption(len(few), config.frames, config.seed))
     draw_usage(usage, {config.run.name: usage_of(measurements, curves, every, clips)})

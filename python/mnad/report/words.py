@@ -63,12 +63,12 @@ def predicts(measurements: Measurements) -> bool:
 
 
 def headlines(judgement: Judgement) -> list[Headline]:
-    """Gives the figures of the summary."""
+    """Gives the metrics of the summary."""
     measurements, evaluation = judgement.measurements, judgement.evaluation
     videos = len(measurements.videos)
     alarms = len(judgement.detection.alarms)
     at = f"at the threshold {judgement.threshold:.2f}, {judgement.threshold_rule}"
-    if evaluation is None or judgement.detection.figures is None:
+    if evaluation is None or judgement.detection.metrics is None:
         return [
             Headline("Frames scored", f"{len(measurements):,}", f"of {videos} videos"),
             Headline("Alarms", str(alarms), at),
@@ -82,16 +82,16 @@ def headlines(judgement: Judgement) -> list[Headline]:
     if judgement.outcome.pixels is not None:
         where = "the same for pixels: does the error map tell where?"
         found.append(Headline("Pixel AUC", percent(judgement.outcome.pixels.auc), where))
-    figures = judgement.detection.figures
+    metrics = judgement.detection.metrics
     return [
         *found,
-        Headline("Abnormal events caught", f"{figures.events_found} of {figures.events}", at),
-        Headline("False alarms", str(figures.false_alarms), f"of {alarms} alarms in {len(measurements):,} frames"),
+        Headline("Abnormal events caught", f"{metrics.events_found} of {metrics.events}", at),
+        Headline("False alarms", str(metrics.false_alarms), f"of {alarms} alarms in {len(measurements):,} frames"),
     ]
 
 
 def short_protocol(material: Material, judgement: Judgement) -> str:
-    """Says in a line what the figures depend on most."""
+    """Says in a line what the metrics depend on most."""
     protocol = judgement.measurements.protocol
     config = material.checkpoint.config
     parts = [
@@ -103,7 +103,7 @@ def short_protocol(material: Material, judgement: Judgement) -> str:
 
 
 def protocol_facts(material: Material, judgement: Judgement) -> Facts:
-    """Lists every choice that the figures depend on."""
+    """Lists every choice that the metrics depend on."""
     measurements = judgement.measurements
     protocol, rule = measurements.protocol, judgement.detection.rule
     config, training = material.checkpoint.config, material.checkpoint.training

@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 import torch
 
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeviceOption:
+    """The device that a command computes on.
+
+    Attributes:
+        accelerator: cpu, cuda, or auto for what there is.
+    """
+
+    accelerator: str = "auto"
 
 
 def choose_device(accelerator: str) -> torch.device:

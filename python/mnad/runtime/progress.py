@@ -83,14 +83,14 @@ class Pace:
         self.description, self.total = description, total
         self.began = self.logged = time.monotonic()
 
-    def at(self, done: int, figures: Callable[[], str] = str) -> None:
-        """Tells how many are done; ``figures`` is called only when something is logged."""
+    def at(self, done: int, metrics: Callable[[], str] = str) -> None:
+        """Tells how many are done; ``metrics`` is called only when something is logged."""
         now = time.monotonic()
         if now - self.logged < LOG_EVERY or not done:
             return
         self.logged = now
         left = (now - self.began) / done * max(self.total - done, 0)
-        LOG.info("%s: %d of %d, %.0f s left %s", self.description, done, self.total, left, figures())
+        LOG.info("%s: %d of %d, %.0f s left %s", self.description, done, self.total, left, metrics())
 
 
 def track(items: Iterable[T], description: str, total: int, *, enabled: bool = True) -> Iterator[T]:

@@ -6,8 +6,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from mnad.data.layouts import LayoutName
+from mnad.data.options import DataOptions
 from mnad.models import PRESETS, ModelConfig, PresetName, Recipe
+from mnad.runtime.devices import DeviceOption
 from mnad.runtime.errors import ConfigError
 from mnad.training.losses import LossWeights
 from mnad_ext import UpdateRule
@@ -23,7 +24,7 @@ FREE_TO_CHANGE = {
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(DeviceOption, DataOptions):
     """Options of a training run. What is left out is the preset's, which is the published value.
 
     Attributes:
@@ -45,19 +46,16 @@ class TrainConfig:
             compactness and separateness weigh 0.001 unless given.
         noise: Share of salt-and-pepper pixels in the input frames.
         seed: Repeats weights, items, noise and the order of the windows.
-        accelerator: cpu, cuda, or auto for what there is.
         devices: Devices of this machine.
         num_nodes: Machines; each runs the same command, or torchrun starts it.
         sync_batchnorm: Whether batch statistics are those of all GPUs together.
         precision: 32-true, bf16-mixed or 16-mixed. The memory computes in float32 all the same.
         compile: Whether to compile the network with torch.compile.
         cuda_graphs: Whether to replay each step as one CUDA graph; on one GPU, in 32-true or bf16-mixed.
-        layout: How the data are laid out; found by looking if left out.
         levels: Black and white of pixels of more than 8 bits; chosen from the training frames if left out. They stay
             with the model.
         stride: Frames from the beginning of one training window to that of the next.
         hold_out: Share of each training video's end that is never trained on, for mnad calibrate; 0 trains on all.
-        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
         device_cache: Whether to hold all frames in the memory of the device, which must be large enough.
         workers: Processes that read ahead. 0 is fastest while the frames are in the system's file cache.
         resume: Whether to go on from the checkpoint in out, if there is one; ``epochs`` may then be more than at first.
@@ -83,18 +81,15 @@ class TrainConfig:
     supervision_weight: float = 0
     noise: float | None = None
     seed: int = 0
-    accelerator: str = "auto"
     devices: int = 1
     num_nodes: int = 1
     sync_batchnorm: bool = False
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     compile: bool = False
     cuda_graphs: bool = False
-    layout: LayoutName | None = None
     levels: tuple[float, float] | None = None
     stride: int = 1
     hold_out: float = 0
-    cache: Path | None = None
     device_cache: bool = False
     workers: int = 0
     resume: bool = False

@@ -11,11 +11,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from mnad.models.memory_health import MemoryHealth
 from mnad.runtime.progress import LOG, Pace
 
-FIGURES_EVERY = 10
+METRICS_EVERY = 10
 
 
 class TrainingProgress:
-    """A bar for each epoch with the figures that matter, and a line that stays when the epoch ends.
+    """A bar for each epoch with the metrics that matter, and a line that stays when the epoch ends.
 
     Where the output is no terminal only the lines are printed.
 
@@ -32,7 +32,7 @@ class TrainingProgress:
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[figures]}"),
+            TextColumn("{task.fields[metrics]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=self.console,
@@ -41,7 +41,7 @@ class TrainingProgress:
         )
         self.enabled = enabled
         self.pace = Pace("steps of this epoch", steps)
-        self.task = self.progress.add_task("", total=steps, epoch=f"1/{epochs}", figures="")
+        self.task = self.progress.add_task("", total=steps, epoch=f"1/{epochs}", metrics="")
 
     def __enter__(self) -> TrainingProgress:
         """Starts the display."""
@@ -54,15 +54,15 @@ class TrainingProgress:
         """Ends the display."""
         self.progress.stop()
 
-    def advance(self, done: int, figures: Callable[[], dict[str, float]]) -> None:
-        """Shows the steps done; ``figures`` is called only when they are shown, as it waits for the device."""
+    def advance(self, done: int, metrics: Callable[[], dict[str, float]]) -> None:
+        """Shows the steps done; ``metrics`` is called only when they are shown, as it waits for the device."""
 
         def words() -> str:
-            means = figures()
+            means = metrics()
             return f"loss {means['loss']:.4f}  PSNR {means['psnr']:.2f} dB"
 
-        if not self.progress.disable and done % FIGURES_EVERY == 0:
-            self.progress.update(self.task, figures=words())
+        if not self.progress.disable and done % METRICS_EVERY == 0:
+            self.progress.update(self.task, metrics=words())
         if self.enabled:
             self.pace.at(done, words)
         self.progress.update(self.task, completed=done)
@@ -84,7 +84,7 @@ class TrainingProgress:
         self.console.print(line, highlight=False, soft_wrap=True)
         LOG.info(line)
         self.pace = Pace(self.pace.description, self.steps)
-        self.progress.update(self.task, completed=0, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}", figures="")
+        self.progress.update(self.task, completed=0, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}", metrics="")
 
     def finish(self, health: MemoryHealth | None) -> None:
         """Warns of what is wrong with the memory after the last epoch."""

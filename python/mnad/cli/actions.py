@@ -1,0 +1,138 @@
+"""What each subcommand does: calls the function of its room, and prints what came of it.
+
+Each imports what it needs itself, so that no command waits for the libraries of another one.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mnad.cli.configs import DemoConfig, InspectConfig, SynthConfig
+    from mnad.data.preparation import PrepareConfig
+    from mnad.pipeline.calibrate import CalibrateConfig
+    from mnad.pipeline.evaluate import EvaluateConfig
+    from mnad.pipeline.score import ScoreConfig
+    from mnad.report.overlay import OverlayConfig
+    from mnad.report.page import ReportConfig
+    from mnad.report.run_plots import PlotsConfig
+    from mnad.reproduction import ReproduceConfig
+    from mnad.training import TrainConfig
+
+UNUSABLE = 1
+
+
+def demo(config: DemoConfig) -> None:
+    """Runs ``mnad demo``."""
+    from mnad.reproduction.demo import demo
+
+    demo(config.out)
+
+
+def synth(config: SynthConfig) -> None:
+    """Runs ``mnad synth``."""
+    from mnad.data.synthetic import SyntheticSpec, write_synthetic
+
+    write_synthetic(
+        config.out, SyntheticSpec(**{each.name: getattr(config, each.name) for each in fields(SyntheticSpec)})
+    )
+    print(f"wrote {config.out}")
+
+
+def inspect(config: InspectConfig, as_json: bool) -> int:
+    """Runs ``mnad inspect``."""
+    from mnad.data.inspection import inspect
+    from mnad.report.inspection_table import print_inspection
+
+    inspection = inspect(config.data, config.layout, quick=config.quick, progress=not as_json)
+    if as_json:
+        print(json.dumps(inspection.as_dict(), indent=2))
+    else:
+        print_inspection(inspection)
+    return 0 if inspection.usable else UNUSABLE
+
+
+def prepare(config: PrepareConfig) -> None:
+    """Runs ``mnad prepare``."""
+    from mnad.data.preparation import prepare
+    from mnad.runtime.progress import log_to
+
+    with log_to(config.store.with_name(f"{config.store.name}.log")):
+        store = prepare(config)
+    for name, split in store.splits.items():
+        shape = f"{store.size} x {store.size} x {store.channels}"
+        print(f"{name}: {len(split.videos)} videos, {split.frames:,} frames, {shape}")
+    print(f"wrote {store.path}")
+
+
+def train(config: TrainConfig) -> None:
+    """Runs ``mnad train``."""
+    from mnad.training import train
+
+    print(f"wrote {train(config)}")
+
+
+def score(config: ScoreConfig) -> None:
+    """Runs ``mnad score``."""
+    from mnad.pipeline.score import score
+
+    print(f"wrote {score(config)}")
+
+
+def calibrate(config: CalibrateConfig) -> None:
+    """Runs ``mnad calibrate``."""
+    from mnad.pipeline.calibrate import calibrate
+    from mnad.report.evaluation_table import print_calibration
+
+    print_calibration(calibrate(config))
+    print(f"stored in {config.run}")
+
+
+def evaluate(config: EvaluateConfig, as_json: bool) -> None:
+    """Runs ``mnad evaluate``."""
+    from mnad.pipeline.evaluate import evaluate_run
+    from mnad.pipeline.evaluation_files import write_outcome
+    from mnad.report.evaluation_table import print_outcome
+
+    outcome = evaluate_run(config)
+    if as_json:
+        print(json.dumps(outcome.as_dict(), indent=2))
+    else:
+        print_outcome(outcome)
+    if config.out is not None:
+        written = write_outcome(config.out, outcome)
+        if not as_json:
+            print(f"wrote {', '.join(map(str, written))}")
+
+
+def plots(config: PlotsConfig) -> None:
+    """Runs ``mnad plots``."""
+    from mnad.report.run_plots import draw_run_plots
+
+    for picture in draw_run_plots(config):
+        print(f"wrote {picture}")
+
+
+def report(config: ReportConfig) -> None:
+    """Runs ``mnad report``."""
+    from mnad.report.page import write_report
+
+    out = write_report(config)
+    print(f"wrote {out} ({out.stat().st_size / 1e6:.1f} MB); open it in any browser, it needs no network")
+
+
+def overlay(config: OverlayConfig) -> None:
+    """Runs ``mnad overlay``."""
+    from mnad.report.overlay import write_overlays
+
+    for file in write_overlays(config):
+        print(f"wrote {file}")
+
+
+def reproduce(config: ReproduceConfig) -> None:
+    """Runs ``mnad reproduce``."""
+    from mnad.reproduction import reproduce
+
+    reproduce(config)
