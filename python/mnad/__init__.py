@@ -1,5 +1,28 @@
-"""MNAD, memory-guided video anomaly detection: data, models, training, scoring and the command ``mnad``."""
+"""MNAD, memory-guided video anomaly detection: a detector for one's own video, and the steps that make one.
 
+What is named here is imported when it is used, so that ``import mnad`` does not wait for torch.
+"""
+
+from importlib import import_module
 from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mnad.api import calibrate, evaluate, score, train
+    from mnad.detector import Detector, VideoScores
+    from mnad.watching.streams import FrameResult
 
 __version__ = version("mnad-ext")
+__all__ = ["Detector", "FrameResult", "VideoScores", "calibrate", "evaluate", "score", "train"]
+
+_MODULES = {"Detector": "mnad.detector", "VideoScores": "mnad.detector", "FrameResult": "mnad.watching.streams"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES.get(name, "mnad.api")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

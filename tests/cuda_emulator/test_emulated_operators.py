@@ -63,7 +63,7 @@ def test_operators(runs: dict[str, subprocess.Popen[str]], name: str) -> None:
 
 
 def test_the_emulated_kernels_are_what_runs() -> None:
-    code = "import tests.conftest, mnad_ext; from mnad_ext import _C; print(_C.__doc__)"
+    code = "import conftest, mnad_ext; from mnad_ext import _C; print(_C.__doc__)"
     build.build(build.EXTENSION)
     environment = os.environ | {"MNAD_EMULATED_EXTENSION": str(build.EXTENSION)}
     result = subprocess.run(

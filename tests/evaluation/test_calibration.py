@@ -22,7 +22,7 @@ from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.training import TrainConfig, train
 from mnad.training.config import check_resumable
 
-from tests.conftest import HELD_OUT
+from tests.sizes import HELD_OUT
 
 
 def clips_of(lengths: list[int], channels: int = 1) -> Clips:
@@ -221,6 +221,6 @@ def test_video_of_another_rate_than_the_calibration(held_out: Path, tmp_path: Pa
 def test_a_run_goes_on_by_its_own_hold_out(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
     run = shutil.copytree(held_out, tmp_path / "run")
     with pytest.raises(ConfigError, match="began with hold_out 0.25 and cannot go on with 0"):
-        train(TrainConfig(synthetic, run, **{**HELD_OUT, "hold_out": 0, "resume": True}))  # type: ignore[arg-type]
+        train(TrainConfig(synthetic, run, **{**HELD_OUT, "hold_out": 0, "resume": True}))
     old = {name: value for name, value in load_checkpoint(run).training.items() if name != "hold_out"}
-    check_resumable(TrainConfig(synthetic, run, **{**HELD_OUT, "hold_out": 0}), old)  # type: ignore[arg-type]
+    check_resumable(TrainConfig(synthetic, run, **{**HELD_OUT, "hold_out": 0}), old)

@@ -57,7 +57,9 @@ def test_every_choice_is_printed_and_stored(tmp_path: Path, capsys: pytest.Captu
     assert stored["interval"]["resamples"] == 50
     assert stored["protocol"]["preset"] == "prediction"
 
-    outcome = evaluate_run(EvaluateConfig(file, 0.3, "causal", None, "median", 3))
+    outcome = evaluate_run(
+        EvaluateConfig(file, score_weight=0.3, normalisation="causal", smoothing="median", smoothing_width=3)
+    )
     frames = table(out / "frames.csv")
     assert [float(frame["score"]) for frame in frames] == outcome.scores.tolist()
     assert [(frame["video"], frame["frame"]) for frame in frames][18:22] == [

@@ -19,7 +19,8 @@ from mnad.training import TrainConfig, train
 from mnad.training import loop as loop_module
 from mnad.training.state import TrainingState
 
-from tests.training.test_training import TINY, curves
+from tests.sizes import TINY
+from tests.training.test_training import curves
 
 
 def config(synthetic: Path, out: Path, **options: object) -> TrainConfig:

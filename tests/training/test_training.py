@@ -18,7 +18,7 @@ from mnad.runtime.errors import ConfigError, DataError, MnadError
 from mnad.training import TrainConfig, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-TINY = {"size": 32, "width": 4, "learning_rate": 2e-3, "accelerator": "cpu"}
+from tests.sizes import TINY
 
 
 def curves(run: Path) -> list[dict[str, float]]:
@@ -28,7 +28,7 @@ def curves(run: Path) -> list[dict[str, float]]:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_loss_falls(preset: str, synthetic: Path, tmp_path: Path) -> None:
-    train(TrainConfig(synthetic, tmp_path, preset, epochs=3, **TINY))  # type: ignore[arg-type]
+    train(TrainConfig(synthetic, tmp_path, preset, epochs=3, **TINY))
     rows = curves(tmp_path)
     assert len(rows) == 3
     assert rows[-1]["loss"] < 0.8 * rows[0]["loss"]
@@ -54,7 +54,7 @@ def test_the_preset_decides_what_is_left_out(tmp_path: Path) -> None:
 
 
 def test_one_item_without_separateness(synthetic: Path, tmp_path: Path) -> None:
-    train(TrainConfig(synthetic, tmp_path, num_items=1, separateness_weight=0, epochs=1, **TINY))  # type: ignore[arg-type]
+    train(TrainConfig(synthetic, tmp_path, num_items=1, separateness_weight=0, epochs=1, **TINY))
     assert load_checkpoint(tmp_path).weights["memory.items"].shape == (1, 32)
 
 
@@ -107,11 +107,11 @@ def test_faulty_data_leave_no_folder(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_written(synthetic: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(MnadError, match="cannot write .*file/run"):
-        train(TrainConfig(synthetic, tmp_path / "file" / "run", **TINY))  # type: ignore[arg-type]
+        train(TrainConfig(synthetic, tmp_path / "file" / "run", **TINY))
     if os.geteuid() != 0:
         (tmp_path / "locked").mkdir(mode=0o500)
         with pytest.raises(MnadError, match="Permission denied"):
-            train(TrainConfig(synthetic, tmp_path / "locked" / "run", **TINY))  # type: ignore[arg-type]
+            train(TrainConfig(synthetic, tmp_path / "locked" / "run", **TINY))
 
 
 def test_every_way_to_the_data_gives_the_same_weights(synthetic: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_every_way_to_the_data_gives_the_same_weights(synthetic: Path, tmp_path:
 
 def test_the_place_of_the_store_is_printed(synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for verb in ("preparing once", "using"):
-        train(TrainConfig(synthetic, tmp_path / verb, epochs=1, cache=tmp_path / "cache", **TINY))  # type: ignore[arg-type]
+        train(TrainConfig(synthetic, tmp_path / verb, epochs=1, cache=tmp_path / "cache", **TINY))
         assert f"{verb} the clip store {tmp_path / 'cache'}" in capsys.readouterr().out
 
 
@@ -177,7 +177,7 @@ def test_a_compiled_network_trains(synthetic: Path, tmp_path: Path) -> None:
 
 
 def test_loggers(synthetic: Path, tmp_path: Path) -> None:
-    train(TrainConfig(synthetic, tmp_path, epochs=2, loggers=("tensorboard",), **TINY))  # type: ignore[arg-type]
+    train(TrainConfig(synthetic, tmp_path, epochs=2, loggers=("tensorboard",), **TINY))
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
     for name in ("loss", "learning_rate", "positional_share", "samples_per_second"):
         logged = [event.value for event in events.Scalars(name)]
@@ -187,4 +187,4 @@ def test_loggers(synthetic: Path, tmp_path: Path) -> None:
 def test_a_logger_that_is_not_installed(synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lightning.pytorch.loggers.wandb", None)
     with pytest.raises(ConfigError, match=r"wandb is not installed: pip install mnad-ext\[wandb\]"):
-        train(TrainConfig(synthetic, tmp_path, epochs=1, loggers=("wandb",), **TINY))  # type: ignore[arg-type]
+        train(TrainConfig(synthetic, tmp_path, epochs=1, loggers=("wandb",), **TINY))

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
-from mnad.artifacts.export import is_export, keep_calibration, read_export, save_tensors, write_export
+from mnad.artifacts.export import is_export, keep_calibration, read_export, write_export
+from mnad.artifacts.tensors import load_tensors, save_tensors
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
 from mnad.runtime.errors import CheckpointError
 from mnad.runtime.files import input_errors, only_known, sealed, unsealed
@@ -167,9 +167,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
     with input_errors(file, "a checkpoint", CheckpointError):
-        with safe_open(file, framework="pt") as opened:
-            metadata = opened.metadata() or {}
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+        tensors, metadata = load_tensors(file)
         return _checkpoint(file, metadata, tensors)
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from mnad.artifacts.tensors import save_tensors
 from mnad.models.identity import weights_hash
 from mnad.runtime.errors import CheckpointError, OutputError
 from mnad.runtime.files import atomic_write, input_errors, sealed, unsealed
@@ -24,20 +24,6 @@ from mnad.runtime.files import atomic_write, input_errors, sealed, unsealed
 FORMAT = "mnad-export/1"
 MANIFEST = "manifest.json"
 LARGEST_FILE = 16_000_000  # bytes; some ways of sending end at 16 MiB
-
-
-def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Writes tensors into a safetensors file; the file that was there before stays until the new one is whole.
-
-    Raises:
-        OutputError: If it cannot be written.
-    """
-    dense = {name: value.detach().contiguous().cpu() for name, value in tensors.items()}
-    with atomic_write(path) as temporary:
-        try:
-            save_file(dense, temporary, metadata=metadata)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error
 
 
 def is_export(path: Path) -> bool:

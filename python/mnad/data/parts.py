@@ -27,6 +27,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.frames import resize
 from mnad.data.frames_seen import FramesSeen
 from mnad.data.levels import Levels
 from mnad.data.splits import Split, Video, place_of
@@ -174,12 +175,12 @@ class PartMaker:
         return part
 
     def _resize(self, frame: NDArray[np.uint8], seen: FramesSeen) -> NDArray[np.uint8]:
-        resized: Any = cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_LINEAR)
+        resized = resize(frame, self.size)
         if self.check_grey:
             if not is_grey(resized):
                 raise ColourFound(f"frame {seen.frames} of video {seen.video.name} has colour")
             return np.ascontiguousarray(resized[..., 0])
-        return np.asarray(resized)
+        return resized
 
     def _write_masks(self, video: Video, place: Place, frames: int) -> str | None:
         """Writes as many masks as there are frames; empty ones for a video that has none."""

@@ -14,6 +14,7 @@ from scipy.stats import beta
 
 from mnad.evaluation.normalisation import Bounds, Scaling
 from mnad.evaluation.smoothing import Smoothing
+from mnad.measuring.options import UpdateScope
 from mnad.runtime.errors import CheckpointError, ConfigError
 from mnad.runtime.files import input_errors, only_known
 
@@ -72,7 +73,7 @@ class Calibration:
     videos: int
     hold_out: float
     trained_on: bool
-    update: str
+    update: UpdateScope
     update_threshold: float | None
     data: str
     version: str

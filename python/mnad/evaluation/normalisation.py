@@ -98,10 +98,36 @@ def parts_of(measurements: Measurements, scaling: Scaling = PER_VIDEO, *, with_d
     psnr = np.where(informed, 1 - g, 0)
     if not with_distance:
         return Parts(psnr, None)
-    if bounds is not None and bounds.distance is None:
-        raise ConfigError("the bounds are those of a model without memory; they cannot scale the distance D")
+    if bounds is not None:
+        _check_scales_distance(bounds)
     g, informed = _normalise(measurements, "distance D", measurements.distance, scaling, bounds and bounds.distance)
     return Parts(psnr, np.where(informed, g, 0))
+
+
+def parts_by_bounds(
+    psnr: NDArray[np.float64], distance: NDArray[np.float64] | None, bounds: Bounds, *, with_distance: bool = True
+) -> Parts:
+    """Returns 1 - g(P) and g(D) of frames that are scaled by given bounds, each by itself.
+
+    Args:
+        psnr: (N,), P.
+        distance: (N,), D; None without a memory.
+        bounds: Of normal video. Where the lowest and the highest value are one, the part is 0.
+        with_distance: Whether D counts at all.
+
+    Raises:
+        ConfigError: If bounds without D are to scale D.
+
+    Example:
+        >>> parts_by_bounds(np.array([30.0, 25.0]), np.array([0.2, 0.6]), Bounds((20.0, 30.0), (0.2, 0.4)))
+        Parts(psnr=array([0. , 0.5]), distance=array([0., 2.]))
+    """
+    g, informed = _scale(psnr, *(np.full_like(psnr, limit) for limit in bounds.psnr))
+    of_psnr = np.where(informed, 1 - g, 0)
+    if not with_distance or distance is None:
+        return Parts(of_psnr, None)
+    g, informed = _scale(distance, *(np.full_like(distance, limit) for limit in _check_scales_distance(bounds)))
+    return Parts(of_psnr, np.where(informed, g, 0))
 
 
 def check_finite(measurements: Measurements, what: str, values: NDArray[np.float64]) -> None:
@@ -125,9 +151,23 @@ def _normalise(
     """Gives g of each frame, and where it says anything."""
     check_finite(measurements, what, values)
     low, high = _limits(measurements, values, scaling.name, given)
+    g, informed = _scale(values, low, high)
+    _warn_of_flat(measurements, what, informed, scaling.name)
+    return g, informed
+
+
+def _check_scales_distance(bounds: Bounds) -> Range:
+    if bounds.distance is None:
+        raise ConfigError("the bounds are those of a model without memory; they cannot scale the distance D")
+    return bounds.distance
+
+
+def _scale(
+    values: NDArray[np.float64], low: NDArray[np.float64], high: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Returns (x - low) / (high - low), and where these differ by more than rounding."""
     spread = high - low
     informed = spread > ROUNDING * np.maximum(np.abs(low), np.abs(high))
-    _warn_of_flat(measurements, what, informed, scaling.name)
     return (values - low) / np.where(informed, spread, 1), informed
 
 

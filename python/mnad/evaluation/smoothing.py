@@ -31,6 +31,11 @@ class Smoothing:
     name: SmoothingName = "none"
     width: int = 5
 
+    @property
+    def looks_ahead(self) -> bool:
+        """Whether a frame's score depends on frames that come after it."""
+        return self.name in ("gaussian", "median")
+
     def __post_init__(self) -> None:
         """Checks the width."""
         if self.width < 1:

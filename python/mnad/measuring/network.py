@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.func import functional_call
 
 import mnad_ext
 from mnad.data import to_frames
@@ -68,8 +69,7 @@ class Network:
     def read(self, features: Tensor, items: Tensor) -> MemoryOutput:
         """Reads items (M, C), or (B, M, C) for each sample its own."""
         assert self.memory is not None
-        self.memory.items = items
-        read: MemoryOutput = self.memory(features)
+        read: MemoryOutput = functional_call(self.memory, {"items": items}, (features,))
         return read
 
     def update(self, features: Tensor, items: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,8 @@ from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.training import TrainConfig, train
 
-HELD_OUT = {"size": 32, "width": 4, "epochs": 1, "learning_rate": 2e-3, "hold_out": 0.25, "accelerator": "cpu"}
+from tests.sizes import HELD_OUT
+
 CUDA_REQUIRED = os.environ.get("MNAD_REQUIRE_CUDA") == "1"
 
 
@@ -73,10 +75,24 @@ def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def held_out(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that held out the ends of its training videos, scored and calibrated. Tests that change it copy it."""
     run = tmp_path_factory.mktemp("held_out") / "run"
-    train(TrainConfig(synthetic, run, **HELD_OUT))  # type: ignore[arg-type]
+    train(TrainConfig(synthetic, run, **HELD_OUT))
     score(ScoreConfig(run, synthetic, accelerator="cpu"))
     calibrate(CalibrateConfig(run, synthetic, (3600, 36000), fps=25, accelerator="cpu"))
     return run
+
+
+@pytest.fixture(autouse=True)
+def _gate(request: pytest.FixtureRequest) -> None:
+    """Gives examples of the front door a folder where data/gate and runs/gate are."""
+    if not isinstance(request.node, pytest.DoctestItem) or not request.node.name.startswith(
+        ("mnad.api", "mnad.detector")
+    ):
+        return
+    folder: Path = request.getfixturevalue("tmp_path")
+    for name, place in {"data": "synthetic", "runs": "held_out"}.items():
+        (folder / name).mkdir()
+        shutil.copytree(request.getfixturevalue(place), folder / name / "gate")
+    request.getfixturevalue("monkeypatch").chdir(folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,96 @@
+"""The steps from video to a calibrated model as functions: each is the command of its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mnad.evaluation.calibration import Calibration
+from mnad.pipeline.calibrate import CalibrateConfig
+from mnad.pipeline.calibrate import calibrate as calibrate_by
+from mnad.pipeline.evaluate import EvaluateConfig, Outcome, evaluate_run
+from mnad.pipeline.score import ScoreConfig
+from mnad.pipeline.score import score as score_by
+from mnad.training import TrainConfig
+from mnad.training import train as train_by
+
+
+def train(data: str | Path, out: str | Path, **options: Any) -> Path:
+    """Trains a model on normal video, as ``mnad train``.
+
+    Args:
+        data: A data set in any known layout, a video, or a clip store.
+        out: The run's folder.
+        **options: Fields of :class:`mnad.training.TrainConfig`, such as ``preset`` or ``epochs``.
+
+    Returns:
+        The checkpoint.
+
+    Raises:
+        MnadError: If options, data or the folder are not as they should be, or training diverges.
+
+    Example:
+        >>> import mnad
+        >>> checkpoint = mnad.train("data/gate", "runs/new", size=32, width=4, epochs=1)  # doctest: +ELLIPSIS
+        training frames of data/gate: ...
+        epoch 1/1 ...
+        >>> checkpoint.name
+        'checkpoint.safetensors'
+    """
+    return train_by(TrainConfig(Path(data), Path(out), **options))
+
+
+def score(run: str | Path, data: str | Path, **options: Any) -> Path:
+    """Measures every test frame with a trained model, as ``mnad score``.
+
+    Args:
+        run: A run's folder, or a checkpoint.
+        data: A data set in any known layout, a video, or a clip store.
+        **options: Fields of :class:`mnad.pipeline.score.ScoreConfig`, such as ``maps``.
+
+    Returns:
+        The file of measurements, which :func:`evaluate` takes.
+
+    Raises:
+        MnadError: If options, data or checkpoint are not as they should be.
+    """
+    return score_by(ScoreConfig(Path(run), Path(data), **options))
+
+
+def calibrate(run: str | Path, data: str | Path, **options: Any) -> Calibration:
+    """Finds alarm thresholds from normal video alone and stores them in the checkpoint, as ``mnad calibrate``.
+
+    Args:
+        run: A run's folder, a checkpoint, or a folder of exported weights.
+        data: The training data; the ends of the videos are used.
+        **options: Fields of :class:`mnad.pipeline.calibrate.CalibrateConfig`, such as ``fps``.
+
+    Returns:
+        The calibration, which :class:`mnad.Detector` uses.
+
+    Raises:
+        MnadError: If options, data or checkpoint are not as they should be.
+    """
+    return calibrate_by(CalibrateConfig(Path(run), Path(data), **options))
+
+
+def evaluate(run: str | Path, **options: Any) -> Outcome:
+    """Turns the measurements of a run into scores, AUCs and alarms, as ``mnad evaluate``.
+
+    Args:
+        run: A run's folder, or a file of measurements.
+        **options: Fields of :class:`mnad.pipeline.evaluate.EvaluateConfig`, such as ``threshold``.
+
+    Returns:
+        Scores, choices and metrics.
+
+    Raises:
+        MnadError: If options or files do not fit each other.
+
+    Example:
+        >>> import mnad
+        >>> outcome = mnad.evaluate("runs/gate", threshold="calibrated")
+        >>> outcome.scores.shape == (outcome.evaluation.frames,)
+        True
+    """
+    return evaluate_run(EvaluateConfig(Path(run), **options))
