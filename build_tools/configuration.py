@@ -29,7 +29,7 @@ SETUPTOOLS = 77
 
 
 def without_isolation() -> str:
-    """Says what a build without isolation needs to be there."""
+    """Returns what a build without isolation needs to be there."""
     return f"Without build isolation install first: pip install 'setuptools>={SETUPTOOLS}' 'pybind11>=2.13' ninja"
 
 
@@ -95,7 +95,7 @@ def configure(version: str) -> Configuration:
 
 
 def gencode(architectures: tuple[str, ...]) -> list[str]:
-    """Gives nvcc's flags for architectures such as ("8.0", "9.0+PTX")."""
+    """Returns nvcc's flags for architectures such as ("8.0", "9.0+PTX")."""
     flags = []
     for architecture in architectures:
         number = architecture.removesuffix("+PTX").replace(".", "")

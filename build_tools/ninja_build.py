@@ -105,7 +105,7 @@ def _write_cuda(writer: Writer, configuration: Configuration, build_folder: Path
 
 
 def tile_kernels() -> Iterator[tuple[Path, str, str]]:
-    """Gives the source, instruction set and flags of every compilation of the CPU kernels."""
+    """Returns the source, instruction set and flags of every compilation of the CPU kernels."""
     for instruction_set, flags in INSTRUCTION_SETS.items():
         for name in TILE_KERNELS:
             yield (
@@ -126,7 +126,7 @@ def _common_flags(configuration: Configuration) -> list[str]:
 
 
 def torch_flags(configuration: Configuration) -> list[str]:
-    """Gives the definitions and include folders of the sources that speak to torch."""
+    """Returns the definitions and include folders of the sources that speak to torch."""
     definitions = {
         "TORCH_TARGET_VERSION": TORCH_TARGET_VERSION,
         "MNAD_TORCH_FLOOR": _quoted(TORCH_FLOOR),
@@ -152,7 +152,7 @@ def torch_flags(configuration: Configuration) -> list[str]:
 
 
 def libraries(configuration: Configuration) -> list[str]:
-    """Gives the linker's flags of what the extension stands on."""
+    """Returns the linker's flags of what the extension stands on."""
     # torch is imported before the extension and has its libraries loaded, so no path to them is written down.
     found = [f"-L{configuration.torch_root / 'lib'}", "-Wl,--no-as-needed", "-ltorch", "-ltorch_cpu"]
     if configuration.nvcc:

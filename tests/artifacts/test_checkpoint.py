@@ -136,3 +136,14 @@ def test_a_checkpoint_of_a_newer_version(trained: Path, tmp_path: Path) -> None:
         with pytest.raises(CheckpointError, match="another version of mnad: it has attention, not known"):
             load_checkpoint(path)
         del place["attention"]
+
+
+@pytest.mark.parametrize(("earlier", "now"), [("report", "narrow-up"), ("released", "wide-up")])
+def test_the_decoder_by_its_earlier_names(earlier: str, now: str, trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.safetensors"
+    with safe_open(trained / "checkpoint.safetensors", framework="pt") as opened:
+        header = unsealed(json.loads(opened.metadata()["header"]))
+        tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+    header["model"]["decoder"] = earlier
+    save_file(tensors, path, {"format": "mnad-checkpoint/1", "header": json.dumps(sealed(header))})
+    assert load_checkpoint(path).config.decoder == now

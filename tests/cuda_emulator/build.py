@@ -38,7 +38,7 @@ PLANTED_BUGS = [
 
 
 def available() -> bool:
-    """Tells whether there is what it takes: nvcc's headers and a compiler that switches stacks on x86-64."""
+    """Returns whether there is what it takes: nvcc's headers and a compiler that switches stacks on x86-64."""
     return shutil.which("nvcc") is not None and sysconfig.get_platform() == "linux-x86_64"
 
 

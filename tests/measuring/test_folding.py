@@ -11,7 +11,7 @@ from torch import nn
 
 
 def lived_in(model: Autoencoder) -> Autoencoder:
-    """Gives BatchNorm the statistics and weights of a network that has learned something."""
+    """Returns BatchNorm the statistics and weights of a network that has learned something."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 2)

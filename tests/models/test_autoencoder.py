@@ -23,7 +23,7 @@ def megabytes(config: ModelConfig) -> float:
         (PRESETS["prediction"].model, 62.61),
         (PRESETS["prediction-no-memory"].model, 53.17),
         (RECONSTRUCTION, 59.49),
-        (replace(RECONSTRUCTION, decoder="released"), 68.79),
+        (replace(RECONSTRUCTION, decoder="wide-up"), 68.79),
         (PRESETS["reconstruction-no-memory"].model, 50.05),
         (replace(PRESETS["prediction"].model, skips=False), 59.51),
         (replace(RECONSTRUCTION, skips=True), 62.59),
@@ -36,7 +36,7 @@ def test_published_sizes(config: ModelConfig, published: float) -> None:
 
 @pytest.mark.parametrize("image_channels", [1, 3])
 @pytest.mark.parametrize("skips", [False, True])
-@pytest.mark.parametrize("decoder", ["report", "released"])
+@pytest.mark.parametrize("decoder", ["narrow-up", "wide-up"])
 @pytest.mark.parametrize("memory", [None, MemoryConfig(num_items=3, grad_through_weights=True)])
 @pytest.mark.parametrize("frames_in", [1, 4])
 def test_every_point_runs_and_learns(

@@ -13,7 +13,7 @@ from mnad.training import TrainConfig, train
 from mnad.training import graphs as graphs_module
 from mnad.training import loop as loop_module
 from mnad.training.graphs import WARM_UP_STEPS
-from mnad.training.loop import Learned
+from mnad.training.loop import StepResult
 
 TINY = {"size": 32, "width": 4, "learning_rate": 2e-3, "accelerator": "cpu"}
 
@@ -24,11 +24,11 @@ class Recorder:
     def __init__(self) -> None:
         self.runs = self.replays = 0
 
-    def run(self, work: Callable[[], Learned]) -> Learned:
+    def run(self, work: Callable[[], StepResult]) -> StepResult:
         self.runs += 1
         return work()
 
-    def record(self, work: Callable[[], Learned]) -> Learned:
+    def record(self, work: Callable[[], StepResult]) -> StepResult:
         self.work, self.results = work, work()
         return self.results
 

@@ -2,7 +2,7 @@
 
 from mnad.analysis.embedding import Embedding, embed_pca, embed_tsne
 from mnad.analysis.probe import FILLERS, Filler, Probe, probed
-from mnad.analysis.restoration import Restored, middle_of_anomaly, restore
+from mnad.analysis.restoration import RestoredFrame, middle_of_anomaly, restore
 from mnad.analysis.samples import Queries, patches_of_item, sample_queries
 from mnad.analysis.usage import Usage, shares, usage_of
 
@@ -12,7 +12,7 @@ __all__ = [
     "Filler",
     "Probe",
     "Queries",
-    "Restored",
+    "RestoredFrame",
     "Usage",
     "embed_pca",
     "embed_tsne",

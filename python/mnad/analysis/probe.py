@@ -52,7 +52,7 @@ class Probe:
 
 
 def probed(model: Autoencoder, probe: Probe) -> Autoencoder:
-    """Gives a copy of a model whose decoder is fed as a probe says; losses and items are as they were.
+    """Returns a copy of a model whose decoder is fed as a probe says; losses and items are as they were.
 
     Args:
         model: A trained network.

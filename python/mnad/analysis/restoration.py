@@ -14,7 +14,7 @@ from mnad.runtime.errors import DataError
 
 
 @dataclass(frozen=True)
-class Restored:
+class RestoredFrame:
     """A frame, the last frame that the model was shown, and what it gave.
 
     Attributes:
@@ -35,7 +35,7 @@ class Restored:
 
 
 @torch.inference_mode()
-def restore(model: Autoencoder, clips: Clips, frame: int) -> Restored:
+def restore(model: Autoencoder, clips: Clips, frame: int) -> RestoredFrame:
     """Has a model predict or restore a frame; its items stay as they are.
 
     Args:
@@ -59,11 +59,11 @@ def restore(model: Autoencoder, clips: Clips, frame: int) -> Restored:
         ((images[0] + 1) / 2).movedim(0, -1).cpu().numpy()
         for images in (window[:, config.frames_in - 1], window[:, -1], output)
     )
-    return Restored(shown, target, restored)
+    return RestoredFrame(shown, target, restored)
 
 
 def middle_of_anomaly(clips: Clips, video: str | None = None) -> int:
-    """Gives the middle one of a video's abnormal frames, by its number among the frames of the clips.
+    """Returns the middle one of a video's abnormal frames, by its number among the frames of the clips.
 
     Args:
         clips: What the frames and their labels are taken from.

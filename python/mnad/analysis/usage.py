@@ -54,7 +54,7 @@ def usage_of(
 
 
 def shares(counts: NDArray[np.int32]) -> NDArray[np.float64]:
-    """Gives each item's share of the queries of all frames together.
+    """Returns each item's share of the queries of all frames together.
 
     Args:
         counts: (N, M), how many of each frame's queries are nearest to each item.

@@ -21,6 +21,7 @@ from mnad.runtime.errors import CheckpointError
 from mnad.runtime.files import input_errors, only_known, sealed, unsealed
 
 FORMAT = "mnad-checkpoint/1"
+EARLIER_DECODERS = {"report": "narrow-up", "released": "wide-up"}  # names in files of earlier versions
 PLACES = ("data", "out", "cache")  # options of a training run that are paths
 
 
@@ -54,7 +55,7 @@ class Checkpoint:
     calibration: dict[str, Any] | None = None
 
     def describe(self) -> dict[str, Any]:
-        """Gives what the model is known by: the hash of its weights, and for people preset, epoch and step."""
+        """Returns the identity of the model: the hash of its weights, and for people preset, epoch and step."""
         return {**self.training, "epoch": self.epoch, "step": self.step, "weights": weights_hash(self.weights)}
 
     def build_model(self) -> Autoencoder:
@@ -202,6 +203,7 @@ def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]
 
 def _model_config(values: dict[str, Any], file: Path) -> ModelConfig:
     only_known(values, ModelConfig, file, CheckpointError)
+    values["decoder"] = EARLIER_DECODERS.get(values["decoder"], values["decoder"])
     memory = values.pop("memory")
     if memory:
         only_known(memory, MemoryConfig, file, CheckpointError)

@@ -27,7 +27,7 @@ LARGEST_FILE = 16_000_000  # bytes; some ways of sending end at 16 MiB
 
 
 def is_export(path: Path) -> bool:
-    """Tells whether a folder holds exported weights."""
+    """Returns whether a folder holds exported weights."""
     return (path / MANIFEST).is_file()
 
 
@@ -102,7 +102,7 @@ def keep_calibration(folder: Path, calibration: dict[str, Any]) -> None:
 
 
 def _calibration_of(folder: Path, weights: str) -> dict[str, Any] | None:
-    """Gives the calibration that an earlier export of the same weights holds; earlier versions did not say of which."""
+    """Returns the calibration of an earlier export of the same weights; earlier versions did not say of which."""
     try:
         earlier = _manifest(folder)
     except CheckpointError:
@@ -126,12 +126,12 @@ def _write_manifest(folder: Path, content: dict[str, Any]) -> None:
 
 
 def _as_read(stored: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gives weights as a model takes them, by whose hash it is known."""
+    """Returns weights as a model takes them, by whose hash it is known."""
     return {name: value.float() if value.dtype == torch.float16 else value for name, value in stored.items()}
 
 
 def _stored(name: str, tensor: Tensor) -> Tensor:
-    """Gives a weight as it is stored; small ones, such as a BatchNorm's statistics or the items, stay precise."""
+    """Returns a weight as it is stored; small ones, such as a BatchNorm's statistics or the items, stay precise."""
     if tensor.ndim < 4 or not tensor.is_floating_point():
         return tensor
     half = tensor.half()

@@ -43,7 +43,7 @@ class FrameMaps:
 
 
 def maps_beside(measurements: Path) -> Path:
-    """Gives the place of the maps that belong to a file of measurements.
+    """Returns the place of the maps that belong to a file of measurements.
 
     Example:
         >>> maps_beside(Path("runs/one/measurements.npz")).name
@@ -104,5 +104,5 @@ def _are_of_one_pass(header: dict[str, Any], rows: dict[str, NDArray[Any]], meas
 
 
 def _pass_of(measurements: Measurements) -> dict[str, Any]:
-    """Gives what tells one pass over the frames from another."""
+    """Returns the choices that tell one pass over the frames from another."""
     return {name: measurements.protocol.get(name) for name in ("weights", "update", "update_threshold", "precision")}

@@ -18,7 +18,7 @@ OF_A_RUN = (
 )  # fmt: skip
 
 
-def check_place(out: Path, *, overwrite: bool) -> None:
+def check_run_folder(out: Path, *, overwrite: bool) -> None:
     """Makes sure that a new run does not begin where another one lies.
 
     Raises:
@@ -36,7 +36,7 @@ def check_place(out: Path, *, overwrite: bool) -> None:
     )
 
 
-def clear_place(out: Path) -> None:
+def clear_run_folder(out: Path) -> None:
     """Removes all of an earlier run from a folder; other files stay."""
     if found := _of_a_run(out):
         print_line(f"removing the earlier run in {out}: {', '.join(path.name for path in found)}")

@@ -79,7 +79,7 @@ def check_data(data: Path, split: SplitName, layout: LayoutName | None = None) -
 
 
 def cache_folder() -> Path:
-    """Gives the folder for stores that nobody named: MNAD_CACHE, or ``mnad`` in the user's cache folder."""
+    """Returns the folder for stores that nobody named: MNAD_CACHE, or ``mnad`` in the user's cache folder."""
     if "MNAD_CACHE" in os.environ:
         return Path(os.environ["MNAD_CACHE"])
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnad"

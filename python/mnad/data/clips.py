@@ -45,12 +45,12 @@ class Clips:
         return len(self.frames)
 
     def videos(self) -> Iterator[tuple[str, slice]]:
-        """Gives every video's name and where its frames stand."""
+        """Returns every video's name and where its frames stand."""
         for name, start, end in zip(self.names, self.starts[:-1], self.starts[1:], strict=True):
             yield name, slice(int(start), int(end))
 
     def masks(self, span: slice = slice(None)) -> NDArray[np.bool_] | None:
-        """Gives the masks of some frames, (F, H, W), True where a pixel is abnormal; None where there are none."""
+        """Returns the masks of some frames, (F, H, W), True where a pixel is abnormal; None where there are none."""
         if self.packed_masks is None:
             return None
         return np.unpackbits(self.packed_masks[span], axis=-1).astype(np.bool_)
@@ -62,7 +62,7 @@ class Clips:
 
 
 def common_rate(rates: Sequence[float | None]) -> float | None:
-    """Gives the frames a second that videos have in common, to within a hundredth; None if they have none.
+    """Returns the frames a second that videos have in common, to within a hundredth; None if they have none.
 
     Example:
         >>> common_rate([25.0, 25.0]), common_rate([25.0, 10.0]), common_rate([None]), common_rate([])
@@ -75,7 +75,7 @@ def common_rate(rates: Sequence[float | None]) -> float | None:
 
 
 def tail_length(frames: int, share: float) -> int:
-    """Gives how many frames at the end of a video are held out.
+    """Returns the number of frames at the end of a video that are held out.
 
     Example:
         >>> tail_length(120, 0.1)

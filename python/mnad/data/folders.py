@@ -34,22 +34,22 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
 
 
 def images_in(folder: Path) -> tuple[Path, ...]:
-    """Gives the images directly in a folder, in natural order."""
+    """Returns the images directly in a folder, in natural order."""
     return _files_in(folder, IMAGE_SUFFIXES)
 
 
 def videos_in(folder: Path) -> tuple[Path, ...]:
-    """Gives the video files directly in a folder, in natural order."""
+    """Returns the video files directly in a folder, in natural order."""
     return _files_in(folder, VIDEO_SUFFIXES)
 
 
 def arrays_in(folder: Path) -> tuple[Path, ...]:
-    """Gives the .npy files directly in a folder, in natural order."""
+    """Returns the .npy files directly in a folder, in natural order."""
     return _files_in(folder, {".npy"})
 
 
 def folders_in(folder: Path) -> tuple[Path, ...]:
-    """Gives the folders directly in a folder, in natural order; none if it is not there.
+    """Returns the folders directly in a folder, in natural order; none if it is not there.
 
     A link to a folder in which it lies itself leads nowhere new and is left out.
     """
@@ -62,27 +62,27 @@ def folders_in(folder: Path) -> tuple[Path, ...]:
 
 
 def folder_named(root: Path, *names: str) -> Path | None:
-    """Gives the folder that has the first of some names that any has, in whatever capitals."""
+    """Returns the folder that has the first of some names that any has, in whatever capitals."""
     children = {child.name: child for child in folders_in(root)}
     anyhow = {name.lower(): child for name, child in reversed(children.items())}
     return next((found for name in names if (found := children.get(name) or anyhow.get(name.lower()))), None)
 
 
 def inside(root: Path, *names: str) -> Path:
-    """Gives the place of a folder below another, each name in whatever capitals; as it is named if it is not there."""
+    """Returns the path of a folder below another, names in whatever capitals; as it is named if it is not there."""
     for name in names:
         root = folder_named(root, name) or root / name
     return root
 
 
 def files_named(folder: Path, *names: str) -> list[Path]:
-    """Gives the files in a folder that have one of some names, in whatever capitals, in the order of the names."""
+    """Returns the files in a folder that have one of some names, in whatever capitals, in the order of the names."""
     children = [child for child in _children(folder) if child.is_file()] if folder.is_dir() else []
     return [child for name in names for child in sorted(children) if child.name.lower() == name]
 
 
 def all_files(root: Path) -> Iterator[Path]:
-    """Gives every file in a folder and in those below it, each folder once, clutter left out."""
+    """Returns every file in a folder and in those below it, each folder once, clutter left out."""
     seen: set[Path] = set()
     waiting = [root]
     while waiting:
@@ -95,7 +95,7 @@ def all_files(root: Path) -> Iterator[Path]:
 
 
 def hidden(path: Path) -> bool:
-    """Tells whether a name is a system's own: ``._`` files and ``.DS_Store`` of macOS, thumbnails of Windows."""
+    """Returns whether a name is a system's own: ``._`` files and ``.DS_Store`` of macOS, thumbnails of Windows."""
     return path.name.startswith(".") or path.name.lower() in CLUTTER
 
 

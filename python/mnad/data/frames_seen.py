@@ -56,7 +56,7 @@ class FramesSeen:
         self.frames += 1
 
     def checked_shape(self) -> tuple[int, int]:
-        """Gives height and width of the frames.
+        """Returns height and width of the frames.
 
         Raises:
             DataError: If not one could be read.
@@ -66,7 +66,7 @@ class FramesSeen:
         return self._shape
 
     def faults(self) -> Iterator[str]:
-        """Gives what is wrong with a video whose frames have all come."""
+        """Returns the faults of a video whose frames have all come."""
         yield from (f"video {self.video.name} {fault}" for fault in self._told)
         if self.missing:
             yield (

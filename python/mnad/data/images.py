@@ -91,7 +91,7 @@ def read_mask(path: Path) -> NDArray[np.bool_]:
 
 
 def is_whole(path: Path) -> bool:
-    """Tells whether a file of many pictures ends where it says that it does.
+    """Returns whether a file of many pictures ends where it says that it does.
 
     Raises:
         DataError: If the file cannot be read.
@@ -104,7 +104,7 @@ def is_whole(path: Path) -> bool:
 
 
 def pages_of(path: Path) -> int:
-    """Gives the number of pictures in a file: pages of a TIFF, frames of an animation.
+    """Returns the number of pictures in a file: pages of a TIFF, frames of an animation.
 
     Raises:
         DataError: If the file cannot be read.
@@ -153,7 +153,7 @@ def _whole_file(path: Path) -> bytes:
 
 
 def _is_cut_off(data: bytes | mmap.mmap) -> bool:
-    """Tells whether a file ends before its own end; what lies behind that is no part of the picture."""
+    """Returns whether a file ends before its own end; what lies behind that is no part of the picture."""
     if data[:2] == b"\xff\xd8":
         return not _jpeg_ends(data)
     if data[:4] == b"\x89PNG":

@@ -90,7 +90,7 @@ class Inspection:
         return bool(self.splits) and not any(problem.level == "error" for problem in self.problems)
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives all of it as plain values for JSON."""
+        """Returns all of it as plain values for JSON."""
         problems = [problem._asdict() for problem in self.problems]
         return {**asdict(self), "path": str(self.path), "problems": problems, "usable": self.usable}
 
@@ -141,14 +141,14 @@ def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False
 
 
 def _without(split: Split) -> list[Problem]:
-    """Says why a split is not looked at."""
+    """Returns the reason why a split is not looked at."""
     if split.videos:
         return [Problem("warning", f"nothing says which videos are for {split.name}: the same ones serve")]
     return [*split.faults, Problem("warning", f"there are no {split.name} videos")]
 
 
 def _levels(splits: Sequence[Split]) -> tuple[tuple[float, float] | None, list[Problem]]:
-    """Gives the levels to look at frames by, and what is wrong with them."""
+    """Returns the levels to look at frames by, and what is wrong with them."""
     found: dict[str, tuple[float, float] | None] = {}
     for split in splits:
         with suppress(DataError):  # the file is named when all are read

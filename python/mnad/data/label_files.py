@@ -74,7 +74,7 @@ def _read_matlab(path: Path, videos: Sequence[str], name: str) -> LabelSet:
 
 
 def _pairs(path: Path, cell: Any) -> list[tuple[int, int]]:
-    """Gives the first and the last frame of each event, whichever way round a matrix of them is."""
+    """Returns the first and the last frame of each event, whichever way round a matrix of them is."""
     bounds = np.asarray(cell)
     if bounds.size == 0:
         return []
@@ -171,7 +171,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _frame_number(where: object, value: object) -> int:
-    """Gives a whole number that was written as one, or as spreadsheets and MATLAB do: 12.0.
+    """Returns a whole number that was written as one, or as spreadsheets and MATLAB do: 12.0.
 
     Raises:
         DataError: If it is anything else; half a frame is not cut off.

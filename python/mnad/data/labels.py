@@ -45,7 +45,7 @@ class LabelSet(Protocol):
     def files(self) -> tuple[Path, ...]: ...  # noqa: D102
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
-        """Gives a label for each frame, all videos end to end, True = abnormal.
+        """Returns a label for each frame, all videos end to end, True = abnormal.
 
         Args:
             names: The videos.

@@ -48,7 +48,7 @@ class Levels:
             raise ConfigError(f"levels must be two numbers, black less than white, got {self.black} and {self.white}")
 
     def to_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
-        """Gives pixels of any kind as bytes; one that is not a number is black."""
+        """Returns pixels of any kind as bytes; one that is not a number is black."""
         scaled = (pixels.astype(np.float32) - np.float32(self.black)) * np.float32(255 / (self.white - self.black))
         levels: NDArray[np.uint8] = np.rint(np.clip(np.nan_to_num(scaled), 0, 255)).astype(np.uint8)
         return levels
@@ -123,7 +123,7 @@ def settle_levels(
 
 
 def out_of_levels(levels: tuple[float, float], found: Mapping[str, tuple[float, float] | None]) -> Iterator[str]:
-    """Says of which splits levels show little, as almost all is black or white by them.
+    """Yields the splits of which levels show little, as almost all is black or white by them.
 
     Args:
         levels: By which pixels become bytes.
@@ -141,7 +141,7 @@ def out_of_levels(levels: tuple[float, float], found: Mapping[str, tuple[float, 
 
 
 def as_bytes(pixels: NDArray[Any], levels: Levels | None, path: Path) -> NDArray[np.uint8]:
-    """Gives pixels of a file as bytes.
+    """Returns pixels of a file as bytes.
 
     Raises:
         DataError: If they have more than 8 bits and there are no levels.

@@ -40,7 +40,7 @@ def load_matlab(path: Path, key: str) -> NDArray[Any]:
 
 
 def matlab_variable(path: Path, key: str) -> tuple[tuple[int, ...], str]:
-    """Gives the shape and the class of a variable of a MATLAB file without reading it.
+    """Returns the shape and the class of a variable of a MATLAB file without reading it.
 
     Raises:
         DataError: If the file is missing or cannot be read, or has no such variable.

@@ -113,7 +113,7 @@ class Numbered:
         return again
 
     def _with_lost(self, frame: VideoFrame | None) -> Iterator[VideoFrame | None]:
-        """Gives what was lost before a frame, and the frame."""
+        """Yields None for each frame that was lost before this one, and the frame."""
         if frame is None:
             if self.started:
                 self.without_time += 1
@@ -166,7 +166,7 @@ class Numbered:
         return self.declared is None or self.packets.clock.joined or since <= self.declared
 
     def faults(self) -> Iterator[str]:
-        """Says what is wrong with the file as a whole, once all frames were read."""
+        """Returns the faults of the file as a whole, once all frames were read."""
         packets, claimed = self.packets, self.stream.frames
         holes = [(after, step) for after, step in self.holes if self.steps.missing(step)] if self.steps.steady else []
         if not packets.clock.joined:
@@ -214,7 +214,7 @@ class Numbered:
             )
 
     def _claimed(self) -> int:
-        """Gives the number of frames by the header; 0 where it does not say."""
+        """Returns the number of frames by the header; 0 where it does not say."""
         places, rate, steps = self.stream.frames, self.stream.average_rate, self.packets.clock.steps
         if not (places and rate and steps.usual and self.container.format.name == "avi"):
             return places

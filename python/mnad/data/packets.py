@@ -22,7 +22,7 @@ PACKETS_NEAR = 32
 
 
 def demuxed(container: InputContainer) -> Iterator[Packet[Any]]:
-    """Gives the packets of all streams as far as the container can be read."""
+    """Returns the packets of all streams as far as the container can be read."""
     import av
 
     with suppress(av.error.FFmpegError):  # it ends in the middle of something
@@ -35,7 +35,7 @@ def demuxed(container: InputContainer) -> Iterator[Packet[Any]]:
 
 
 def is_attached(stream: VideoStream) -> bool:
-    """Tells whether a stream is a picture that is attached to something else, as a cover."""
+    """Returns whether a stream is a picture that is attached to something else, as a cover."""
     from av.stream import Disposition
 
     return bool(stream.disposition & (Disposition.attached_pic | Disposition.timed_thumbnails))
@@ -116,7 +116,7 @@ class Packets:
     clock: Clock = field(default_factory=Clock)
 
     def decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame | None]:
-        """Gives what the decoder gives; None where it fails at a packet whose time says nothing."""
+        """Returns the decoder's frames; None where it fails at a packet whose time says nothing."""
         import av
 
         flushed = False

@@ -63,20 +63,20 @@ class SplitFolders:
         self.parts.mkdir(parents=True, exist_ok=True)
 
     def growing(self, name: str) -> Path:
-        """Gives the place of an array that is not whole yet."""
+        """Returns the place of an array that is not whole yet."""
         return self.arrays / f"{name}.growing"
 
     def own_file(self, index: int, name: str) -> Path:
-        """Gives the place of what one video adds to an array, if that has no place in the array yet."""
+        """Returns the place of what one video adds to an array, if that has no place in the array yet."""
         return self.parts / f"{index:05d}.{name}"
 
     def record(self, index: int) -> Path:
-        """Gives the place of the record that a video is finished."""
+        """Returns the place of the record that a video is finished."""
         return self.parts / f"{index:05d}.json"
 
 
 @dataclass(frozen=True)
-class Place:
+class Destination:
     """Where bytes of a video go: a stretch of a larger file, or, without ``offset``, a file of their own."""
 
     path: Path
@@ -97,11 +97,11 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Places:
+class Destinations:
     """Where the frames of a video go, its masks if the split has any, and the record that it is finished."""
 
-    frames: Place
-    masks: Place | None
+    frames: Destination
+    masks: Destination | None
     record: Path
 
 
@@ -136,7 +136,7 @@ class PartMaker:
         """The shapes of a frame and of a mask in the store, by the array's file."""
         return {FRAMES: self.frame_shape, MASKS: self.mask_shape}
 
-    def make(self, video: Video, places: Places, advance: Callable[[], None]) -> Part:
+    def make(self, video: Video, places: Destinations, advance: Callable[[], None]) -> Part:
         """Writes a video's part, its record last.
 
         Args:
@@ -182,7 +182,7 @@ class PartMaker:
             return np.ascontiguousarray(resized[..., 0])
         return resized
 
-    def _write_masks(self, video: Video, place: Place, frames: int) -> str | None:
+    def _write_masks(self, video: Video, place: Destination, frames: int) -> str | None:
         """Writes as many masks as there are frames; empty ones for a video that has none."""
         if video.masks is None:
             with place.open() as file:
@@ -220,7 +220,7 @@ def make_parts(
                 raise _Stopped
             bar.advance()
 
-        def make(video: Video, place: Places) -> Part:
+        def make(video: Video, place: Destinations) -> Part:
             part = _read_record(place.record)
             if part is None:
                 return maker.make(video, place, advance)
@@ -263,7 +263,7 @@ def assemble(folders: SplitFolders, counts: Sequence[int], name: str, shape: tup
 
 
 def is_grey(frame: NDArray[np.uint8]) -> bool:
-    """Tells whether all channels of a frame are equal."""
+    """Returns whether all channels of a frame are equal."""
     return bool((frame == frame[..., :1]).all())
 
 
@@ -287,25 +287,25 @@ class _Stopped(Exception):  # noqa: N818 (not an error)
     """Another video failed, or the run is to end."""
 
 
-def _places(split: Split, folders: SplitFolders, maker: PartMaker) -> list[Places]:
+def _places(split: Split, folders: SplitFolders, maker: PartMaker) -> list[Destinations]:
     counts = [video.frames.count() for video in split.videos]
     known = [count for count in counts if count is not None]
     has_masks = any(video.masks is not None for video in split.videos)
     by_array = {
         name: _stretches(folders, name, known, shape)
         if len(known) == len(counts)
-        else [Place(folders.own_file(index, name)) for index in range(len(counts))]
+        else [Destination(folders.own_file(index, name)) for index in range(len(counts))]
         for name, shape in maker.shapes.items()
         if name == FRAMES or has_masks
     }
-    masks: Sequence[Place | None] = by_array.get(MASKS, [None] * len(counts))
+    masks: Sequence[Destination | None] = by_array.get(MASKS, [None] * len(counts))
     return [
-        Places(frames, mask, folders.record(index))
+        Destinations(frames, mask, folders.record(index))
         for index, (frames, mask) in enumerate(zip(by_array[FRAMES], masks, strict=True))
     ]
 
 
-def _stretches(folders: SplitFolders, name: str, counts: Sequence[int], shape: tuple[int, ...]) -> list[Place]:
+def _stretches(folders: SplitFolders, name: str, counts: Sequence[int], shape: tuple[int, ...]) -> list[Destination]:
     """Lays out the whole array, and gives each video's place in it."""
     final, growing = folders.arrays / name, folders.growing(name)
     header, size = _header(sum(counts), shape), math.prod(shape)
@@ -313,7 +313,7 @@ def _stretches(folders: SplitFolders, name: str, counts: Sequence[int], shape: t
         with growing.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, len(header) + sum(counts) * size)
     starts = [sum(counts[:index]) for index in range(len(counts))]
-    return [Place(growing, len(header) + start * size) for start in starts]
+    return [Destination(growing, len(header) + start * size) for start in starts]
 
 
 def _header(count: int, shape: tuple[int, ...]) -> bytes:

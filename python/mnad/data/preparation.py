@@ -99,7 +99,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class PreparationPlan:
     """What a store is to hold; a store that was begun by another plan is begun anew."""
 
     source: str
@@ -144,7 +144,7 @@ def prepare(
             return store
         levels = _settle_levels(config, found, only_bytes=only_bytes)
         channels = 1 if config.channels == "auto" else config.channels
-        plan = Plan(str(config.data), found.layout, config.size, channels, levels, _decoders(), fingerprint)
+        plan = PreparationPlan(str(config.data), found.layout, config.size, channels, levels, _decoders(), fingerprint)
         try:
             with output_errors(config.store):
                 return _prepare(config, plan, found, progress=progress)
@@ -174,7 +174,7 @@ def levels_of(split: Split) -> tuple[float, float] | None:
 
 
 def fingerprint_of(splits: Sequence[Split]) -> str:
-    """Gives a hash of the names of videos, and of names, sizes and times of all files that make up some splits."""
+    """Returns a hash of the names of videos, and of names, sizes and times of all files that make up some splits."""
     digest = hashlib.sha256()
     for split in splits:
         digest.update(f"{split.name} {[video.name for video in split.videos]}\n".encode())
@@ -198,7 +198,7 @@ def _settle_levels(config: PrepareConfig, found: Found, *, only_bytes: bool) -> 
     return levels
 
 
-def _prepare(config: PrepareConfig, plan: Plan, found: Found, *, progress: bool) -> Store:
+def _prepare(config: PrepareConfig, plan: PreparationPlan, found: Found, *, progress: bool) -> Store:
     """Makes a store; of what looks grey one in colour, as soon as a frame is found that has some."""
     in_colour = replace(plan, channels=3)
     if config.channels == "auto" and (_is_begun(_partial(config.store), in_colour) or not _looks_grey(found.splits)):
@@ -212,7 +212,7 @@ def _prepare(config: PrepareConfig, plan: Plan, found: Found, *, progress: bool)
         return _make(config, in_colour, found, progress=progress)
 
 
-def _make(config: PrepareConfig, plan: Plan, found: Found, *, progress: bool) -> Store:
+def _make(config: PrepareConfig, plan: PreparationPlan, found: Found, *, progress: bool) -> Store:
     partial = _begin(_partial(config.store), plan)
     maker = PartMaker(
         plan.size,
@@ -254,7 +254,7 @@ def _store_split(split: Split, folders: SplitFolders, parts: Sequence[Part], mak
     return StoredSplit(videos, tuple(labels), labels[0].name if labels and split.clear_default else None)
 
 
-def _begin(partial: Path, plan: Plan) -> Path:
+def _begin(partial: Path, plan: PreparationPlan) -> Path:
     """Makes the folder of the unfinished store, or takes what an earlier run by the same plan has left."""
     plan_file = partial / PLAN
     if not _is_begun(partial, plan):
@@ -266,14 +266,14 @@ def _begin(partial: Path, plan: Plan) -> Path:
     return partial
 
 
-def _is_begun(partial: Path, plan: Plan) -> bool:
+def _is_begun(partial: Path, plan: PreparationPlan) -> bool:
     try:
         return (partial / PLAN).read_text() == _as_json(plan) and (partial / STORE).is_dir()
     except (OSError, ValueError):
         return False
 
 
-def _as_json(plan: Plan) -> str:
+def _as_json(plan: PreparationPlan) -> str:
     return json.dumps(vars(plan))
 
 

@@ -181,7 +181,7 @@ class MaskArray:
     expected = count
 
     def read(self) -> Iterator[NDArray[np.bool_]]:
-        """Gives one mask after the other from the memory map."""
+        """Returns one mask after the other from the memory map."""
         return (mask != 0 for mask in self._open())
 
     def _open(self) -> NDArray[Any]:
@@ -212,7 +212,7 @@ class MaskCells:
     expected = count
 
     def read(self) -> Iterator[NDArray[np.bool_]]:
-        """Gives one mask after the other."""
+        """Returns one mask after the other."""
         cells = load_matlab(self.path, "volLabel").reshape(-1)
         if any(np.ndim(mask) != 2 for mask in cells):
             raise DataError(f"{self.path}: every cell of volLabel must hold a mask of height x width")
@@ -220,7 +220,7 @@ class MaskCells:
 
 
 def spread(parts: Sequence[T], most: int) -> list[T]:
-    """Gives at most so many parts, evenly spread, the first and the last among them.
+    """Returns at most so many parts, evenly spread, the first and the last among them.
 
     Example:
         >>> spread(range(10), 4)

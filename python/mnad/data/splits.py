@@ -33,7 +33,7 @@ class Video:
     masks: MaskSource | None = None
 
     def problems(self) -> Iterator[Problem]:
-        """Gives what is wrong and can be seen without decoding."""
+        """Returns the faults that can be seen without decoding."""
         count = self.frames.count()
         if count == 0:
             yield Problem("error", f"video {self.name} has no frames")
@@ -78,7 +78,7 @@ class Split:
         return (*frames, *masks, *(file for labels in self.label_sets for file in labels.files))
 
     def problems(self) -> list[Problem]:
-        """Gives all that is wrong and can be seen without decoding, label lengths included."""
+        """Returns all that is wrong and can be seen without decoding, label lengths included."""
         found = [*self.faults, *(problem for video in self.videos for problem in video.problems())]
         names = Counter(video.name for video in self.videos)
         found += [Problem("error", f"{count} videos are called {name}") for name, count in names.items() if count > 1]
@@ -93,7 +93,7 @@ class Split:
         return found
 
     def check(self) -> list[str]:
-        """Gives what is wrong and does not keep the videos from being used.
+        """Returns the faults that do not keep the videos from being used.
 
         Raises:
             DataError: With the first error and the number of the others.
@@ -107,7 +107,7 @@ class Split:
 
 
 def place_of(source: FrameSource | MaskSource) -> Path:
-    """Gives the file of a source, or the folder of its images."""
+    """Returns the file of a source, or the folder of its images."""
     return source.files[0].parent if isinstance(source, ImageFiles | MaskImages) else source.files[0]
 
 

@@ -84,7 +84,7 @@ class StoredSplit:
 
     @property
     def missing(self) -> NDArray[np.bool_] | None:
-        """Tells of each frame whether it could not be read; None where all could."""
+        """Returns for each frame whether it could not be read; None where all could."""
         if not any(video.missing for video in self.videos):
             return None
         return np.concatenate([np.isin(np.arange(video.frames), video.missing) for video in self.videos])
@@ -201,7 +201,7 @@ class Store:
 
 
 def is_store(path: Path) -> bool:
-    """Tells whether a folder is a clip store."""
+    """Returns whether a folder is a clip store."""
     return (path / MANIFEST).is_file()
 
 
@@ -224,14 +224,14 @@ def open_store(path: Path) -> Store:
 
 
 def manifest(store: Store) -> str:
-    """Gives what stands in a store's manifest."""
+    """Returns the content of a store's manifest."""
     content = asdict(store)
     del content["path"]
     return json.dumps(sealed({"format": FORMAT, **content}), indent=2) + "\n"
 
 
 def checksum(array: NDArray[Any]) -> str:
-    """Gives the SHA-256 of an array's bytes, hexadecimal."""
+    """Returns the SHA-256 of an array's bytes, hexadecimal."""
     return hashlib.sha256(np.ascontiguousarray(array).view(np.uint8).data).hexdigest()
 
 

@@ -38,7 +38,7 @@ class SyntheticSpec:
         train_videos: Training videos, all normal.
         test_videos: Test videos of each kind.
         frames: Frames of a video.
-        scenes: Scenes that the videos take turns in. The first is the report's: ``objects`` objects of ``radius`` on
+        scenes: Scenes that the videos take turns in. The first is the paper's: ``objects`` objects of ``radius`` on
             black; each other one has a background, a size and a number of objects of its own.
         kinds: Kinds of anomaly: spatial (a square), temporal (a fast circle), spatio-temporal (a fast square), slow (a
             circle at half the speed), still (a circle that stops).
@@ -131,7 +131,7 @@ def write_synthetic(root: Path, spec: SyntheticSpec) -> None:
 
 
 def kinds_of(root: Path) -> dict[str, Kind]:
-    """Tells which kind of anomaly each test video of a synthetic data set holds.
+    """Returns which kind of anomaly each test video of a synthetic data set holds.
 
     Raises:
         DataError: If the folder holds no synthetic data set.

@@ -76,7 +76,7 @@ class VideoFile:
                 yield from (converter.pixels(frame) for frame in islice(_readable(container, stream), most))
 
     def _spread(self, most: int) -> Iterator[VideoFrame]:
-        """Gives the frame after each of some times, where the file says how long it is and can be searched."""
+        """Returns the frame after each of some times, where the file says how long it is and can be searched."""
         import av
 
         with self._open() as (container, stream):
@@ -130,7 +130,7 @@ class _Converter:
         self.reformatter = VideoReformatter()
 
     def pixels(self, frame: VideoFrame) -> NDArray[Any]:
-        """Gives (H, W, channels) pixels, upright: bytes, or uint16 of a grey camera that has more than 8 bits."""
+        """Returns (H, W, channels) pixels, upright: bytes, or uint16 of a grey camera that has more than 8 bits."""
         components = frame.format.components
         if len(components) == 1 and components[0].bits > 8:
             pixels = np.repeat(self._as(frame, "gray16le")[..., None], self.channels, axis=2)
@@ -156,7 +156,7 @@ def _readable(container: InputContainer, stream: VideoStream) -> Iterator[VideoF
 
 
 def _declared_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
-    """Gives how long the header says that the stream is, in seconds; None where it does not."""
+    """Returns the length of the stream by its header, in seconds; None where it names none."""
     import av
 
     if stream.duration and stream.time_base:
@@ -173,7 +173,7 @@ def _declared_end(container: InputContainer, stream: VideoStream) -> Fraction | 
 
 
 def _rate(stream: VideoStream) -> Fraction | None:
-    """Gives frames a second, unless they are a clock's, as raw DV has it."""
+    """Returns frames a second, unless they are a clock's, as raw DV has it."""
     return next((rate for rate in (stream.average_rate, stream.guessed_rate) if rate and rate <= MOST_A_SECOND), None)
 
 

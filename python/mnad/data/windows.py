@@ -57,7 +57,7 @@ class Windows(Dataset[Tensor]):
             raise DataError(f"a window needs {self.length} frames that can be read, one after the other; none has them")
 
     def _readable(self) -> NDArray[np.bool_]:
-        """Tells which windows have no missing frame."""
+        """Returns which windows have no missing frame."""
         if self.clips.missing is None:
             return np.ones(len(self.firsts), np.bool_)
         missing = np.concatenate([[0], np.cumsum(self.clips.missing)])
@@ -69,11 +69,11 @@ class Windows(Dataset[Tensor]):
         return len(self.firsts)
 
     def __getitem__(self, index: int) -> Tensor:
-        """Gives a window as uint8 (T, H, W, 1 or 3)."""
+        """Returns a window as uint8 (T, H, W, 1 or 3)."""
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[int]) -> Tensor:
-        """Gives windows as uint8 (B, T, H, W, 1 or 3), each copied once from the map to its place in the batch."""
+        """Returns windows as uint8 (B, T, H, W, 1 or 3), each copied once from the map to its place in the batch."""
         batch = torch.empty((len(indices), self.length, *self.clips.frames.shape[1:]), dtype=torch.uint8)
         for window, index in zip(batch.numpy(), indices, strict=True):
             first = self.firsts[index]

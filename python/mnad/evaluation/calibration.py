@@ -84,7 +84,7 @@ class Calibration:
         return Scaling("calibrated", self.bounds)
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives all of it as plain values."""
+        """Returns all of it as plain values."""
         return {**asdict(self), "bounds": self.bounds._asdict()}
 
     @staticmethod
@@ -110,7 +110,7 @@ class Calibration:
             return Calibration(**{**values, "bounds": bounds, "thresholds": thresholds, "smoothing": smoothing})
 
     def threshold_for(self, false_alarms_per_hour: float | None) -> Threshold:
-        """Gives the threshold of a rate; of the first one if None.
+        """Returns the threshold of a rate; of the first one if None.
 
         Raises:
             ConfigError: If it was not calibrated for that rate.

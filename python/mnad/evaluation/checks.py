@@ -63,7 +63,7 @@ def check_same_frames(measurements: Measurements, clips: Clips) -> None:
 
 
 def with_labels(measurements: Measurements, clips: Clips) -> Measurements:
-    """Gives the measurements the labels of the clips, whatever labels they were made with.
+    """Returns the measurements the labels of the clips, whatever labels they were made with.
 
     Raises:
         DataError: If the clips have none, or are not of the same frames.
@@ -76,7 +76,7 @@ def with_labels(measurements: Measurements, clips: Clips) -> Measurements:
 
 
 def is_same_model(measurements: Measurements, other: dict[str, Any]) -> bool:
-    """Tells whether something else is of the model that was measured, by the hash of its weights."""
+    """Returns whether something else is of the model that was measured, by the hash of its weights."""
     ours = measurements.protocol.get("weights")
     return ours is not None and ours == other.get("weights")
 

@@ -77,7 +77,7 @@ def bootstrap(measurements: Measurements, scores: NDArray[np.float64], resamples
 def _ordered_pairs(
     labels: NDArray[np.bool_], scores: NDArray[np.float64], video: NDArray[np.int64], order: list[int]
 ) -> NDArray[np.float64]:
-    """Gives (V, V): pairs of an abnormal frame of one video above a normal frame of another; ties count half."""
+    """Returns (V, V): pairs of an abnormal frame of one video above a normal frame of another; ties count half."""
     pairs = np.zeros((len(order), len(order)))
     place = np.zeros(max(order) + 1, np.int64)
     place[order] = np.arange(len(order))

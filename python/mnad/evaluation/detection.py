@@ -85,7 +85,7 @@ def detect(
 
 
 def frames_within(measurements: Measurements, alarms: tuple[Alarm, ...]) -> NDArray[np.bool_]:
-    """Tells for each frame whether it lies within an alarm, (N,)."""
+    """Returns for each frame whether it lies within an alarm, (N,)."""
     within = np.zeros(len(measurements), np.bool_)
     index = {name: number for number, name in enumerate(measurements.videos)}
     for alarm in alarms:

@@ -120,6 +120,6 @@ def find_alarms(measurements: Measurements, scores: NDArray[np.float64], rule: A
 
 
 def runs(marked: NDArray[np.bool_]) -> list[Event]:
-    """Gives the runs of True, first and last index of each."""
+    """Returns the runs of True, first and last index of each."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(np.int8)))
     return [Event(int(first), int(end) - 1) for first, end in edges.reshape(-1, 2)]

@@ -99,7 +99,7 @@ def pixel_metrics(measurements: Measurements, maps: FrameMaps, clips: Clips) -> 
 
 
 def frames_in_clips(measurements: Measurements, clips: Clips) -> NDArray[np.int64]:
-    """Gives the place of each measured frame among all frames of the clips, (N,)."""
+    """Returns the place of each measured frame among all frames of the clips, (N,)."""
     starts = np.array([clips.starts[clips.names.index(name)] for name in measurements.videos], np.int64)
     places: NDArray[np.int64] = starts[measurements.video] + measurements.frame
     return places

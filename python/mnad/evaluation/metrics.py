@@ -31,12 +31,12 @@ class EqualErrorRate(NamedTuple):
 
 
 def one_kind(labels: Labels) -> bool:
-    """Tells whether the labels are all the same, or none: then no AUC exists."""
+    """Returns whether the labels are all the same, or none: then no AUC exists."""
     return bool(len(labels) == 0 or labels.all() or not labels.any())
 
 
 def aucs(labels: Labels, scores: Scores) -> Scores:
-    """Gives the area under the ROC curve of each row of scores.
+    """Returns the area under the ROC curve of each row of scores.
 
     Args:
         labels: (N,), True = abnormal, of both kinds.
@@ -58,12 +58,12 @@ def aucs(labels: Labels, scores: Scores) -> Scores:
 
 
 def auc_or_none(labels: Labels, scores: Scores) -> float | None:
-    """Gives the AUC of one row of scores, (N,); None where all labels are the same."""
+    """Returns the AUC of one row of scores, (N,); None where all labels are the same."""
     return None if one_kind(labels) else float(aucs(labels, scores))
 
 
 def pooled_auc(measurements: Measurements, scores: Scores, chosen: Labels | None = None) -> float:
-    """Gives the AUC of all frames together, or of the chosen ones alone.
+    """Returns the AUC of all frames together, or of the chosen ones alone.
 
     Args:
         measurements: With labels.
@@ -81,7 +81,7 @@ def pooled_auc(measurements: Measurements, scores: Scores, chosen: Labels | None
 
 
 def auc_by_video(measurements: Measurements, scores: Scores) -> dict[str, float | None]:
-    """Gives each video's own AUC; None where all its frames have one label.
+    """Returns each video's own AUC; None where all its frames have one label.
 
     Args:
         measurements: With labels.
@@ -94,18 +94,18 @@ def auc_by_video(measurements: Measurements, scores: Scores) -> dict[str, float 
 
 
 def macro_auc(by_video: Mapping[str, float | None]) -> float | None:
-    """Gives the mean of the videos' AUCs that are defined; None if none is."""
+    """Returns the mean of the videos' AUCs that are defined; None if none is."""
     defined = [value for value in by_video.values() if value is not None]
     return fsum(defined) / len(defined) if defined else None
 
 
 def average_precision(labels: Labels, scores: Scores) -> float:
-    """Gives the mean of the precisions at each threshold, weighted by the recall that it adds."""
+    """Returns the mean of the precisions at each threshold, weighted by the recall that it adds."""
     return float(average_precision_score(labels, scores))
 
 
 def equal_error_rate(labels: Labels, scores: Scores) -> EqualErrorRate:
-    """Gives the equal error rate and its threshold.
+    """Returns the equal error rate and its threshold.
 
     Args:
         labels: (N,), of both kinds.

@@ -64,7 +64,7 @@ PER_VIDEO = Scaling()
 
 
 def bounds_of(measurements: Measurements) -> Bounds:
-    """Gives the lowest and highest P and D of all frames.
+    """Returns the lowest and highest P and D of all frames.
 
     Raises:
         DataError: If a value is not finite.
@@ -78,7 +78,7 @@ def bounds_of(measurements: Measurements) -> Bounds:
 
 
 def parts_of(measurements: Measurements, scaling: Scaling = PER_VIDEO, *, with_distance: bool = True) -> Parts:
-    """Gives 1 - g(P) and g(D) of each frame.
+    """Returns 1 - g(P) and g(D) of each frame.
 
     A P or D that is constant where g looks (a flat video, a collapsed memory, a single frame, the first frame of
     ``causal``) tells nothing and adds nothing: its part is 0, never NaN. Videos that are flat as a whole are named in a
@@ -148,7 +148,7 @@ def check_finite(measurements: Measurements, what: str, values: NDArray[np.float
 def _normalise(
     measurements: Measurements, what: str, values: NDArray[np.float64], scaling: Scaling, given: Range | None
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Gives g of each frame, and where it says anything."""
+    """Returns g of each frame, and where it says anything."""
     check_finite(measurements, what, values)
     low, high = _limits(measurements, values, scaling.name, given)
     g, informed = _scale(values, low, high)

@@ -67,7 +67,7 @@ class Choices:
 
 
 def settle_weight(measurements: Measurements, given: float | None) -> float:
-    """Gives lambda: as given, or the published value of the task; 1 without a memory.
+    """Returns lambda: as given, or the published value of the task; 1 without a memory.
 
     Raises:
         ConfigError: If it is out of range, or less than 1 for a model without memory.
@@ -89,7 +89,7 @@ def abnormality(
     scaling: Scaling = PER_VIDEO,
     smoothing: Smoothing = NO_SMOOTHING,
 ) -> NDArray[np.float64]:
-    """Gives S = lambda (1 - g(P)) + (1 - lambda) g(D) of every scored frame, smoothed if asked for.
+    """Returns S = lambda (1 - g(P)) + (1 - lambda) g(D) of every scored frame, smoothed if asked for.
 
     Args:
         measurements: Raw measurements.

@@ -65,7 +65,7 @@ class Evaluation:
         return self.choices.normalisation
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives all of it as plain values, the choices among the metrics."""
+        """Returns all of it as plain values, the choices among the metrics."""
         values = asdict(self)
         return {**values.pop("choices"), **values}
 

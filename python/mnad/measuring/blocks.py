@@ -16,14 +16,14 @@ from mnad.data import Windows
 BLOCKS_AHEAD = 2
 
 
-class Run(NamedTuple):
+class LaneWindows(NamedTuple):
     """Consecutive windows of a lane, the frames that share one memory."""
 
     lane: int
     windows: range
 
 
-def plan_blocks(lanes: NDArray[np.int64], batch_size: int) -> Iterator[list[Run]]:
+def plan_blocks(lanes: NDArray[np.int64], batch_size: int) -> Iterator[list[LaneWindows]]:
     """Divides windows into blocks: each takes the next windows of as many lanes as there is room for.
 
     Args:
@@ -45,11 +45,13 @@ def plan_blocks(lanes: NDArray[np.int64], batch_size: int) -> Iterator[list[Run]
             active.append(waiting.popleft())
         each, more = divmod(batch_size, len(active))
         lengths = [each + (index < more) for index in range(len(active))]
-        yield [Run(int(lanes[left[0]]), left[:length]) for left, length in zip(active, lengths, strict=True)]
+        yield [LaneWindows(int(lanes[left[0]]), left[:length]) for left, length in zip(active, lengths, strict=True)]
         active = [left[length:] for left, length in zip(active, lengths, strict=True) if len(left) > length]
 
 
-def read_ahead(windows: Windows, blocks: Sequence[list[Run]], *, pinned: bool) -> Iterator[tuple[list[Run], Tensor]]:
+def read_ahead(
+    windows: Windows, blocks: Sequence[list[LaneWindows]], *, pinned: bool
+) -> Iterator[tuple[list[LaneWindows], Tensor]]:
     """Reads the windows of each block, in another thread while the model works on those before.
 
     Args:
@@ -61,7 +63,7 @@ def read_ahead(windows: Windows, blocks: Sequence[list[Run]], *, pinned: bool) -
         Each block and its windows, (B, T, H, W, 1 or 3) uint8, run by run.
     """
 
-    def read(block: list[Run]) -> Tensor:
+    def read(block: list[LaneWindows]) -> Tensor:
         pixels = windows.__getitems__([index for run in block for index in run.windows])
         return pixels.pin_memory() if pinned else pixels
 

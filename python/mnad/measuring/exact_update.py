@@ -45,7 +45,7 @@ class Encoded(Protocol[R]):
         """Reads items (R, M, C), each row its own, and decodes."""
 
     def update(self, rows: Sequence[int], items: Tensor) -> Tensor:
-        """Gives the items (R, M, C) after an update of each by its row."""
+        """Returns the items (R, M, C) after an update of each by its row."""
 
 
 @dataclass
@@ -129,7 +129,7 @@ def finish_frames(
 def _items_by_guess(
     block: Encoded[R], lanes: Sequence[Lane], runs: Sequence[Sequence[int]], guesses: dict[int, bool]
 ) -> dict[int, Tensor]:
-    """Gives the items that each row reads if the guesses are right; all lanes take a step at a time."""
+    """Returns the items that each row reads if the guesses are right; all lanes take a step at a time."""
     items = {run[0]: lane.items for lane, run in zip(lanes, runs, strict=True) if run}
     for step in range(max(map(len, runs)) - 1):
         pairs = [(run[step], run[step + 1]) for run in runs if step + 1 < len(run)]

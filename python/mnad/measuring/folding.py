@@ -12,7 +12,7 @@ from mnad.models import Autoencoder
 
 
 def fold_batchnorm(model: Autoencoder) -> Autoencoder:
-    """Gives a network without BatchNorm that computes the same as the given one in evaluation mode, within rounding.
+    """Returns a network without BatchNorm that computes the same as the given one in evaluation mode, within rounding.
 
     Args:
         model: A trained network; it stays as it is.

@@ -20,7 +20,7 @@ class MapRecorder:
         self._arrays: dict[str, NDArray[np.generic]] = {}
 
     def begin(self, count: int) -> None:
-        """Says how many frames there will be."""
+        """Sets the number of frames, and forgets what was gathered."""
         self._count, self._arrays = count, {}
 
     def add(
@@ -49,7 +49,7 @@ class MapRecorder:
             self._arrays[name][rows] = array
 
     def maps(self) -> FrameMaps:
-        """Gives the maps of all frames, once all have come."""
+        """Returns the maps of all frames, once all have come."""
         return FrameMaps(**{"distance": None, **self._arrays})  # type: ignore[arg-type]
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from mnad import __version__
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips, Windows
-from mnad.measuring.blocks import Run, plan_blocks, read_ahead
+from mnad.measuring.blocks import LaneWindows, plan_blocks, read_ahead
 from mnad.measuring.exact_update import Finished, Lane, finish_frames
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.metrics import psnr, query_distances
-from mnad.measuring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, Network, Restored
+from mnad.measuring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, DecodedRows, Network
 from mnad.measuring.options import Precision, UpdateScope, check_choice
 from mnad.models import Autoencoder, weights_hash
 from mnad.runtime.errors import CheckpointError
@@ -117,7 +117,7 @@ def measure(
 
 
 def _owners(clips: Clips, windows: Windows) -> NDArray[np.int64]:
-    """Gives the video of each window, and warns of videos that have none."""
+    """Returns the video of each window, and warns of videos that have none."""
     lengths = np.diff(clips.starts)
     short = [f"{name} ({n} frames)" for name, n in zip(clips.names, lengths, strict=True) if n < windows.length]
     if short:
@@ -135,8 +135,8 @@ def _finished(
     update: UpdateScope,
     threshold: float,
     batch_size: int,
-) -> Iterator[tuple[list[int], Finished[Restored]]]:
-    """Gives the indices of windows that are finished, and what they give, until all are."""
+) -> Iterator[tuple[list[int], Finished[DecodedRows]]]:
+    """Returns the indices of windows that are finished, and what they give, until all are."""
     blocks = list(plan_blocks(owner if update == "per-video" else np.zeros_like(owner), batch_size))
     items = network.memory.items if network.memory is not None else None
     lanes: dict[int, Lane] = {}
@@ -153,7 +153,7 @@ def _finished(
             yield [indices[row] for row in found.rows], found
 
 
-def _rows_of(runs: Sequence[Run]) -> list[range]:
+def _rows_of(runs: Sequence[LaneWindows]) -> list[range]:
     edges = np.cumsum([0, *(len(run.windows) for run in runs)]).tolist()
     return [range(first, last) for first, last in pairwise(edges)]
 
@@ -173,7 +173,7 @@ def _check_finite(
         )
 
 
-def _add_maps(maps: MapRecorder, indices: Sequence[int], found: Finished[Restored]) -> None:
+def _add_maps(maps: MapRecorder, indices: Sequence[int], found: Finished[DecodedRows]) -> None:
     restored, chosen = found.restored, found.positions
     distances = None
     if restored.memory is not None and restored.items is not None:
@@ -182,7 +182,7 @@ def _add_maps(maps: MapRecorder, indices: Sequence[int], found: Finished[Restore
 
 
 def _update_choices(update: UpdateScope, threshold: float, update_errors: NDArray[np.float64]) -> dict[str, Any]:
-    """Tells where the update happens and, as rounding could decide otherwise there, which E_t comes closest."""
+    """Returns the update's options, and the E_t closest to the threshold, where rounding could decide otherwise."""
     if update == "none":
         return {"update": update, "update_threshold": None, "closest_update_error": None}
     closest = update_errors[np.abs(update_errors - threshold).argmin()]

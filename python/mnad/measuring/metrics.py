@@ -14,7 +14,7 @@ SMALLEST_MSE = 1 / (256 * 256 * 3 * 255**2)
 
 
 def psnr(mse: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Gives P = 10 log10(1 / mse) in dB for errors on the scale [0, 1].
+    """Returns P = 10 log10(1 / mse) in dB for errors on the scale [0, 1].
 
     A perfect frame would be infinitely good and spoil every normalisation over its video, so an error counts as no
     less than that of one colour value off by one step in a 256 x 256 frame (101 dB).
@@ -28,7 +28,7 @@ def psnr(mse: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def update_errors(squared_errors: Tensor) -> Tensor:
-    """Gives E_t of each frame: its squared errors, weighted by 1 - exp(-error) so that large ones count more.
+    """Returns E_t of each frame: its squared errors, weighted by 1 - exp(-error) so that large ones count more.
 
     Args:
         squared_errors: (B, C_img, H, W), squared errors e on the scale [0, 1].
@@ -43,7 +43,7 @@ def update_errors(squared_errors: Tensor) -> Tensor:
 
 
 def query_distances(memory: MemoryOutput, items: Tensor) -> Tensor:
-    """Gives the squared L2 distance of each query from its nearest item; D is its mean over C.
+    """Returns the squared L2 distance of each query from its nearest item; D is its mean over C.
 
     Args:
         memory: What the memory gave.

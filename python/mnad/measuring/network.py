@@ -73,7 +73,7 @@ class Network:
         return read
 
     def update(self, features: Tensor, items: Tensor) -> Tensor:
-        """Gives the items (B, M, C) after an update, each by the queries of its own sample."""
+        """Returns the items (B, M, C) after an update, each by the queries of its own sample."""
         assert self.memory is not None
         assert self.memory.update_rule is not None
         return mnad_ext.memory_update(features, items, self.memory.update_rule)
@@ -97,7 +97,7 @@ class Block:
     features: Tensor
     skips: list[Tensor]
 
-    def restore(self, rows: Sequence[int], items: Tensor | None) -> Restored:
+    def restore(self, rows: Sequence[int], items: Tensor | None) -> DecodedRows:
         """Reads the memory and decodes.
 
         Args:
@@ -114,15 +114,15 @@ class Block:
         metrics = torch.stack([errors.mean(dim=(1, 2, 3)), distance, update_errors(errors)], dim=1).double()
         if memory is not None:
             metrics = torch.cat([metrics, _usage(memory)], dim=1)
-        return Restored(metrics.cpu().numpy(), errors, frames, self.pixels[chosen], memory, items)
+        return DecodedRows(metrics.cpu().numpy(), errors, frames, self.pixels[chosen], memory, items)
 
     def update(self, rows: Sequence[int], items: Tensor) -> Tensor:
-        """Gives the items (R, M, C) after an update of each by its row."""
+        """Returns the items (R, M, C) after an update of each by its row."""
         return self.network.update(self.features[_index(rows)], items)
 
 
 @dataclass(frozen=True)
-class Restored:
+class DecodedRows:
     """R rows of a block, read and decoded.
 
     Attributes:
@@ -149,7 +149,7 @@ class Restored:
 
 
 def _index(rows: Sequence[int]) -> slice | list[int]:
-    """Gives rows as a slice where they follow one another, which copies nothing."""
+    """Returns rows as a slice where they follow one another, which copies nothing."""
     if list(rows) == list(range(rows[0], rows[0] + len(rows))):
         return slice(rows[0], rows[0] + len(rows))
     return list(rows)

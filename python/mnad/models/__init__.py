@@ -1,6 +1,6 @@
 """The network, and its named variants."""
 
-from mnad.models.autoencoder import Autoencoder, MemoryConfig, ModelConfig, Restoration
+from mnad.models.autoencoder import Autoencoder, MemoryConfig, ModelConfig, ModelOutput
 from mnad.models.identity import weights_hash
 from mnad.models.presets import PRESETS, Preset, PresetName, Recipe
 
@@ -9,9 +9,9 @@ __all__ = [
     "Autoencoder",
     "MemoryConfig",
     "ModelConfig",
+    "ModelOutput",
     "Preset",
     "PresetName",
     "Recipe",
-    "Restoration",
     "weights_hash",
 ]

@@ -12,7 +12,7 @@ from mnad.runtime.errors import ConfigError
 from mnad_ext import UPDATE_RULES, MemoryModule, MemoryOutput, UpdateRule
 from mnad_ext._vector_math import settle
 
-DecoderWidths = Literal["report", "released"]
+DecoderWidths = Literal["narrow-up", "wide-up"]
 
 settle(torch.tanh)
 
@@ -48,8 +48,8 @@ class ModelConfig:
         target: What is restored: the ``"next"`` frame, or the ``"last"`` of the input.
         skips: Whether the encoder's first three stages are joined to the decoder's.
         memory: Options of the memory; None for none.
-        decoder: Widths of a decoder without skips: ``"report"`` narrows in the up-convolutions, ``"released"``
-            (the released code) in the convolutions after them. With skips both are the same.
+        decoder: Widths of a decoder without skips: ``"narrow-up"`` (the paper) narrows in the up-convolutions,
+            ``"wide-up"`` (the released code) in the convolutions after them. With skips both are the same.
         width: Channels of the first stage; the published networks have 64.
         image_channels: C_img, 3 (BGR) or 1 (grey).
     """
@@ -58,7 +58,7 @@ class ModelConfig:
     target: Literal["next", "last"] = "next"
     skips: bool = True
     memory: MemoryConfig | None = MemoryConfig()
-    decoder: DecoderWidths = "report"
+    decoder: DecoderWidths = "narrow-up"
     width: int = 64
     image_channels: int = 3
 
@@ -81,7 +81,7 @@ class ModelConfig:
         return "prediction" if self.target == "next" else "reconstruction"
 
 
-class Restoration(NamedTuple):
+class ModelOutput(NamedTuple):
     """What the network gives.
 
     Attributes:
@@ -127,7 +127,7 @@ class Autoencoder(nn.Module):
         )
         self.decoder = Decoder(config)
 
-    def forward(self, frames: Tensor) -> Restoration:
+    def forward(self, frames: Tensor) -> ModelOutput:
         """Predicts or restores a frame.
 
         Args:
@@ -144,7 +144,7 @@ class Autoencoder(nn.Module):
         features, skips = self.encoder(frames)
         memory = self.memory(features) if self.memory is not None else None
         code = features if memory is None else memory.output
-        return Restoration(self.decoder(code, skips), features, memory)
+        return ModelOutput(self.decoder(code, skips), features, memory)
 
 
 class Encoder(nn.Module):
@@ -164,7 +164,7 @@ class Encoder(nn.Module):
         self.pool = nn.MaxPool2d(2)
 
     def forward(self, frames: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Gives the feature map and the outputs of the first three stages, finest first."""
+        """Returns the feature map and the outputs of the first three stages, finest first."""
         skips = []
         x = frames
         for stage in self.stages[:-1]:
@@ -183,7 +183,7 @@ class Decoder(nn.Module):
         width, channels = config.width, config.channels
         self.entry = _two_convs(2 * channels if config.memory else channels, channels)
         self.ups, self.stages = nn.ModuleList(), nn.ModuleList()
-        wide = config.decoder == "released" and not config.skips
+        wide = config.decoder == "wide-up" and not config.skips
         for wider, narrower in ((8 * width, 4 * width), (4 * width, 2 * width), (2 * width, width)):
             up_width = wider if wide else narrower
             self.ups.append(_up_conv(wider, up_width))

@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def weights_hash(state: Mapping[str, Tensor]) -> str:
-    """Gives the SHA-256 of a state dict, hexadecimal: two models are one where all values of all names are equal.
+    """Returns the SHA-256 of a state dict, hexadecimal: two models are one where all values of all names are equal.
 
     Example:
         >>> import torch

@@ -36,7 +36,7 @@ class MemoryHealth:
     histogram: tuple[float, ...]
 
     def warnings(self) -> list[str]:
-        """Tells what looks wrong."""
+        """Returns a sentence for each thing that looks wrong."""
         found = []
         unused = [index for index, share in enumerate(self.histogram) if share == 0]
         if unused:

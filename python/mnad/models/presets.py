@@ -1,4 +1,4 @@
-"""The named variants of the report and the recipe that each is trained by."""
+"""The named variants of the paper and the recipe that each is trained by."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ PRESETS: dict[PresetName, Preset] = {
         "reconstruction without memory", replace(_ONE_FRAME, memory=None), RECONSTRUCTION
     ),
     "reconstruction-released": Preset(
-        "reconstruction with the released code's wider decoder", replace(_ONE_FRAME, decoder="released"), RECONSTRUCTION
+        "reconstruction with the released code's wider decoder", replace(_ONE_FRAME, decoder="wide-up"), RECONSTRUCTION
     ),
     "denoising": Preset("the clean frame from a noisy one, with skips", replace(_ONE_FRAME, skips=True), DENOISING),
     "temporal": Preset("the last of four input frames, without skips", _FOUR_FRAMES, RECONSTRUCTION),

@@ -164,7 +164,7 @@ class Outcome:
         return (*chosen, "sweep.best_weight", "sweep.best_auc") if self.sweep is not None else tuple(chosen)
 
     def as_dict(self) -> dict[str, Any]:
-        """Gives all but the frames' scores as plain values."""
+        """Returns all but the frames' scores as plain values."""
         metrics = {**asdict(self.choices), "protocol": self.measurements.protocol}
         if self.evaluation is not None:
             metrics = self.evaluation.as_dict()

@@ -137,7 +137,7 @@ def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> N
 
 
 def protocol_lines(measurements: Measurements) -> list[str]:
-    """Says in two lines by which choices frames were measured, and how fast."""
+    """Returns two lines: the choices by which frames were measured, and the speed."""
     protocol, count = measurements.protocol, f"{len(measurements):,}"
     update = "no test-time update"
     if protocol["update"] != "none":

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mnad.analysis import Restored
+from mnad.analysis import RestoredFrame
 from mnad.runtime.files import atomic_write
 
 ABNORMAL_SHADE = "#f2c6a0"
@@ -37,7 +37,7 @@ class AnomalyRow:
     """
 
     title: str
-    restored: Restored
+    restored: RestoredFrame
     frames: NDArray[np.int64]
     scores: NDArray[np.float64]
     abnormal: NDArray[np.bool_]

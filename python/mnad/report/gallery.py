@@ -23,7 +23,7 @@ class Group:
 
 
 def choose_moments(judgement: Judgement) -> tuple[Group, ...]:
-    """Gives the worst false alarms and the worst misses; without labels the highest scores.
+    """Returns the worst false alarms and the worst misses; without labels the highest scores.
 
     Frames closer together than a dozen show the same, so only the worst of them counts.
     """
@@ -41,7 +41,7 @@ def choose_moments(judgement: Judgement) -> tuple[Group, ...]:
 
 
 def spread_out(priority: NDArray[np.float64], chosen: NDArray[np.bool_], measurements: Measurements) -> tuple[int, ...]:
-    """Gives up to six chosen frames by descending priority, no two of them within a dozen frames of a video."""
+    """Returns up to six chosen frames by descending priority, no two of them within a dozen frames of a video."""
     picked: list[int] = []
     candidates = np.flatnonzero(chosen)
     for row in candidates[np.argsort(-priority[candidates], kind="stable")].tolist():
@@ -59,7 +59,7 @@ def spread_out(priority: NDArray[np.float64], chosen: NDArray[np.bool_], measure
 
 
 def first_to_show(judgement: Judgement) -> int:
-    """Gives the frame that the report opens with: the highest score, among the right alarms if there are any."""
+    """Returns the frame that the report opens with: the highest score, among the right alarms if there are any."""
     scores, labels = judgement.scores, judgement.measurements.labels
     if labels is not None and labels.any():
         scores = np.where(labels, scores, -np.inf)

@@ -28,22 +28,22 @@ class Scale:
 
 
 def palette() -> NDArray[np.uint8]:
-    """Gives the colours of 0 to 255, (256, 3) RGB: from dark to light, so that they can be told without hue."""
+    """Returns the colours of 0 to 255, (256, 3) RGB: from dark to light, so that they can be told without hue."""
     return (colormaps[PALETTE](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
 
 
 def palette_text() -> str:
-    """Gives the palette for the page."""
+    """Returns the palette for the page."""
     return base64.b64encode(palette().tobytes()).decode()
 
 
 def error_scale(maps: FrameMaps) -> Scale:
-    """Gives the scale of the root mean squared error: from 0 to what only one cell in a thousand exceeds."""
+    """Returns the scale of the root mean squared error: from 0 to what only one cell in a thousand exceeds."""
     return Scale(0.0, max(float(np.percentile(root(_sample(maps.error)), TOP)), 1 / 255))
 
 
 def distance_scale(distance: NDArray[np.float16]) -> Scale:
-    """Gives the scale of the L2 distance of queries from their items: all but one in a thousand at either end."""
+    """Returns the scale of the L2 distance of queries from their items: all but one in a thousand at either end."""
     low, high = np.percentile(root(_sample(distance)), [BOTTOM, TOP]).tolist()
     return Scale(low, high if high > low else low + 1e-3)
 
@@ -77,7 +77,7 @@ def make_layers(maps: FrameMaps) -> tuple[list[Layer], dict[str, Scale]]:
 
 
 def canvas_size(layer: Layer) -> int:
-    """Gives the side of a layer's canvas: large enough to be smooth, small enough to be quick."""
+    """Returns the side of a layer's canvas: large enough to be smooth, small enough to be quick."""
     return min(LARGEST_CANVAS, max(2 * int(layer.tiles.shape[1]), 128))
 
 
@@ -88,7 +88,7 @@ def enlarge(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def root(values: NDArray[np.float16]) -> NDArray[np.float32]:
-    """Gives square roots in float32."""
+    """Returns square roots in float32."""
     return np.sqrt(values.astype(np.float32))
 
 

@@ -164,7 +164,7 @@ def _context(
 
 
 def _read(*names: str) -> Markup:
-    """Gives files of the package to be taken over as they are."""
+    """Returns files of the package to be taken over as they are."""
     folder = resources.files("mnad.report")
     return Markup("\n".join(folder.joinpath(name).read_text() for name in names))
 
@@ -185,7 +185,7 @@ def _video_row(measurements: Measurements, judgement: Judgement, index: int) -> 
 
 
 def spark_points(scores: NDArray[np.float64], span: tuple[float, float] = (0, 1)) -> str:
-    """Gives the points of a small curve; of frames that share a place the highest score counts.
+    """Returns the points of a small curve; of frames that share a place the highest score counts.
 
     Example:
         >>> import numpy as np

@@ -20,7 +20,7 @@ MOST_POINTS = 600
 
 
 def page_data(material: Material, judgement: Judgement, layers: Sequence[Layer], opening: int) -> dict[str, Any]:
-    """Gives all but the pictures.
+    """Returns all but the pictures.
 
     Args:
         material: Of the run.
@@ -57,7 +57,7 @@ def page_data(material: Material, judgement: Judgement, layers: Sequence[Layer],
 
 
 def item_usage(measurements: Measurements) -> dict[str, Any]:
-    """Gives the share of the queries that are nearest to each item, in normal and in abnormal frames if labelled."""
+    """Returns the share of the queries that are nearest to each item, in normal and in abnormal frames if labelled."""
     labels = measurements.labels
     sets = {"all frames": np.ones(len(measurements), bool)}
     if labels is not None:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mnad.analysis import Restored
+from mnad.analysis import RestoredFrame
 from mnad.runtime.files import atomic_write
 
 WHOLE = "nothing"
 
 
-def draw_probes(path: Path, outputs: Mapping[tuple[str, str], Restored]) -> None:
+def draw_probes(path: Path, outputs: Mapping[tuple[str, str], RestoredFrame]) -> None:
     """Draws a row for each filler and a column for each thing replaced, the true frame and the whole output first.
 
     Args:

@@ -81,7 +81,7 @@ def draw_run_plots(config: PlotsConfig) -> list[Path]:
 
 
 def embedding_caption(queries: int, frames: int, seed: int) -> str:
-    """Says what a picture of queries in the plane shows."""
+    """Returns the caption of the queries in the plane."""
     return (
         f"{queries:,} queries of {frames} test frames (seed {seed}), coloured by their nearest item; stars are the "
         f"items. t-SNE (perplexity {PERPLEXITY:g}) keeps neighbours together, its distances between groups mean "
@@ -90,7 +90,7 @@ def embedding_caption(queries: int, frames: int, seed: int) -> str:
 
 
 def usage_caption(frames: int) -> str:
-    """Says what a picture of the items' use shows."""
+    """Returns the caption of the items' use."""
     return (
         "Each item's share of the queries of the test frames (normal and abnormal), of the training frames epoch by "
         f"epoch, and the {PATCHES} places among {frames} test frames whose queries are nearest to it, one of a frame, "

@@ -41,7 +41,7 @@ class Layer:
     is_map: bool
 
     def quality(self, of_pictures: int) -> int:
-        """Gives the WebP quality of this layer, above 100 for lossless."""
+        """Returns the WebP quality of this layer, above 100 for lossless."""
         h, w = self.tiles.shape[1:3]
         if min(h, w) < SMALLEST_LOSSY or h % BLOCK or w % BLOCK:
             return 101
@@ -49,7 +49,7 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SpritePlan:
     """Every how many frames one is kept, and the quality of the pictures, from 1 to 100."""
 
     step: int
@@ -76,7 +76,7 @@ class Sprites:
         sheets: The sheets.
     """
 
-    plan: Plan
+    plan: SpritePlan
     kept: list[NDArray[np.int64]]
     sheets: list[Sheet] = field(default_factory=list)
 
@@ -87,7 +87,7 @@ class Sprites:
 
 
 def tile_place(position: int) -> tuple[int, int, int]:
-    """Gives the sheet, the column and the row of a kept frame.
+    """Returns the sheet, the column and the row of a kept frame.
 
     Args:
         position: Its place among the kept frames of its video, from 0.
@@ -148,7 +148,7 @@ def make_sprites(
                 f"{len(wanted)} pictures of each kind take {sprites.size:,} bytes, and the report has {budget:,} for "
                 "them; allow a larger file"
             )
-        plan = Plan(plan.step + -(-plan.step // 8), plan.quality)
+        plan = SpritePlan(plan.step + -(-plan.step // 8), plan.quality)
 
 
 def kept_frames(counts: Sequence[int], wanted: Sequence[int], step: int) -> list[NDArray[np.int64]]:
@@ -167,7 +167,7 @@ def kept_frames(counts: Sequence[int], wanted: Sequence[int], step: int) -> list
     return kept
 
 
-def choose_plan(layers: Sequence[Layer], frames: int, budget: int) -> Plan:
+def choose_plan(layers: Sequence[Layer], frames: int, budget: int) -> SpritePlan:
     """Chooses the best quality at which all frames fit, or else the smallest step, by encoding a few sheets.
 
     Returns:
@@ -177,9 +177,9 @@ def choose_plan(layers: Sequence[Layer], frames: int, budget: int) -> Plan:
     for quality in QUALITIES:
         needed = sum(_bytes_a_tile(layer, quality) for layer in layers) * frames
         if needed <= budget:
-            return Plan(1, quality)
+            return SpritePlan(1, quality)
     step = max(2, -(-int(needed) // max(budget, 1)))
-    return Plan(step, QUALITIES[-1])
+    return SpritePlan(step, QUALITIES[-1])
 
 
 def _bytes_a_tile(layer: Layer, quality: int) -> float:

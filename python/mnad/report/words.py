@@ -14,7 +14,7 @@ from mnad.artifacts.measurements import Measurements
 from mnad.models.memory_health import POSITION_ALONE
 from mnad.report.judgement import Judgement
 from mnad.report.material import Material
-from mnad.report.sprites import Plan
+from mnad.report.sprites import SpritePlan
 from mnad.runtime.provenance import source_commit
 
 Facts = list[tuple[str, str]]
@@ -45,7 +45,7 @@ def title(measurements: Measurements) -> str:
 
 
 def lead(judgement: Judgement) -> str:
-    """Says in a few sentences what this is about."""
+    """Returns a few sentences on what this is about."""
     measurements = judgement.measurements
     task = "predict each next frame" if predicts(measurements) else "restore each frame"
     videos = len(measurements.videos)
@@ -58,12 +58,12 @@ def lead(judgement: Judgement) -> str:
 
 
 def predicts(measurements: Measurements) -> bool:
-    """Tells whether the model predicts frames that it has not seen."""
+    """Returns whether the model predicts frames that it has not seen."""
     return bool(measurements.protocol["task"] == "prediction")
 
 
 def headlines(judgement: Judgement) -> list[Headline]:
-    """Gives the metrics of the summary."""
+    """Returns the metrics of the summary."""
     measurements, evaluation = judgement.measurements, judgement.evaluation
     videos = len(measurements.videos)
     alarms = len(judgement.detection.alarms)
@@ -91,7 +91,7 @@ def headlines(judgement: Judgement) -> list[Headline]:
 
 
 def short_protocol(material: Material, judgement: Judgement) -> str:
-    """Says in a line what the metrics depend on most."""
+    """Returns a line on what the metrics depend on most."""
     protocol = judgement.measurements.protocol
     config = material.checkpoint.config
     parts = [
@@ -134,7 +134,7 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
 
 
 def memory_facts(material: Material, measurements: Measurements) -> dict[str, Any]:
-    """Says how the memory is doing: over the test frames, and in the last epoch of training."""
+    """Returns the state of the memory: over the test frames, and in the last epoch of training."""
     counts = measurements.nearest.sum(0).astype(float)
     shares = counts / max(counts.sum(), 1)
     used = shares[shares > 0]
@@ -160,14 +160,14 @@ def memory_facts(material: Material, measurements: Measurements) -> dict[str, An
     return {"words": words, "facts": facts}
 
 
-def pictures_text(plan: Plan, size: int) -> str:
-    """Says what the file's size has cost."""
+def pictures_text(plan: SpritePlan, size: int) -> str:
+    """Returns a sentence on what the file's size has cost."""
     kept = "every frame has its pictures" if plan.step == 1 else f"one frame in {plan.step} has pictures"
     return f"{kept[0].upper()}{kept[1:]}, {size} px wide, WebP quality {plan.quality}."
 
 
 def caption(figure: Path) -> str:
-    """Gives a figure's caption: the text beside it (NAME.txt), or its name in words.
+    """Returns a figure's caption: the text beside it (NAME.txt), or its name in words.
 
     Example:
         >>> caption(Path("figures/t-sne_of_queries.png"))
@@ -183,7 +183,7 @@ def caption(figure: Path) -> str:
 
 
 def layer_words(name: str, measurements: Measurements) -> tuple[str, str]:
-    """Gives a layer's title and what it shows."""
+    """Returns a layer's title and what it shows."""
     predicted = predicts(measurements)
     made = "expected" if predicted else "restored"
     return {
@@ -238,7 +238,7 @@ def _update(measurements: Measurements) -> str:
 
 
 def footer() -> str:
-    """Says what made the file and what it carries."""
+    """Returns the last lines: what made the file, and what it carries."""
     return (
         f"Made by mnad-ext {__version__}. Everything stands in this one file; it asks the network for nothing. Curves "
         "are drawn by uPlot 1.6.32, MIT licence, (c) 2022 Leon Sorokin."

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnad.analysis import FILLERS, Probe, Restored, middle_of_anomaly, probed, restore
+from mnad.analysis import FILLERS, Probe, RestoredFrame, middle_of_anomaly, probed, restore
 from mnad.evaluation import evaluate
 from mnad.report.probe_plot import draw_probes
 from mnad.reproduction.published import MODELS, PREDICTION
@@ -80,7 +80,7 @@ def _draw(workshop: Workshop, run: Run, out: Path) -> str:
     clips = workshop.clips(run.dataset)
     model = workshop.model(run)
     frame = middle_of_anomaly(clips)
-    drawn: dict[tuple[str, str], Restored] = {
+    drawn: dict[tuple[str, str], RestoredFrame] = {
         (str(probe), probe.filler): restore(probed(model, probe), clips, frame) for probe in PROBES
     }
     file = f"probe-{run.dataset}.png"

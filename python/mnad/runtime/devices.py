@@ -22,7 +22,7 @@ class DeviceOption:
 
 
 def choose_device(accelerator: str) -> torch.device:
-    """Gives the device that an option ``--accelerator`` names.
+    """Returns the device that an option ``--accelerator`` names.
 
     Args:
         accelerator: ``cpu``, ``cuda``, or ``auto`` for what there is.
@@ -37,7 +37,7 @@ def choose_device(accelerator: str) -> torch.device:
 
 
 def has_bfloat16(device: torch.device) -> bool:
-    """Tells whether a device computes in bfloat16 by instructions of its own."""
+    """Returns whether a device computes in bfloat16 by instructions of its own."""
     if device.type != "cpu":
         return device.type != "cuda" or torch.cuda.get_device_capability(device) >= (8, 0)
     if not hasattr(torch.cpu, "get_capabilities"):  # torch 2.11

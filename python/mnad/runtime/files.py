@@ -53,7 +53,7 @@ def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unsealed(content: dict[str, Any]) -> dict[str, Any]:
-    """Gives what was sealed and read again.
+    """Returns the content that was sealed, and checks it.
 
     Raises:
         ValueError: If it is not what was written.
@@ -83,7 +83,7 @@ def only_known(values: Mapping[str, Any], known: type[DataclassInstance], path: 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside ``path`` that takes its place when the block ends well.
+    """Returns a temporary path beside ``path`` that takes its place when the block ends well.
 
     The file at ``path``, if any, stays as it is until then, and for good if anything fails.
 
@@ -104,7 +104,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Gives a temporary folder beside ``path`` that takes its place when the block ends well.
+    """Returns a temporary folder beside ``path`` that takes its place when the block ends well.
 
     Raises:
         OutputError: If ``path`` exists and is not an empty folder, or cannot be written.
@@ -161,7 +161,7 @@ def alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def _lock(path: Path, *, wait: bool) -> tuple[int, bool]:
-    """Gives the opened lock, and whether it is held."""
+    """Returns the opened lock, and whether it is held."""
     while True:
         file = os.open(path, os.O_CREAT | os.O_RDWR)
         try:

@@ -84,7 +84,7 @@ class Pace:
         self.began = self.logged = time.monotonic()
 
     def at(self, done: int, metrics: Callable[[], str] = str) -> None:
-        """Tells how many are done; ``metrics`` is called only when something is logged."""
+        """Logs how many are done, now and then; ``metrics`` is called only when something is logged."""
         now = time.monotonic()
         if now - self.logged < LOG_EVERY or not done:
             return

@@ -14,7 +14,7 @@ from mnad import __version__
 
 
 def source_commit() -> str:
-    """Gives the git commit of the source tree that runs, with ``-dirty`` where tracked files differ from it.
+    """Returns the git commit of the source tree that runs, with ``-dirty`` where tracked files differ from it.
 
     Returns:
         The commit; the package's version where it runs from no git tree of its own.

@@ -14,7 +14,7 @@ from mnad.training.losses import LossWeights
 from mnad_ext import UpdateRule
 
 LoggerName = Literal["tensorboard", "wandb"]
-# With its own supervision the report weighs both losses 100 times less than prediction does.
+# With its supervision the paper weighs both losses 100 times less than prediction does.
 SUPERVISED_WEIGHT = 0.001
 # What a resumed run may change: where and how fast it runs, not what it computes.
 FREE_TO_CHANGE = {
@@ -36,13 +36,13 @@ class TrainConfig(DeviceOption, DataOptions):
         image_channels: 3 for colour (grey video is repeated), 1 for grey.
         frames_in: Input frames.
         num_items: Items of the memory.
-        update_rule: How the items are updated: max-all (released code), max-assigned (paper), plain (report).
+        update_rule: How the items are updated: max-all (released code), max-assigned (Park et al.), plain (the paper).
         epochs: Passes over the training windows; published are 60, and 10 for ShanghaiTech.
         batch_size: Windows of a step on each device; the last incomplete batch of an epoch is dropped.
         learning_rate: Of Adam at the start; it falls to 0 along a cosine, a step each epoch.
         compactness_weight: Of the compactness loss; 0 leaves it out.
         separateness_weight: Of the separateness loss; 0 leaves it out.
-        supervision_weight: Of the report's memory distribution supervision, 1 in the report; 0 leaves it out. With it
+        supervision_weight: Of the paper's memory distribution supervision, 1 in the paper; 0 leaves it out. With it
             compactness and separateness weigh 0.001 unless given.
         noise: Share of salt-and-pepper pixels in the input frames.
         seed: Repeats weights, items, noise and the order of the windows.
@@ -157,7 +157,7 @@ class TrainConfig(DeviceOption, DataOptions):
 
 
 def training_options(config: TrainConfig) -> dict[str, Any]:
-    """Gives the options as they stand in the checkpoint."""
+    """Returns the options as they stand in the checkpoint."""
     levels = None if config.levels is None else list(config.levels)
     values = asdict(config) | {"loggers": list(config.loggers), "levels": levels}
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}

@@ -10,7 +10,7 @@ from lightning.fabric.loggers.csv_logs import CSVLogger
 from lightning.fabric.loggers.logger import Logger
 
 from mnad.artifacts.curves import curves_file, read_rows
-from mnad.artifacts.run_folder import clear_place
+from mnad.artifacts.run_folder import clear_run_folder
 from mnad.models.memory_health import MemoryHealth
 from mnad.runtime.errors import ConfigError
 from mnad.training.config import LoggerName, TrainConfig
@@ -18,7 +18,7 @@ from mnad.training.state import TrainingState
 
 
 def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
-    """Gives a run its loggers; the curves of a resumed run go on after the rows of its finished epochs.
+    """Returns a run its loggers; the curves of a resumed run go on after the rows of its finished epochs.
 
     A new run takes its place here, where nothing that was asked for can be found wrong any more.
     """
@@ -27,7 +27,7 @@ def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
         return
     others = [_logger(name, config.out) for name in config.loggers]
     if not config.resume:
-        clear_place(config.out)
+        clear_run_folder(config.out)
     file = curves_file(config.out)
     kept = file.with_name(f"{file.name}.kept")  # as the logger removes the file, and may be killed before it is back
     if epoch > 0 and file.exists() and not kept.exists():

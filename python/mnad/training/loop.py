@@ -17,7 +17,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from mnad.artifacts.run_folder import check_place
+from mnad.artifacts.run_folder import check_run_folder
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.data.cache import check_data
 from mnad.models import ModelConfig
@@ -37,14 +37,14 @@ from mnad.training.state import TrainingState
 STEPS_BETWEEN_AGREEMENTS = 20
 
 
-class Learned(NamedTuple):
-    """What a step gives: its losses and, with a memory, the nearest item of each query."""
+class StepResult(NamedTuple):
+    """The losses of a step and, with a memory, the nearest item of each query."""
 
     losses: Losses
     nearest: Tensor | None
 
 
-Step = Callable[[Tensor, Tensor], Learned]
+Step = Callable[[Tensor, Tensor], StepResult]
 
 
 def train(config: TrainConfig) -> Path:
@@ -62,7 +62,7 @@ def train(config: TrainConfig) -> Path:
     """
     check_data(config.data, "training", config.layout)  # a fault of the data shows before a folder is made
     if not config.resume:
-        check_place(config.out, overwrite=config.overwrite)
+        check_run_folder(config.out, overwrite=config.overwrite)
     fabric = _launch(config)
     warn_of_slow_precision(config.precision, fabric.device)
     if fabric.is_global_zero:
@@ -90,10 +90,10 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
             sampler.at(epoch, state.batch)
             began, first = time.perf_counter(), state.batch
             for batch in batches:
-                learned = learn(*_frames(fabric, config, state, batch))
-                state.count(learned.losses)
-                if learned.nearest is not None:
-                    state.usage += count_nearest(learned.nearest, config.num_items)
+                result = learn(*_frames(fabric, config, state, batch))
+                state.count(result.losses)
+                if result.nearest is not None:
+                    state.usage += count_nearest(result.nearest, config.num_items)
                 progress.advance(state.batch, partial(_means, state))
                 if _all_agree_to_stop(fabric, state.step, stopped):
                     _stop(fabric, config, state)
@@ -137,7 +137,7 @@ def _batches(config: TrainConfig, fabric: Fabric) -> tuple[ShuffledBatches, Batc
 
 
 def _network(config: TrainConfig, fabric: Fabric, state: TrainingState) -> Callable[..., Any]:
-    """Gives what the loop calls: the model on its device, across devices, compiled if asked for."""
+    """Returns the model on its device, across devices, compiled if asked for."""
     model: Any = state.model
     if config.sync_batchnorm:
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -149,7 +149,7 @@ def _network(config: TrainConfig, fabric: Fabric, state: TrainingState) -> Calla
 
 
 def _frames(fabric: Fabric, config: TrainConfig, state: TrainingState, batch: Tensor) -> tuple[Tensor, Tensor]:
-    """Gives what the network is shown of a batch, (B, frames_in * C_img, H, W), and its target, (B, C_img, H, W)."""
+    """Returns the network's input for a batch, (B, frames_in * C_img, H, W), and its target, (B, C_img, H, W)."""
     model: ModelConfig = state.model.config
     frames = to_frames(batch, model.image_channels)
     shown = frames[:, : model.frames_in]
@@ -159,22 +159,22 @@ def _frames(fabric: Fabric, config: TrainConfig, state: TrainingState, batch: Te
 
 
 def _step(config: TrainConfig, fabric: Fabric, network: Callable[..., Any], state: TrainingState) -> Step:
-    """Gives the training step: from frames to losses, with all weights and the items moved."""
+    """Returns the training step: from frames to losses, with all weights and the items moved."""
     optimizer, weights = state.optimizer, config.loss_weights()
 
-    def learn(shown: Tensor, target: Tensor) -> Learned:
+    def learn(shown: Tensor, target: Tensor) -> StepResult:
         restored = network(shown)
         losses = losses_of(restored, target, weights)
         optimizer.zero_grad()
         fabric.backward(losses.total)
         optimizer.step()
         nearest = None if restored.memory is None else restored.memory.nearest
-        return Learned(Losses(*(part.detach() for part in losses)), nearest)
+        return StepResult(Losses(*(part.detach() for part in losses)), nearest)
 
     return GraphedStep(learn, _recorder(fabric)) if config.cuda_graphs else learn
 
 
-def _recorder(fabric: Fabric) -> Recorder[Learned]:
+def _recorder(fabric: Fabric) -> Recorder[StepResult]:
     if fabric.device.type != "cuda":
         raise ConfigError(f"cuda_graphs needs a GPU, and the device is {fabric.device}; leave it off")
     return CudaRecorder()

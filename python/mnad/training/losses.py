@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mnad.models import Restoration
+from mnad.models import ModelOutput
 
 
 class LossWeights(NamedTuple):
@@ -29,8 +29,8 @@ class Losses(NamedTuple):
     supervision: Tensor
 
 
-def losses_of(restored: Restoration, target: Tensor, weights: LossWeights) -> Losses:
-    """Gives pixel MSE + lambda_c compactness + lambda_s separateness + weight * supervision, and the parts.
+def losses_of(restored: ModelOutput, target: Tensor, weights: LossWeights) -> Losses:
+    """Returns pixel MSE + lambda_c compactness + lambda_s separateness + weight * supervision, and the parts.
 
     Args:
         restored: What the network gave.
@@ -55,7 +55,7 @@ def losses_of(restored: Restoration, target: Tensor, weights: LossWeights) -> Lo
 
 
 def supervision(weights: Tensor) -> Tensor:
-    """Gives the report's memory distribution supervision: the MSE between the weights and an ideal assignment.
+    """Returns the paper's memory distribution supervision: the MSE between the weights and an ideal assignment.
 
     Ideally query k of a frame, k its index row by row, reads item k mod M alone.
 

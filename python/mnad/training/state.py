@@ -88,7 +88,7 @@ class TrainingState:
         return state
 
     def restore_optimizer(self) -> None:
-        """Gives the optimizer what the checkpoint holds; called once it is set up for its devices."""
+        """Returns the optimizer what the checkpoint holds; called once it is set up for its devices."""
         if self._stored is None or self._stored.optimizer is None:
             return
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)
@@ -114,7 +114,7 @@ class TrainingState:
                 group["lr"] = rate
 
     def noise_generator(self, fabric: Fabric) -> torch.Generator:
-        """Gives a generator that draws this step's noise on this device."""
+        """Returns a generator that draws this step's noise on this device."""
         assert self._generator is not None
         return self._generator.manual_seed((self._seed * 1_000_003 + self.step) * 4099 + fabric.global_rank)
 

@@ -16,7 +16,7 @@ from mnad.evaluation.normalisation import parts_by_bounds
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
-from mnad.measuring.network import DISTANCE, MSE, UPDATE_ERROR, Network, Restored
+from mnad.measuring.network import DISTANCE, MSE, UPDATE_ERROR, DecodedRows, Network
 from mnad.runtime.errors import CheckpointError, ConfigError
 
 Pixels = NDArray[np.uint8]
@@ -37,7 +37,7 @@ class FrameResult:
     alarm: bool = False
     psnr: float | None = None
     distance: float | None = None
-    _restored: Restored | None = field(default=None, repr=False, compare=False)
+    _restored: DecodedRows | None = field(default=None, repr=False, compare=False)
     _row: int = field(default=0, repr=False, compare=False)
 
     @property
@@ -156,7 +156,7 @@ class Streams:
             for row, (name, score) in enumerate(zip(names, scores, strict=True))
         }
 
-    def _scores(self, streams: list[Stream], restored: Restored) -> list[float]:
+    def _scores(self, streams: list[Stream], restored: DecodedRows) -> list[float]:
         metrics, calibration = restored.metrics, self.calibration
         weight = calibration.score_weight
         parts = parts_by_bounds(
@@ -170,7 +170,7 @@ class Streams:
         return smoothed
 
 
-def _check_finite(names: list[str], restored: Restored) -> None:
+def _check_finite(names: list[str], restored: DecodedRows) -> None:
     wanted = [MSE, UPDATE_ERROR, DISTANCE][: 2 if restored.memory is None else 3]
     broken = ~np.isfinite(restored.metrics[:, wanted]).all(axis=1)
     if broken.any():

@@ -39,7 +39,7 @@ class Layout:
         return found[-1:] if len(found) > 1 and frames[0] == frames[1] else found
 
     def passed_over(self, root: Path, found: Sequence[Split]) -> str | None:
-        """Says which files of a folder are no part of any split, how many of each kind; None if there are none.
+        """Returns the files of a folder that are no part of any split, counted by kind; None if there are none.
 
         Args:
             root: The folder.

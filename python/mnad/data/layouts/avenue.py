@@ -28,7 +28,7 @@ HASAN_FILE = "frame_labels_avenue.npy"
 
 
 def recognises(root: Path) -> bool:
-    """Tells by training_videos or testing_videos."""
+    """Recognises the layout by training_videos or testing_videos."""
     return any(inside(root, folder).is_dir() for folder in FOLDERS.values())
 
 

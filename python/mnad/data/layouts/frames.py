@@ -26,7 +26,7 @@ PREFIX = "frame_labels_"
 
 
 def recognises(root: Path) -> bool:
-    """Tells by training/frames or testing/frames."""
+    """Recognises the layout by training/frames or testing/frames."""
     return any(inside(root, split, "frames").is_dir() for split in ("training", "testing"))
 
 
@@ -49,7 +49,7 @@ def _video(split: Path, folder: Path) -> Video:
 
 
 def _label_files(root: Path) -> tuple[list[Path], bool]:
-    """Gives label files, the likeliest first, and whether it is clear that it is meant."""
+    """Returns label files, the likeliest first, and whether it is clear that it is meant."""
     inside = _visible(root.glob(f"{PREFIX}*.npy"))
     beside = _visible(root.resolve().parent.glob(f"{PREFIX}*.npy"))
     name = root.resolve().name.lower()

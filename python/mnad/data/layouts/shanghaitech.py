@@ -23,7 +23,7 @@ LABEL_FOLDER, MASK_FOLDER = "test_frame_mask", "test_pixel_mask"
 
 
 def recognises(root: Path) -> bool:
-    """Tells by training videos in files, or by test labels video by video beside training frames that are missing."""
+    """Recognises the layout by training videos in files, or by labels for each test video where frames are missing."""
     videos = any(videos_in(inside(root, "training", folder)) for folder in VIDEO_FOLDERS)
     extracted = inside(root, "training", "frames").is_dir()
     return not extracted and (videos or inside(root, "testing", LABEL_FOLDER).is_dir())

@@ -21,7 +21,7 @@ FOLDERS: dict[SplitName, str] = {"training": "Train", "testing": "Test"}
 
 
 def recognises(root: Path) -> bool:
-    """Tells by Train/Train001 or Test/Test001."""
+    """Recognises the layout by Train/Train001 or Test/Test001."""
     return any(
         child.name.lower().startswith(folder.lower()) and child.name[len(folder) :].isdecimal()
         for folder in FOLDERS.values()

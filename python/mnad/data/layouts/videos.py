@@ -33,7 +33,7 @@ LABEL_FILES = ("labels.csv", "labels.json", "labels.npy")
 
 
 def recognises(root: Path) -> bool:
-    """Tells by a video file, or a folder of images, anywhere below; or the file is one itself."""
+    """Recognises the layout by a video file, or a folder of images, anywhere below; or the file is one itself."""
     return next(_videos(root, root), None) is not None
 
 
@@ -57,7 +57,7 @@ def read(root: Path, split: SplitName) -> Split:
 
 
 def _videos(place: Path, base: Path, leave_out: Path | None = None) -> Iterator[Video]:
-    """Gives the videos in a folder and in the folders below it, named by their place under ``base``."""
+    """Returns the videos in a folder and in the folders below it, named by their place under ``base``."""
     if place.is_file():
         if place.suffix.lower() in VIDEO_SUFFIXES or _is_paged(place):
             yield Video(place.stem, _source(place))
