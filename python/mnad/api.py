@@ -8,7 +8,8 @@ from typing import Any
 from mnad.evaluation.calibration import Calibration
 from mnad.pipeline.calibrate import CalibrateConfig
 from mnad.pipeline.calibrate import calibrate as calibrate_by
-from mnad.pipeline.evaluate import EvaluateConfig, Outcome, evaluate_run
+from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
+from mnad.pipeline.outcome import Outcome
 from mnad.pipeline.score import ScoreConfig
 from mnad.pipeline.score import score as score_by
 from mnad.training import TrainConfig

@@ -119,7 +119,7 @@ def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, A
     if is_export(place):
         keep_calibration(place, calibration)
     else:
-        save_checkpoint(_file_of(place), replace(now, calibration=calibration))
+        save_checkpoint(checkpoint_file(place), replace(now, calibration=calibration))
 
 
 def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -164,7 +164,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
             calibration = header.get("calibration")
             run = header["training"], header["epoch"], header["step"]
             return Checkpoint(config, weights, *run, optimizer=None, calibration=calibration)
-    file = _file_of(path)
+    file = checkpoint_file(path)
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
     with input_errors(file, "a checkpoint", CheckpointError):
@@ -172,7 +172,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return _checkpoint(file, metadata, tensors)
 
 
-def _file_of(place: Path) -> Path:
+def checkpoint_file(place: Path) -> Path:
+    """Returns the checkpoint of a run's folder; the path itself if it is no folder."""
     return place / "checkpoint.safetensors" if place.is_dir() else place
 
 

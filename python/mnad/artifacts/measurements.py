@@ -60,6 +60,16 @@ class Measurements:
         return np.cumsum(np.concatenate([[False], begins])[: len(self)], dtype=np.int64)
 
 
+def measurements_file(place: Path, split: str = "testing") -> Path:
+    """Returns the measurements of a split in a run's folder; the path itself if it is no folder.
+
+    Example:
+        >>> measurements_file(Path("measured.npz")).name
+        'measured.npz'
+    """
+    return place / f"measurements{'' if split == 'testing' else f'-{split}'}.npz" if place.is_dir() else place
+
+
 def save_measurements(path: Path, measurements: Measurements) -> None:
     """Writes measurements as a compressed .npz without objects; whole or not at all.
 
@@ -83,7 +93,7 @@ def load_measurements(path: Path) -> Measurements:
     Raises:
         DataError: If there are none, or the file does not hold measurements.
     """
-    file = path / "measurements.npz" if path.is_dir() else path
+    file = measurements_file(path)
     if not file.is_file():
         raise DataError(f"there are no measurements at {file}; make them with: mnad score {path} --data DATA")
     with input_errors(file, "a file of measurements", DataError):

@@ -93,7 +93,7 @@ def calibrate(config: CalibrateConfig) -> None:
 def evaluate(config: EvaluateConfig, as_json: bool) -> None:
     """Runs ``mnad evaluate``."""
     from mnad.pipeline.evaluate import evaluate_run
-    from mnad.pipeline.evaluation_files import write_outcome
+    from mnad.pipeline.outcome import write_outcome
     from mnad.report.evaluation_table import print_outcome
 
     outcome = evaluate_run(config)

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from mnad.artifacts.maps import load_maps, maps_beside
-from mnad.artifacts.measurements import Measurements, load_measurements
+from mnad.artifacts.measurements import Measurements, load_measurements, measurements_file
 from mnad.data import Clips, open_clips
 from mnad.data.clips import common_rate
 from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, is_same_model, with_labels
-from mnad.evaluation.confidence import Interval, bootstrap
+from mnad.evaluation.confidence import bootstrap
 from mnad.evaluation.detection import Detection, detect
 from mnad.evaluation.events import AlarmRule
-from mnad.evaluation.lambda_sweep import Sweep, sweep
+from mnad.evaluation.lambda_sweep import sweep
 from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
 from mnad.evaluation.metrics import one_kind
 from mnad.evaluation.normalisation import Normalisation, Scaling, bounds_of
 from mnad.evaluation.scores import Choices, ScoreWeightOption, abnormality
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
-from mnad.evaluation.summary import Evaluation, metrics_of
+from mnad.evaluation.summary import metrics_of
+from mnad.pipeline.outcome import Outcome
 from mnad.runtime.errors import ConfigError, DataError
 
 
@@ -131,51 +132,6 @@ class EvaluateConfig(EvaluationOptions):
         return self.run if self.run.is_dir() else self.run.parent
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """All that an evaluation found; what was not asked for, or cannot be had, is None.
-
-    Attributes:
-        measurements: What was evaluated, with the labels that were used.
-        scores: (N,), the score of each frame.
-        choices: How the scores were made.
-        evaluation: Metrics against the labels.
-        interval: Their confidence.
-        sweep: The AUC of each lambda.
-        pixels: The pixel AUC, where there are maps and masks.
-        detection: Alarms and their metrics, where there is a threshold.
-        calibration: The calibration that was used.
-    """
-
-    measurements: Measurements
-    scores: NDArray[np.float64]
-    choices: Choices
-    evaluation: Evaluation | None
-    interval: Interval | None
-    sweep: Sweep | None
-    pixels: PixelMetrics | None
-    detection: Detection | None
-    calibration: Calibration | None
-
-    @property
-    def chosen_on_test(self) -> tuple[str, ...]:
-        """Names what the test set's own labels chose: no metrics to compare a model by."""
-        chosen = ["eer_threshold"] if self.evaluation is not None else []
-        return (*chosen, "sweep.best_weight", "sweep.best_auc") if self.sweep is not None else tuple(chosen)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns all but the frames' scores as plain values."""
-        metrics = {**asdict(self.choices), "protocol": self.measurements.protocol}
-        if self.evaluation is not None:
-            metrics = self.evaluation.as_dict()
-        parts = {
-            name: None if (part := getattr(self, name)) is None else asdict(part)
-            for name in ("interval", "sweep", "pixels", "detection")
-        }
-        calibration = None if self.calibration is None else self.calibration.as_dict()
-        return {**metrics, **parts, "calibration": calibration, "chosen_on_test": list(self.chosen_on_test)}
-
-
 def evaluate_run(config: EvaluateConfig) -> Outcome:
     """Reads what a run has left and evaluates it.
 
@@ -189,7 +145,8 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
     clips = _clips(config, measurements)
     if clips is not None and config.labels is not None:
         measurements = with_labels(measurements, clips)
-    calibration = _calibration(config, measurements) if config.uses_calibration else None
+    fps = common_rate(measurements.protocol.get("rates", ()))
+    calibration = _calibration(config, measurements, fps) if config.uses_calibration else None
     weight, scaling, smoothing = _how_to_score(config, measurements, calibration)
     choices = Choices.of(measurements, weight, scaling, smoothing)
     if calibration is not None:
@@ -206,7 +163,7 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
         interval=bootstrap(measurements, scores, config.bootstrap, config.seed) if config.bootstrap else None,
         sweep=sweep(measurements, scaling, smoothing) if config.sweep else None,
         pixels=_pixels(config, measurements, clips),
-        detection=_detection(config, measurements, scores, calibration),
+        detection=_detection(config, measurements, scores, calibration, fps),
         calibration=calibration,
     )
 
@@ -235,7 +192,7 @@ def _how_to_score(
 def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
     if config.normalisation != "train":
         return Scaling(config.normalisation or "per-video")
-    file = config.training or config.folder / "measurements-training.npz"
+    file = config.training or measurements_file(config.folder, "training")
     if not file.is_file():
         raise DataError(
             f"the normalisation train needs the training set's measurements, and there are none at {file}; make them "
@@ -249,7 +206,7 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
     return Scaling("train", bounds_of(training))
 
 
-def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
+def _calibration(config: EvaluateConfig, measurements: Measurements, fps: float | None) -> Calibration:
     """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
     path, checkpoint = _measured_by(config, measurements)
     check_same_model(measurements, checkpoint.describe(), f"the checkpoint {path}")
@@ -263,7 +220,6 @@ def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibrat
             f"{calibration.update_threshold}), but the frames were measured with {measured_by[0]} ({measured_by[1]})",
             stacklevel=2,
         )
-    fps = common_rate(measurements.protocol.get("rates", ()))
     if config.fps is None and fps is not None and not math.isclose(fps, calibration.fps, rel_tol=0.01):
         warnings.warn(
             f"the calibration is for {calibration.fps:g} frames a second, but there are {fps:g}: expect "
@@ -280,7 +236,7 @@ def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibrat
 
 def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Path, Checkpoint]:
     path = Path(measurements.protocol["checkpoint"])
-    beside = config.folder / "checkpoint.safetensors"
+    beside = checkpoint_file(config.folder)
     if beside.is_file():  # runs are copied and moved
         checkpoint = load_checkpoint(beside)
         if is_same_model(measurements, checkpoint.describe()) or not path.exists():
@@ -289,11 +245,15 @@ def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Pa
 
 
 def _detection(
-    config: EvaluateConfig, measurements: Measurements, scores: NDArray[np.float64], calibration: Calibration | None
+    config: EvaluateConfig,
+    measurements: Measurements,
+    scores: NDArray[np.float64],
+    calibration: Calibration | None,
+    fps: float | None,
 ) -> Detection | None:
     if config.threshold is None:
         return None
-    fps = config.fps or common_rate(measurements.protocol.get("rates", ()))
+    fps = config.fps or fps
     if config.threshold != "calibrated":
         return detect(measurements, scores, config.alarm_rule(config.threshold), fps)
     assert calibration is not None
@@ -338,4 +298,4 @@ def _pixels(config: EvaluateConfig, measurements: Measurements, clips: Clips | N
 
 
 def _maps_file(config: EvaluateConfig) -> Path:
-    return maps_beside(config.run / "measurements.npz" if config.run.is_dir() else config.run)
+    return maps_beside(measurements_file(config.run))

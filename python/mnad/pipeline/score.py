@@ -9,7 +9,7 @@ import numpy as np
 
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.maps import load_maps, maps_beside, save_maps
-from mnad.artifacts.measurements import Measurements, save_measurements
+from mnad.artifacts.measurements import Measurements, measurements_file, save_measurements
 from mnad.data import open_clips
 from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
@@ -54,7 +54,7 @@ class ScoreConfig(UpdateOptions, DeviceOption, DataOptions):
     def destination(self) -> Path:
         """The file of measurements."""
         folder = self.run if self.run.is_dir() else self.run.parent
-        return self.out or folder / f"measurements{'' if self.split == 'testing' else '-training'}.npz"
+        return self.out or measurements_file(folder, self.split)
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

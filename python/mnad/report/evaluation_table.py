@@ -8,7 +8,7 @@ from rich.table import Table
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.detection import Detection
 from mnad.evaluation.summary import Evaluation
-from mnad.pipeline.evaluate import Outcome
+from mnad.pipeline.outcome import Outcome
 
 CHOSEN = "[yellow]chosen on test[/yellow]"
 EVENTS_SHOWN = 20

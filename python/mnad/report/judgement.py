@@ -13,7 +13,8 @@ from mnad.data.labels import Event
 from mnad.evaluation import AlarmRule, Detection, Evaluation, detect
 from mnad.evaluation.events import runs
 from mnad.evaluation.metrics import one_kind
-from mnad.pipeline.evaluate import EvaluateConfig, Outcome, evaluate_run
+from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
+from mnad.pipeline.outcome import Outcome
 
 QUANTILE = 0.95
 RESAMPLES = 1000

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
 
-from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside
-from mnad.artifacts.measurements import Measurements, load_measurements
+from mnad.artifacts.measurements import Measurements, load_measurements, measurements_file
 from mnad.evaluation.checks import check_same_model
 from mnad.runtime.errors import DataError
 
@@ -53,7 +53,7 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
     """
     if not run.is_dir():
         raise DataError(f"there is no folder {run}; name the folder that mnad train --out has written")
-    file = measurements or run / "measurements.npz"
+    file = measurements or measurements_file(run)
     _check_complete(run, file)
     measured = load_measurements(file)
     maps = load_maps(maps_beside(file), measured)
@@ -81,7 +81,7 @@ def _columns(run: Path) -> Curves:
 
 def _check_complete(run: Path, file: Path) -> None:
     made_by = {
-        run / "checkpoint.safetensors": f"mnad train --data DATA --out {run}",
+        checkpoint_file(run): f"mnad train --data DATA --out {run}",
         file: _score(run, file),
         maps_beside(file): _score(run, file),
     }
@@ -93,5 +93,5 @@ def _check_complete(run: Path, file: Path) -> None:
 
 
 def _score(run: Path, file: Path) -> str:
-    out = "" if file == run / "measurements.npz" else f" --out {file}"
+    out = "" if file == measurements_file(run) else f" --out {file}"
     return f"mnad score {run} --data DATA --maps{out}"

@@ -11,7 +11,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint, save_checkpoint
 from mnad.models import Autoencoder, ModelConfig
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.progress import print_line
@@ -60,7 +60,7 @@ class TrainingState:
             ConfigError: If the run to be resumed began by other options.
             CheckpointError: If its checkpoint cannot be read.
         """
-        path = config.out / "checkpoint.safetensors"
+        path = checkpoint_file(config.out)
         stored = _stored(path, config, fabric) if config.resume else None
         model = Autoencoder(config.model()) if stored is None else stored.build_model()
         model.to(device=fabric.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

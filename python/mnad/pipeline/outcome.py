@@ -1,20 +1,72 @@
-"""The files of an evaluation."""
+"""What an evaluation finds, and its files."""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mnad.evaluation.detection import frames_within
+from mnad.artifacts.measurements import Measurements
+from mnad.evaluation.calibration import Calibration
+from mnad.evaluation.confidence import Interval
+from mnad.evaluation.detection import Detection, frames_within
 from mnad.evaluation.events import Alarm
-from mnad.pipeline.evaluate import Outcome
+from mnad.evaluation.lambda_sweep import Sweep
+from mnad.evaluation.localisation import PixelMetrics
+from mnad.evaluation.scores import Choices
+from mnad.evaluation.summary import Evaluation
 from mnad.runtime.files import atomic_write
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """All that an evaluation found; what was not asked for, or cannot be had, is None.
+
+    Attributes:
+        measurements: What was evaluated, with the labels that were used.
+        scores: (N,), the score of each frame.
+        choices: How the scores were made.
+        evaluation: Metrics against the labels.
+        interval: Their confidence.
+        sweep: The AUC of each lambda.
+        pixels: The pixel AUC, where there are maps and masks.
+        detection: Alarms and their metrics, where there is a threshold.
+        calibration: The calibration that was used.
+    """
+
+    measurements: Measurements
+    scores: NDArray[np.float64]
+    choices: Choices
+    evaluation: Evaluation | None
+    interval: Interval | None
+    sweep: Sweep | None
+    pixels: PixelMetrics | None
+    detection: Detection | None
+    calibration: Calibration | None
+
+    @property
+    def chosen_on_test(self) -> tuple[str, ...]:
+        """Names what the test set's own labels chose: no metrics to compare a model by."""
+        chosen = ["eer_threshold"] if self.evaluation is not None else []
+        return (*chosen, "sweep.best_weight", "sweep.best_auc") if self.sweep is not None else tuple(chosen)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all but the frames' scores as plain values."""
+        metrics = {**asdict(self.choices), "protocol": self.measurements.protocol}
+        if self.evaluation is not None:
+            metrics = self.evaluation.as_dict()
+        parts = {
+            name: None if (part := getattr(self, name)) is None else asdict(part)
+            for name in ("interval", "sweep", "pixels", "detection")
+        }
+        calibration = None if self.calibration is None else self.calibration.as_dict()
+        return {**metrics, **parts, "calibration": calibration, "chosen_on_test": list(self.chosen_on_test)}
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> list[Path]:
