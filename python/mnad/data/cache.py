@@ -11,7 +11,7 @@ from typing import Literal
 from mnad.data.clips import Clips
 from mnad.data.layouts import LayoutName
 from mnad.data.parts import tell_faults
-from mnad.data.preparation import Channels, PrepareConfig, find_splits, fingerprint_of, prepare
+from mnad.data.preparation import Channels, PrepareConfig, find_splits, prepare
 from mnad.data.splits import SplitName
 from mnad.data.store import FORMAT, Store, is_store, open_store
 from mnad.runtime.errors import ConfigError
@@ -96,17 +96,17 @@ def _cached(
     *,
     progress: bool,
 ) -> Store:
-    layout, found, _ = find_splits(data, [split], layout)
+    found = find_splits(data, [split], layout)
     given = None if levels == "choose" else levels
-    key = f"{FORMAT} {layout} {data.resolve()} {image_channels} {given} {fingerprint_of(found)}"
+    key = f"{FORMAT} {found.layout} {data.resolve()} {image_channels} {given} {found.fingerprint}"
     name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
     channels: Channels = 1 if image_channels == 1 else "auto"
-    config = PrepareConfig(data, out, size, channels=channels, levels=given, layout=layout)
+    config = PrepareConfig(data, out, size, channels=channels, levels=given, layout=found.layout)
     if progress:
         verb = "using" if is_store(out) else "preparing once"
         print_line(f"{split} frames of {data}: {verb} the clip store {out}")
-    return prepare(config, [split], only_bytes=levels is None, progress=progress)
+    return prepare(config, [split], found=found, only_bytes=levels is None, progress=progress)
 
 
 def _check(store: Store, data: Path, size: int, image_channels: int) -> None:

@@ -7,9 +7,10 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -84,7 +85,8 @@ class PrepareConfig(LayoutOption):
         return self.out or Path(f"{self.data.resolve().name}-{self.size}.store")
 
 
-class Found(NamedTuple):
+@dataclass(frozen=True)
+class Found:
     """What was found in a data set without decoding.
 
     Attributes:
@@ -96,6 +98,11 @@ class Found(NamedTuple):
     layout: LayoutName
     splits: list[Split]
     warnings: list[str]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the names of the videos, and of names, sizes and times of all files."""
+        return fingerprint_of(self.splits)
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,12 @@ class PreparationPlan:
 
 
 def prepare(
-    config: PrepareConfig, splits: Sequence[SplitName] = SPLITS, *, only_bytes: bool = False, progress: bool = True
+    config: PrepareConfig,
+    splits: Sequence[SplitName] = SPLITS,
+    *,
+    found: Found | None = None,
+    only_bytes: bool = False,
+    progress: bool = True,
 ) -> Store:
     """Makes a clip store, or goes on with one that was begun.
 
@@ -121,6 +133,7 @@ def prepare(
     Args:
         config: The options.
         splits: The splits that are wanted; those that the data have are taken.
+        found: What :func:`find_splits` has found of these splits; looked for if None.
         only_bytes: Whether a store is made of frames of 8 bits alone, as for a model that was trained on such.
         progress: Whether to show a progress bar.
 
@@ -130,8 +143,7 @@ def prepare(
         OutputError: If the store cannot be written, or there is something else in its place.
         Interrupted: If it was stopped; the same call goes on.
     """
-    found = find_splits(config.data, splits, config.layout)
-    fingerprint = fingerprint_of(found.splits)
+    found = found or find_splits(config.data, splits, config.layout)
     if progress and (left := LAYOUTS[found.layout].passed_over(config.data, found.splits)):
         print_line(left)
     if config.store.exists() and not is_store(config.store) and not _is_empty_folder(config.store):
@@ -139,12 +151,13 @@ def prepare(
     with alone(config.store):
         if is_store(config.store):
             shutil.rmtree(_partial(config.store), ignore_errors=True)  # a run that was killed at its end left it
-            store = _existing(config, fingerprint)
+            store = _existing(config, found.fingerprint)
             tell_faults(store.warnings, strict=config.strict)
             return store
         levels = _settle_levels(config, found, only_bytes=only_bytes)
         channels = 1 if config.channels == "auto" else config.channels
-        plan = PreparationPlan(str(config.data), found.layout, config.size, channels, levels, _decoders(), fingerprint)
+        decoders, source = _decoders(), str(config.data)
+        plan = PreparationPlan(source, found.layout, config.size, channels, levels, decoders, found.fingerprint)
         try:
             with output_errors(config.store):
                 return _prepare(config, plan, found, progress=progress)
