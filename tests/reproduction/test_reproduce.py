@@ -15,9 +15,9 @@ from mnad.data import SyntheticSpec
 from mnad.evaluation import evaluate
 from mnad.models import Autoencoder, ModelConfig
 from mnad.reproduction import EXPERIMENTS, ReproduceConfig, reproduce, skip_probe
-from mnad.reproduction.aucs import auc_table, looks_of
+from mnad.reproduction.aucs import auc_table, specs_of_row
 from mnad.reproduction.published import ABLATIONS, MODELS, PREDICTION
-from mnad.reproduction.runner import Look, Run, Workshop
+from mnad.reproduction.runner import MeasurementSpec, Runner, TrainingSpec
 from mnad.reproduction.scale import SCALES, Scale
 from mnad.reproduction.tables import Row, table4, table5, table6, table7, table8, table9
 from mnad.runtime.errors import ConfigError, DataError
@@ -43,32 +43,32 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def workshop(scale: Scale, folder: Path, synthetic: Path) -> Workshop:
-    return Workshop(folder, {"ped2": synthetic}, scale, accelerator="cpu")
+def runner(scale: Scale, folder: Path, synthetic: Path) -> Runner:
+    return Runner(folder, {"ped2": synthetic}, scale, accelerator="cpu")
 
 
 def config(name: str, out: Path, data: Path) -> ReproduceConfig:
     return ReproduceConfig(name, out, data=(f"ped2={data}",), scale="small", accelerator="cpu")  # type: ignore[arg-type]
 
 
-def test_every_run_of_the_report_is_listed() -> None:
+def test_every_training_of_the_paper_is_listed() -> None:
     assert len(table4()) == len(table5()) == 12
     assert [len(table6()), len(table7())] == [5, 5]
-    # Each row of the ablation of tables 6 and 7 that leaves all in is the run of table 4.
-    assert table7()[-1].run == table4()[0].run == Run(PREDICTION, "ped2")
+    # Each row of the ablation of tables 6 and 7 that leaves all in is the training of table 4.
+    assert table7()[-1].training == table4()[0].training == TrainingSpec(PREDICTION, "ped2")
     assert [row.update for row in table6()] == ["carried-over"] * 3 + ["none", "carried-over"]
-    assert {row.published["report"] for row in table8() if row.run.dataset == "shanghaitech"} == {
+    assert {row.published["paper"] for row in table8() if row.training.dataset == "shanghaitech"} == {
         64.14, 71.07, 67.81, 70.40,
     }  # fmt: skip
-    assert all(row.run.supervised for row in table9())
-    assert [ablation.report for ablation in ABLATIONS[PREDICTION]][-1] == 95.13
+    assert all(row.training.supervised for row in table9())
+    assert [ablation.paper for ablation in ABLATIONS[PREDICTION]][-1] == 95.13
 
 
 def test_a_table_is_run_once_and_says_what_it_is(scale: Scale, folder: Path, synthetic: Path) -> None:
     (result,) = reproduce(config("table4", folder, synthetic))
     assert [row["model"] for row in result.rows] == list(MODELS.values())
     for row in result.rows:
-        assert row["ours - report"] == pytest.approx(row["ours"] - row["report"])
+        assert row["ours - paper"] == pytest.approx(row["ours"] - row["paper"])
         assert row["best, lambda chosen on test"] >= row["ours"]
     assert [line.split(",")[0] for line in result.missing] == ["what is about Avenue", "what is about ShanghaiTech"]
     written = (folder / "table4" / "table.md").read_text()
@@ -84,39 +84,48 @@ def test_a_table_is_run_once_and_says_what_it_is(scale: Scale, folder: Path, syn
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_a_figure_is_what_evaluate_says(workshop: Workshop) -> None:
-    run = Run(PREDICTION, "ped2")
-    rows = [Row({"what": "here"}, run, score_weight=0.3, published={"report": 50.0})]
-    (row,) = auc_table("t", "", rows, workshop, [0]).rows
-    expected = 100 * evaluate(workshop.measured(Look(run)), 0.3).auc
+def test_an_auc_is_what_evaluate_says(runner: Runner) -> None:
+    training = TrainingSpec(PREDICTION, "ped2")
+    rows = [Row({"what": "here"}, training, score_weight=0.3, published={"paper": 50.0})]
+    (row,) = auc_table("t", "", rows, runner, [0]).rows
+    expected = 100 * evaluate(runner.measured(MeasurementSpec(training)), 0.3).auc
     assert (row["ours"], row["lambda"]) == (pytest.approx(expected), 0.3)
-    assert row["ours - report"] == pytest.approx(expected - 50)
+    assert row["ours - paper"] == pytest.approx(expected - 50)
 
 
-def test_a_search_looks_at_every_checkpoint_batch_size_and_lambda(workshop: Workshop) -> None:
-    row = next(row for row in table5() if row.run == Run(PREDICTION, "ped2"))
-    looks = looks_of(row, workshop, [0])
-    assert [(look.run.batch_size, look.epoch) for look in looks] == [(2, 1), (2, 2), (4, 1), (4, 2)]
-    (found,) = auc_table("t", "", [row], workshop, [0]).rows
+def test_a_search_measures_every_checkpoint_batch_size_and_lambda(runner: Runner) -> None:
+    row = next(row for row in table5() if row.training == TrainingSpec(PREDICTION, "ped2"))
+    specs = specs_of_row(row, runner, [0])
+    assert [(spec.training.batch_size, spec.epoch) for spec in specs] == [(2, 1), (2, 2), (4, 1), (4, 2)]
+    (found,) = auc_table("t", "", [row], runner, [0]).rows
     weights = np.linspace(0, 1, 101)
-    every = [evaluate(workshop.measured(look), float(w)).auc for look in looks for w in weights]
+    every = [evaluate(runner.measured(spec), float(w)).auc for spec in specs for w in weights]
     assert found["ours, chosen on test"] == pytest.approx(100 * max(every))
 
 
-def test_seeds_give_mean_and_deviation(workshop: Workshop) -> None:
-    run = Run(PREDICTION, "ped2")
-    (row,) = auc_table("t", "", [Row({}, run)], workshop, [0, 1]).rows
-    aucs = [100 * evaluate(workshop.measured(Look(replace(run, seed=seed)))).auc for seed in (0, 1)]
+def test_seeds_give_mean_and_deviation(runner: Runner) -> None:
+    training = TrainingSpec(PREDICTION, "ped2")
+    (row,) = auc_table("t", "", [Row({}, training)], runner, [0, 1]).rows
+    aucs = [100 * evaluate(runner.measured(MeasurementSpec(replace(training, seed=seed)))).auc for seed in (0, 1)]
     assert row["ours"] == pytest.approx(np.mean(aucs))
     assert row["ours, sd"] == pytest.approx(np.std(aucs, ddof=1))
 
 
-def test_what_differs_is_trained_so(workshop: Workshop) -> None:
-    ablated = workshop.config(Run(PREDICTION, "ped2", compactness=False))
+def test_folders_keep_their_names() -> None:
+    """Runs of earlier versions are found again by the hash of what they compute."""
+    runner = Runner(Path("/x"), {"ped2": Path("/nowhere/ped2")}, SCALES["full"])
+    assert [
+        str(runner.config(training).out)
+        for training in (TrainingSpec(PREDICTION, "ped2"), TrainingSpec(PREDICTION, "ped2", supervised=True, seed=1))
+    ] == ["/x/runs/ped2-prediction-aa79144361", "/x/runs/ped2-prediction-adc9bc4022"]
+
+
+def test_what_differs_is_trained_so(runner: Runner) -> None:
+    ablated = runner.config(TrainingSpec(PREDICTION, "ped2", compactness=False))
     assert ablated.loss_weights() == (0, 0.1, 0)
-    supervised = workshop.config(Run(PREDICTION, "ped2", supervised=True))
+    supervised = runner.config(TrainingSpec(PREDICTION, "ped2", supervised=True))
     assert supervised.loss_weights() == (0.001, 0.001, 1)
-    assert ablated.out != supervised.out != workshop.config(Run(PREDICTION, "ped2")).out
+    assert ablated.out != supervised.out != runner.config(TrainingSpec(PREDICTION, "ped2")).out
 
 
 @pytest.mark.parametrize("name", ["table1", "table2-3", "figures2-4", "figures1-5", "figures6-9", "skip-probe"])
@@ -124,14 +133,14 @@ def test_figures(name: str, scale: Scale, folder: Path, synthetic: Path, monkeyp
     monkeypatch.setattr(skip_probe, "PROBES", skip_probe.PROBES[:7])
     (result,) = reproduce(config(name, folder, synthetic))
     assert result.rows
-    for file, caption in result.pictures.items():
+    for file, caption in result.plots.items():
         assert (folder / name / file).stat().st_size > 5_000
         assert caption in (folder / name / "table.md").read_text()
-    assert bool(result.pictures) == (not name.startswith("table"))
+    assert bool(result.plots) == (not name.startswith("table"))
 
 
-def test_sizes_are_those_of_the_networks(workshop: Workshop) -> None:
-    result = EXPERIMENTS["table2-3"].carry_out(workshop, [0], workshop.folder)
+def test_sizes_are_those_of_the_networks(runner: Runner) -> None:
+    result = EXPERIMENTS["table2-3"].carry_out(runner, [0], runner.folder)
     weights = sum(weight.numel() for weight in Autoencoder(ModelConfig(width=4)).parameters())
     assert result.rows[0]["ours, MB"] == 4 * weights / 1e6
     assert [round(row["at width 64, MB"], 2) for row in result.rows] == [62.6, 53.17, 59.49, 50.05]

@@ -1,4 +1,4 @@
-"""The report's experiments: tables and figures, each a list of runs."""
+"""The experiments of the paper, the reproducibility paper of 2021: its tables and figures."""
 
 from mnad.reproduction.reproduce import EXPERIMENTS, ExperimentName, ReproduceConfig, reproduce
 from mnad.reproduction.results import Result

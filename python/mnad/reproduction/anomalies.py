@@ -1,4 +1,4 @@
-"""The report's figures 6 to 9: both models on each kind of synthetic anomaly."""
+"""The paper's figures 6 to 9: both models on each kind of synthetic anomaly."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from mnad.models import PresetName
 from mnad.report.anomaly_plot import AnomalyRow, draw_anomalies
 from mnad.reproduction.published import MODELS, PREDICTION, RECONSTRUCTION
 from mnad.reproduction.results import Result, Value
-from mnad.reproduction.runner import Look, Run, Workshop
+from mnad.reproduction.runner import MeasurementSpec, Runner, TrainingSpec
 
 PRESETS: tuple[PresetName, ...] = (PREDICTION, RECONSTRUCTION)
 
 
-def anomaly_looks(workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
-    """Lists the measurements that figures 6 to 9 need."""
-    return [Look(Run(preset, "synthetic", seed=seeds[0])) for preset in PRESETS]
+def anomaly_specs(runner: Runner, seeds: Sequence[int]) -> list[MeasurementSpec]:
+    """Returns the measurement specs that figures 6 to 9 need."""
+    return [MeasurementSpec(TrainingSpec(preset, "synthetic", seed=seeds[0])) for preset in PRESETS]
 
 
-def figures6_to_9(workshop: Workshop, seeds: Sequence[int], out: Path, picture: str = "anomalies.png") -> Result:
+def figures6_to_9(runner: Runner, seeds: Sequence[int], out: Path, plot: str = "anomalies.png") -> Result:
     """Tabulates errors and AUCs by kind of anomaly and draws a frame of each."""
-    kinds = kinds_of(workshop.path("synthetic"))
-    looks = anomaly_looks(workshop, seeds)
-    measured = {look.run.preset: workshop.measured(look) for look in looks}
+    kinds = kinds_of(runner.path("synthetic"))
+    specs = anomaly_specs(runner, seeds)
+    measured = {spec.training.preset: runner.measured(spec) for spec in specs}
     aucs = {preset: auc_by_kind(measurements, kinds) for preset, measurements in measured.items()}
     rows: list[dict[str, Value]] = [
         {
             "kind of anomaly": kind,
             "model": MODELS[preset],
-            **_figures(measured[preset], kinds, kind, aucs[preset][kind]),
+            **_metrics(measured[preset], kinds, kind, aucs[preset][kind]),
         }
         for kind in dict.fromkeys(kinds.values())
         for preset in PRESETS
     ]
-    draw_anomalies(out / picture, _drawn(workshop, looks, measured, kinds))
+    draw_anomalies(out / plot, _drawn(runner, specs, measured, kinds))
     return Result(
         "figures6-9",
         "synthetic anomalies",
@@ -52,12 +52,12 @@ def figures6_to_9(workshop: Workshop, seeds: Sequence[int], out: Path, picture: 
             "Reconstruction, which is shown the frame itself, restores what moves wrongly as well as what moves as it "
             "should; prediction does not."
         ],
-        pictures={picture: "A frame of each kind: shown, wanted, given, error, and the score over the video."},
+        plots={plot: "A frame of each kind: shown, wanted, given, error, and the score over the video."},
     )
 
 
 def auc_by_kind(measurements: Measurements, kinds: Mapping[str, str]) -> dict[str, float]:
-    """Gives the AUC, in [0, 1], of the frames of each kind's videos."""
+    """Returns the AUC, in [0, 1], of the frames of each kind's videos."""
     scores = abnormality(measurements)
     of_frame = _kind_of_frame(measurements, kinds)
     return {kind: pooled_auc(measurements, scores, of_frame == kind) for kind in dict.fromkeys(kinds.values())}
@@ -67,7 +67,7 @@ def _kind_of_frame(measurements: Measurements, kinds: Mapping[str, str]) -> NDAr
     return np.array([kinds[measurements.videos[index]] for index in measurements.video])
 
 
-def _figures(measurements: Measurements, kinds: Mapping[str, str], kind: str, auc: float) -> dict[str, Value]:
+def _metrics(measurements: Measurements, kinds: Mapping[str, str], kind: str, auc: float) -> dict[str, Value]:
     assert measurements.labels is not None
     mine = _kind_of_frame(measurements, kinds) == kind
     normal, abnormal = (measurements.mse[mine & (measurements.labels == label)].mean() for label in (False, True))
@@ -80,13 +80,13 @@ def _figures(measurements: Measurements, kinds: Mapping[str, str], kind: str, au
 
 
 def _drawn(
-    workshop: Workshop,
-    looks: Sequence[Look],
+    runner: Runner,
+    specs: Sequence[MeasurementSpec],
     measured: Mapping[PresetName, Measurements],
     kinds: Mapping[str, str],
 ) -> list[AnomalyRow]:
-    clips: Clips = workshop.clips("synthetic")
-    models = {look.run.preset: workshop.model(look.run) for look in looks}
+    clips: Clips = runner.clips("synthetic")
+    models = {spec.training.preset: runner.model(spec.training) for spec in specs}
     scores = {preset: abnormality(measurements) for preset, measurements in measured.items()}
     first_of_kind = {kind: video for video, kind in reversed(list(kinds.items()))}
     rows = []

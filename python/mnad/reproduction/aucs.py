@@ -1,4 +1,4 @@
-"""Carrying out the tables of AUCs: every run that a row needs, then its figure over the seeds."""
+"""Carrying out the tables of AUCs: every training that a row needs, then its metrics over the seeds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from mnad.artifacts.measurements import Measurements
 from mnad.evaluation import evaluate, sweep
 from mnad.reproduction.results import Result, Value
-from mnad.reproduction.runner import Look, Run, Workshop
+from mnad.reproduction.runner import MeasurementSpec, Runner, TrainingSpec
 from mnad.reproduction.tables import BATCH_SIZES, Row
 
 CHOSEN_ON_TEST = "chosen on test"
@@ -26,14 +26,14 @@ class Found(NamedTuple):
     batch_size: int
 
 
-def looks_of(row: Row, workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
-    """Lists the measurements that a row needs."""
-    return [look for seed in seeds for look in _looks(row, workshop, replace(row.run, seed=seed))]
+def specs_of_row(row: Row, runner: Runner, seeds: Sequence[int]) -> list[MeasurementSpec]:
+    """Returns the measurement specs that a row needs."""
+    return [spec for seed in seeds for spec in _specs(row, runner, replace(row.training, seed=seed))]
 
 
-def auc_table(name: str, title: str, rows: Sequence[Row], workshop: Workshop, seeds: Sequence[int]) -> Result:
-    """Fills in a table; rows of data sets that are not there are named and left out."""
-    there = [row for row in rows if row.run.dataset in workshop.data]
+def auc_table(name: str, title: str, rows: Sequence[Row], runner: Runner, seeds: Sequence[int]) -> Result:
+    """Fills in a table; rows of data sets that were not given are named and left out."""
+    available = [row for row in rows if row.training.dataset in runner.data]
     notes = [
         "AUC in per cent over all test frames, P and D normalised per video, items carried over from video to video "
         f"with the update. Columns marked '{CHOSEN_ON_TEST}' chose lambda, epoch or batch size by the test labels and "
@@ -44,15 +44,15 @@ def auc_table(name: str, title: str, rows: Sequence[Row], workshop: Workshop, se
     return Result(
         name,
         title,
-        [_filled_in(row, workshop, seeds) for row in there],
+        [_filled_in(row, runner, seeds) for row in available],
         notes,
-        missing=workshop.missing({row.run.dataset for row in rows}),
+        missing=runner.missing({row.training.dataset for row in rows}),
     )
 
 
-def _filled_in(row: Row, workshop: Workshop, seeds: Sequence[int]) -> dict[str, Value]:
-    runs = [replace(row.run, seed=seed) for seed in seeds]
-    best = [_best(row, workshop, run) for run in runs]
+def _filled_in(row: Row, runner: Runner, seeds: Sequence[int]) -> dict[str, Value]:
+    trainings = [replace(row.training, seed=seed) for seed in seeds]
+    best = [_best(row, runner, training) for training in trainings]
     aucs = [found.auc for found in best]
     if row.search:
         ours: dict[str, Value] = {
@@ -62,7 +62,7 @@ def _filled_in(row: Row, workshop: Workshop, seeds: Sequence[int]) -> dict[str, 
             "batch": best[0].batch_size,
         }
     else:
-        measured = [workshop.measured(Look(run, row.update)) for run in runs]
+        measured = [runner.measured(MeasurementSpec(training, row.update)) for training in trainings]
         fixed = [_auc(measurements, row.score_weight) for measurements in measured]
         aucs = [auc for auc, _ in fixed]
         ours = {
@@ -72,34 +72,34 @@ def _filled_in(row: Row, workshop: Workshop, seeds: Sequence[int]) -> dict[str, 
             "its lambda": best[0].score_weight,
             "frames that updated": int(measured[0].updated.sum()),
         }
-    published = row.published.get("report")
+    published = row.published.get("paper")
     difference = mean(aucs) - published if isinstance(published, float) else None
-    return {**row.labels, **ours, **row.published, "ours - report": difference}
+    return {**row.labels, **ours, **row.published, "ours - paper": difference}
 
 
-def _looks(row: Row, workshop: Workshop, run: Run) -> list[Look]:
+def _specs(row: Row, runner: Runner, training: TrainingSpec) -> list[MeasurementSpec]:
     if not row.search:
-        return [Look(run, row.update)]
+        return [MeasurementSpec(training, row.update)]
     return [
-        Look(replace(run, batch_size=batch_size), row.update, epoch)
+        MeasurementSpec(replace(training, batch_size=batch_size), row.update, epoch)
         for batch_size in BATCH_SIZES
-        for epoch in workshop.epochs_kept(run)
+        for epoch in runner.epochs_kept(training)
     ]
 
 
-def _best(row: Row, workshop: Workshop, run: Run) -> Found:
-    """The best lambda, and epoch and batch size if they are searched over."""
+def _best(row: Row, runner: Runner, training: TrainingSpec) -> Found:
+    """Returns the best lambda, and epoch and batch size if they are searched over."""
     found = []
-    for look in _looks(row, workshop, run):
-        measurements = workshop.measured(look)
+    for spec in _specs(row, runner, training):
+        measurements = runner.measured(spec)
         auc, weight = _best_auc(measurements)
-        epoch = workshop.scale.epochs[run.dataset] if look.epoch is None else look.epoch
-        found.append(Found(auc, weight, epoch, look.run.batch_size))
+        epoch = runner.scale.epochs[training.dataset] if spec.epoch is None else spec.epoch
+        found.append(Found(auc, weight, epoch, spec.training.batch_size))
     return max(found)
 
 
 def _auc(measurements: Measurements, score_weight: float | None) -> tuple[float, float]:
-    """Gives an AUC in per cent, and the lambda that it was made with."""
+    """Returns an AUC in per cent and the lambda that it was computed with."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a constant distance counts as nothing, in a table as anywhere
         evaluation = evaluate(measurements, score_weight)
@@ -107,7 +107,7 @@ def _auc(measurements: Measurements, score_weight: float | None) -> tuple[float,
 
 
 def _best_auc(measurements: Measurements) -> tuple[float, float]:
-    """Gives the largest AUC in per cent that a lambda gives, and that lambda."""
+    """Returns the largest AUC in per cent over all lambdas, and its lambda."""
     if not measurements.protocol["memory"]:
         return _auc(measurements, None)
     with warnings.catch_warnings():

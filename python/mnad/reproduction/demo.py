@@ -13,9 +13,9 @@ from rich.table import Table
 
 from mnad.data import kinds_of
 from mnad.models import PresetName
-from mnad.reproduction.anomalies import anomaly_looks, auc_by_kind, figures6_to_9
+from mnad.reproduction.anomalies import anomaly_specs, auc_by_kind, figures6_to_9
 from mnad.reproduction.published import MODELS
-from mnad.reproduction.runner import Workshop
+from mnad.reproduction.runner import Runner
 from mnad.reproduction.scale import SCALES
 from mnad.runtime.files import atomic_write, writable_folder
 
@@ -37,11 +37,11 @@ def demo(out: Path) -> Mapping[PresetName, Mapping[str, float]]:
     began = time.perf_counter()
     console = Console(highlight=False)
     writable_folder(out)
-    workshop = Workshop(out, {}, SCALE, accelerator="cpu", cache=out / "cache")
+    runner = Runner(out, {}, SCALE, accelerator="cpu", cache=out / "cache")
     console.print("[bold]synthetic videos[/bold]: circles are normal; squares and fast circles are not")
-    kinds = kinds_of(workshop.path("synthetic"))
-    aucs = {look.run.preset: auc_by_kind(workshop.measured(look), kinds) for look in anomaly_looks(workshop, [0])}
-    figures6_to_9(workshop, [0], out, "demo.png")
+    kinds = kinds_of(runner.path("synthetic"))
+    aucs = {spec.training.preset: auc_by_kind(runner.measured(spec), kinds) for spec in anomaly_specs(runner, [0])}
+    figures6_to_9(runner, [0], out, "demo.png")
     with atomic_write(out / "demo.json") as temporary:
         temporary.write_text(json.dumps(aucs, indent=2) + "\n")
     _print_table(console, aucs)

@@ -1,4 +1,8 @@
-"""The figures that were published: the report's and the original paper's, in per cent unless they say otherwise."""
+"""The numbers that were published, in per cent unless they say otherwise.
+
+"The paper" is the reproducibility paper of 2021, "the original paper" the one that it reproduces (Park et al., CVPR
+2020).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ MODELS: dict[PresetName, str] = {
     RECONSTRUCTION_ALONE: "reconstruction without memory",
 }
 
-# Minutes of training on an RTX 2080 Ti (report, table 1).
+# Minutes of training on an RTX 2080 Ti (the paper, table 1).
 MINUTES: dict[PresetName, dict[DatasetName, float]] = {
     PREDICTION: {"ped2": 82, "avenue": 562, "shanghaitech": 1498},
     PREDICTION_ALONE: {"ped2": 76, "avenue": 406, "shanghaitech": 1390},
@@ -26,14 +30,14 @@ MINUTES: dict[PresetName, dict[DatasetName, float]] = {
     RECONSTRUCTION_ALONE: {"ped2": 61, "avenue": 364, "shanghaitech": 1086},
 }
 
-# Seconds a frame on an RTX 2080 Ti (report, table 2); the paper claims 67 frames a second.
+# Seconds a frame on an RTX 2080 Ti (the paper, table 2); the original paper claims 67 frames a second.
 INFERENCE_SECONDS: dict[PresetName, float] = {PREDICTION: 0.012, RECONSTRUCTION: 0.010}
-PAPER_SECONDS = 1 / 67
+ORIGINAL_SECONDS = 1 / 67
 
-# Megabytes of the weights (report, table 3).
+# Megabytes of the weights (the paper, table 3).
 MEGABYTES: dict[PresetName, float] = {PREDICTION: 62.7, RECONSTRUCTION: 42.7}
 
-# Recommended hyperparameters (report, table 4).
+# Recommended hyperparameters (the paper, table 4).
 RECOMMENDED: dict[PresetName, dict[DatasetName, float]] = {
     PREDICTION: {"ped2": 96.33, "avenue": 87.91, "shanghaitech": 67.81},
     PREDICTION_ALONE: {"ped2": 95.09, "avenue": 84.58, "shanghaitech": 67.90},
@@ -43,10 +47,10 @@ RECOMMENDED: dict[PresetName, dict[DatasetName, float]] = {
 
 
 class Best(NamedTuple):
-    """The best found by a search (report, table 5), where it was found, and what the paper prints."""
+    """The best found by a search (the paper, table 5), where it was found, and what the original paper prints."""
 
-    report: float
     paper: float
+    original: float
     score_weight: float | None
     epoch: int
     batch_size: int
@@ -77,13 +81,13 @@ SEARCHED: dict[PresetName, dict[DatasetName, Best]] = {
 
 
 class Ablation(NamedTuple):
-    """A row of the ablations on Ped2 (report, tables 6 and 7): what is left in, and what came of it."""
+    """A row of the ablations on Ped2 (the paper, tables 6 and 7): what is left in, and what came of it."""
 
     separateness: bool
     compactness: bool
     update: bool
     score_weight: float
-    report: float
+    paper: float
 
 
 ABLATIONS: dict[PresetName, tuple[Ablation, ...]] = {
@@ -103,13 +107,13 @@ ABLATIONS: dict[PresetName, tuple[Ablation, ...]] = {
     ),
 }
 
-# ShanghaiTech without and with the memory distribution supervision (report, table 8), and, with it, without and with
+# ShanghaiTech without and with the memory distribution supervision (the paper, table 8), and, with it, without and with
 # the test-time update (table 9).
 SUPERVISION: dict[PresetName, tuple[float, float]] = {RECONSTRUCTION: (64.14, 71.07), PREDICTION: (67.81, 70.40)}
 UPDATE_SUPERVISED: dict[PresetName, tuple[float, float]] = {PREDICTION: (70.40, 70.35), RECONSTRUCTION: (71.07, 64.14)}
 
-# Items in use of 10 (report, figures 2 to 4).
+# Items in use of 10 (the paper, figures 2 to 4).
 ITEMS_IN_USE: dict[DatasetName, int] = {"ped2": 6, "avenue": 9, "shanghaitech": 1}
 
-# Denoising reconstruction with skips on Ped2 (report); lambda 0.7 to 0.8 is its advice.
+# Denoising reconstruction with skips on Ped2 (the paper); lambda 0.7 to 0.8 is its advice.
 DENOISING_PED2 = 92.23

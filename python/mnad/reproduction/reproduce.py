@@ -16,9 +16,9 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from mnad.data.cache import check_data
 from mnad.reproduction import anomalies, skip_probe, tables, timing, usage
-from mnad.reproduction.aucs import auc_table, looks_of
+from mnad.reproduction.aucs import auc_table, specs_of_row
 from mnad.reproduction.results import Result
-from mnad.reproduction.runner import Look, Workshop
+from mnad.reproduction.runner import MeasurementSpec, Runner
 from mnad.reproduction.scale import DATASETS, SCALES, DatasetName, ScaleName
 from mnad.runtime.errors import ConfigError, Interrupted
 from mnad.runtime.files import atomic_write, writable_folder
@@ -31,15 +31,15 @@ ExperimentName = Literal[
 ]  # fmt: skip
 # What torchrun tells its processes of each other.
 TORCHRUN = ("RANK", "WORLD_SIZE", "GROUP_", "ROLE_", "LOCAL_", "MASTER_", "TORCHELASTIC_")
-SECONDS_BETWEEN_LOOKS = 2.0
+SECONDS_BETWEEN_TRIES = 2.0
 
 
 @dataclass(frozen=True)
 class Experiment:
     """An experiment: the measurements that it needs, and what it makes of them in a folder."""
 
-    looks: Callable[[Workshop, Sequence[int]], list[Look]]
-    carry_out: Callable[[Workshop, Sequence[int], Path], Result]
+    specs: Callable[[Runner, Sequence[int]], list[MeasurementSpec]]
+    carry_out: Callable[[Runner, Sequence[int], Path], Result]
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
         Interrupted: If it was stopped; the same command goes on where it was.
     """
     first = _stand_alone()
-    workshop = Workshop(
+    runner = Runner(
         writable_folder(config.out),
         config.datasets(),
         SCALES[config.scale],
@@ -118,7 +118,7 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
         device_cache=config.device_cache,
         cache=config.cache,
     )
-    for path in workshop.data.values():
+    for path in runner.data.values():
         check_data(path, "training")
     seeds = range(config.seed, config.seed + config.seeds)
     names = list(EXPERIMENTS) if config.name == "all" else [config.name]
@@ -126,12 +126,12 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
     try:
         for name in names:
             began = time.perf_counter()
-            _share(workshop, EXPERIMENTS[name].looks(workshop, seeds))
+            _share(runner, EXPERIMENTS[name].specs(runner, seeds))
             if not first:
                 continue
             folder = config.out / name
-            result = EXPERIMENTS[name].carry_out(workshop, seeds, folder)
-            result = replace(result, provenance=_provenance(workshop, seeds, time.perf_counter() - began))
+            result = EXPERIMENTS[name].carry_out(runner, seeds, folder)
+            result = replace(result, provenance=_provenance(runner, seeds, time.perf_counter() - began))
             result.write(folder)
             print_line(result.markdown())
             results.append(result)
@@ -146,21 +146,21 @@ def _write_all(folder: Path, results: Sequence[Result]) -> None:
     """Writes all results into one file each of Markdown and JSON."""
     parts = [result.markdown(2, f"{result.name}/") for result in results]
     with atomic_write(folder / "all.md") as temporary:
-        temporary.write_text("\n".join(["# Ours beside the report\n", *parts]))
+        temporary.write_text("\n".join(["# Ours beside the paper\n", *parts]))
     with atomic_write(folder / "all.json") as temporary:
         temporary.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
 
 
-def _share(workshop: Workshop, looks: Sequence[Look]) -> None:
+def _share(runner: Runner, specs: Sequence[MeasurementSpec]) -> None:
     """Trains and measures what no other process is at, until all is done."""
-    waiting = list(looks)
+    waiting = list(specs)
     while waiting:
-        for look in list(waiting):
-            if workshop.trained(look.run, wait=False) is not None:
-                workshop.measured(look)
-                waiting.remove(look)
+        for spec in list(waiting):
+            if runner.trained(spec.training, wait=False) is not None:
+                runner.measured(spec)
+                waiting.remove(spec)
         if waiting:
-            time.sleep(SECONDS_BETWEEN_LOOKS)
+            time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def _stand_alone() -> bool:
@@ -176,12 +176,12 @@ def _stand_alone() -> bool:
     return rank == 0
 
 
-def _provenance(workshop: Workshop, seeds: Sequence[int], seconds: float) -> dict[str, str | float | int | bool | None]:
+def _provenance(runner: Runner, seeds: Sequence[int], seconds: float) -> dict[str, str | float | int | bool | None]:
     return {
-        "scale": workshop.scale.describe(),
+        "scale": runner.scale.describe(),
         "seeds": ", ".join(map(str, seeds)),
-        "device": device_name(workshop.device()),
-        "precision": workshop.precision,
+        "device": device_name(runner.device()),
+        "precision": runner.precision,
         "torch": torch.__version__,
         "commit": source_commit(),
         "date": datetime.now(timezone.utc).strftime("%Y-%m-%d"),
@@ -194,24 +194,24 @@ def _plain(name: str) -> str:
 
 
 def _aucs(name: str, title: str, rows: Callable[[], list[tables.Row]]) -> Experiment:
-    def looks(workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
-        there = [row for row in rows() if row.run.dataset in workshop.data]
-        return [look for row in there for look in looks_of(row, workshop, seeds)]
+    def specs(runner: Runner, seeds: Sequence[int]) -> list[MeasurementSpec]:
+        available = [row for row in rows() if row.training.dataset in runner.data]
+        return [spec for row in available for spec in specs_of_row(row, runner, seeds)]
 
-    def carry_out(workshop: Workshop, seeds: Sequence[int], _: Path) -> Result:
-        return auc_table(name, title, rows(), workshop, seeds)
+    def carry_out(runner: Runner, seeds: Sequence[int], _: Path) -> Result:
+        return auc_table(name, title, rows(), runner, seeds)
 
-    return Experiment(looks, carry_out)
+    return Experiment(specs, carry_out)
 
 
 def _without_folder(
-    carry_out: Callable[[Workshop, Sequence[int]], Result],
-) -> Callable[[Workshop, Sequence[int], Path], Result]:
-    return lambda workshop, seeds, _: carry_out(workshop, seeds)
+    carry_out: Callable[[Runner, Sequence[int]], Result],
+) -> Callable[[Runner, Sequence[int], Path], Result]:
+    return lambda runner, seeds, _: carry_out(runner, seeds)
 
 
 EXPERIMENTS: dict[ExperimentName, Experiment] = {
-    "table1": Experiment(timing.training_runs, _without_folder(timing.table1)),
+    "table1": Experiment(timing.training_time_specs, _without_folder(timing.table1)),
     "table2-3": Experiment(lambda *_: [], _without_folder(timing.tables2_and_3)),
     "table4": _aucs("table4", "recommended hyperparameters", tables.table4),
     "table5": _aucs("table5", "best after search", tables.table5),
@@ -219,10 +219,10 @@ EXPERIMENTS: dict[ExperimentName, Experiment] = {
     "table7": _aucs("table7", "ablation of prediction with memory", tables.table7),
     "table8": _aucs("table8", "memory distribution supervision", tables.table8),
     "table9": _aucs("table9", "test-time update with supervision", tables.table9),
-    "figures2-4": Experiment(usage.usage_looks, usage.figures2_to_4),
-    "figures1-5": Experiment(usage.embedding_looks, usage.figures1_and_5),
-    "figures6-9": Experiment(anomalies.anomaly_looks, anomalies.figures6_to_9),
-    "skip-probe": Experiment(skip_probe.probe_looks, skip_probe.skip_probe),
+    "figures2-4": Experiment(usage.usage_specs, usage.figures2_to_4),
+    "figures1-5": Experiment(usage.embedding_specs, usage.figures1_and_5),
+    "figures6-9": Experiment(anomalies.anomaly_specs, anomalies.figures6_to_9),
+    "skip-probe": Experiment(skip_probe.probe_specs, skip_probe.skip_probe),
     "skip-noise": _aucs("skip-noise", "skips with noisy input", tables.skip_noise),
 }
 assert set(EXPERIMENTS) == set(get_args(ExperimentName))

@@ -1,4 +1,4 @@
-"""What comes of an experiment: a table of ours beside what was published, and pictures; as Markdown and as JSON."""
+"""What comes of an experiment: a table of ours beside what was published, and plots, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Result:
         name: What the experiment is called by ``mnad reproduce``.
         title: What it shows.
         rows: The table, a dictionary from column to value each; None is an empty cell.
-        notes: What a reader must know of how the figures came about.
+        notes: What a reader must know of how the numbers were made.
         missing: Rows that could not be run, and why.
-        pictures: Files beside the table, with what they show.
+        plots: Files beside the table, with what they show.
         provenance: Scale, device, versions, commit, time.
     """
 
@@ -30,11 +30,11 @@ class Result:
     rows: list[dict[str, Value]]
     notes: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    pictures: dict[str, str] = field(default_factory=dict)
+    plots: dict[str, str] = field(default_factory=dict)
     provenance: dict[str, Value] = field(default_factory=dict)
 
     def markdown(self, level: int = 1, folder: str = "") -> str:
-        """Gives the result as a section of Markdown, its pictures found in ``folder``."""
+        """Returns the result as a section of Markdown, its plots found in ``folder``."""
         lines = [f"{'#' * level} {self.name}: {self.title}", ""]
         if self.rows:
             columns = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -43,7 +43,7 @@ class Result:
             lines.append("")
         lines += [f"Not run: {what}.\n" for what in self.missing]
         lines += [f"{note}\n" for note in self.notes]
-        lines += [f"![{caption}]({folder}{file})\n\n{caption}\n" for file, caption in self.pictures.items()]
+        lines += [f"![{caption}]({folder}{file})\n\n{caption}\n" for file, caption in self.plots.items()]
         lines.append("; ".join(f"{name}: {_cell(value)}" for name, value in self.provenance.items()))
         return "\n".join(lines) + "\n"
 

@@ -1,4 +1,4 @@
-"""Runs of an experiment: each is trained and measured once, in a folder named by what it computes."""
+"""The runner of experiments: trains and measures each spec once, in a folder named by what it computes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from mnad.training.config import FREE_TO_CHANGE, training_options
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingSpec:
     """One training: a preset on a data set, and what differs from the preset's recipe.
 
     Attributes:
@@ -38,9 +38,9 @@ class Run:
         dataset: The data set.
         compactness: Whether the compactness loss is left in.
         separateness: Whether the separateness loss is left in.
-        supervised: Whether the report's memory distribution supervision is added.
+        supervised: Whether the paper's memory distribution supervision is added.
         batch_size: Windows of a step.
-        seed: Of the run.
+        seed: Of weights, items, noise and the order of the windows.
     """
 
     preset: PresetName
@@ -52,7 +52,7 @@ class Run:
     seed: int = 0
 
     def __str__(self) -> str:
-        """Names the run for people."""
+        """Returns a name for people."""
         parts = [f"{PRESETS[self.preset].summary}, {TITLES[self.dataset]}"]
         parts += [f"without {name}" for name in ("compactness", "separateness") if not getattr(self, name)]
         parts += ["with supervision"] * self.supervised
@@ -61,35 +61,35 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Look:
-    """One look at a run: how its test frames are measured.
+class MeasurementSpec:
+    """One measurement: a training, and how it measures the test frames.
 
     Attributes:
-        run: The run.
+        training: What is trained.
         update: Test-time update of the items; a model without memory has none.
         epoch: The epoch whose checkpoint is measured; the last if None.
         probe: What the decoder is given in place of skips and readout; without test-time update.
     """
 
-    run: Run
+    training: TrainingSpec
     update: UpdateScope = "carried-over"
     epoch: int | None = None
     probe: Probe | None = None
 
     def __str__(self) -> str:
-        """Names the look for people."""
+        """Returns a name for people."""
         epoch = "last epoch" if self.epoch is None else f"epoch {self.epoch}"
         replaced = "" if self.probe is None else f", {self.probe} replaced by {self.probe.filler}"
-        return f"{self.run}; {epoch}, test-time update {self.update}{replaced}"
+        return f"{self.training}; {epoch}, test-time update {self.update}{replaced}"
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where experiments are carried out.
+class Runner:
+    """Trains and measures what experiments ask for, unless that has been done.
 
     Attributes:
         folder: Of all runs and results.
-        data: Where each data set is that there is.
+        data: The folder of each published data set that was given.
         scale: How large the experiments are.
         accelerator: cpu, cuda, or auto.
         precision: As for training.
@@ -108,12 +108,12 @@ class Workshop:
     cache: Path | None = None
     _finished: set[Path] = field(default_factory=set, repr=False, compare=False)
 
-    def there(self) -> list[DatasetName]:
-        """The published data sets that are there, in the order of the tables."""
+    def available(self) -> list[DatasetName]:
+        """Returns the published data sets that were given, in the order of the tables."""
         return [dataset for dataset in DATASETS if dataset in self.data]
 
     def missing(self, wanted: Collection[DatasetName] = DATASETS) -> list[str]:
-        """Says which of the published data sets are wanted and not there."""
+        """Returns what is left out of the published data sets that are wanted and were not given."""
         return [
             f"what is about {TITLES[name]}, as its data were not given"
             for name in DATASETS
@@ -121,7 +121,7 @@ class Workshop:
         ]
 
     def path(self, dataset: DatasetName) -> Path:
-        """Gives the folder of a data set, making the synthetic one if need be."""
+        """Returns the folder of a data set; makes the synthetic one if need be."""
         if dataset != "synthetic":
             return self.data[dataset]
         spec = hashlib.sha256(repr(self.scale.synthetic).encode()).hexdigest()[:8]
@@ -132,27 +132,27 @@ class Workshop:
         return root
 
     def clips(self, dataset: DatasetName) -> Clips:
-        """Maps the test frames of a data set."""
+        """Returns the test frames of a data set, mapped from its clip store."""
         return open_clips(self.path(dataset), "testing", self.scale.size, cache=self.cache, progress=False)
 
-    def config(self, run: Run) -> TrainConfig:
-        """Gives the options by which a run is trained."""
+    def config(self, training: TrainingSpec) -> TrainConfig:
+        """Returns the options of a training; ``out`` is the run's folder."""
         left_out: dict[str, Any] = {
             f"{name}_weight": 0.0
             for name in ("compactness", "separateness")
-            if PRESETS[run.preset].model.memory and not getattr(run, name)
+            if PRESETS[training.preset].model.memory and not getattr(training, name)
         }
         config = TrainConfig(
-            data=self.path(run.dataset),
+            data=self.path(training.dataset),
             out=self.folder,
-            preset=run.preset,
+            preset=training.preset,
             size=self.scale.size,
             width=self.scale.width,
-            epochs=self.scale.epochs[run.dataset],
-            batch_size=run.batch_size,
+            epochs=self.scale.epochs[training.dataset],
+            batch_size=training.batch_size,
             learning_rate=self.scale.learning_rate,
-            supervision_weight=1.0 if run.supervised else 0.0,
-            seed=run.seed,
+            supervision_weight=1.0 if training.supervised else 0.0,
+            seed=training.seed,
             accelerator=self.accelerator,
             precision=self.precision,
             compile=self.compile,
@@ -163,51 +163,51 @@ class Workshop:
             keep_every=self.scale.keep_every,
             **left_out,
         )
-        return replace(config, out=self.folder / "runs" / _name(run, config))
+        return replace(config, out=self.folder / "runs" / _name(training, config))
 
-    def trained(self, run: Run, *, wait: bool = True) -> Path | None:
+    def trained(self, training: TrainingSpec, *, wait: bool = True) -> Path | None:
         """Trains a run unless it has been; one that was stopped goes on.
 
         Returns:
             The run's folder; None where another process is at it and this one would not ``wait``.
         """
-        config = self.config(run)
-        if config.out in self._finished:  # a checkpoint is not read again for each look at its run
+        config = self.config(training)
+        if config.out in self._finished:  # a checkpoint is not read again for each measurement
             return config.out
         with alone(config.out, wait=wait) as mine:
             if not mine:
                 return None
             if not _is_finished(config):
-                print_line(f"training: {run}")
+                print_line(f"training: {training}")
                 with atomic_write(config.out / "run.json") as temporary:
-                    temporary.write_text(json.dumps(training_options(config) | {"run": str(run)}, indent=2) + "\n")
+                    temporary.write_text(json.dumps(training_options(config) | {"run": str(training)}, indent=2) + "\n")
                 train(config)
         self._finished.add(config.out)
         return config.out
 
-    def folder_of(self, run: Run) -> Path:
-        """Gives the folder of a run once it is trained."""
-        folder = self.trained(run)
+    def folder_of(self, training: TrainingSpec) -> Path:
+        """Returns the folder of a run once it is trained."""
+        folder = self.trained(training)
         assert folder is not None
         return folder
 
-    def measured(self, look: Look) -> Measurements:
+    def measured(self, spec: MeasurementSpec) -> Measurements:
         """Measures the test frames by a run, or by its checkpoint of an earlier epoch, unless that has been done."""
-        folder = self.folder_of(look.run)
-        memory = PRESETS[look.run.preset].model.memory is not None
-        update: UpdateScope = look.update if memory and look.probe is None else "none"
-        epoch = self.scale.epochs[look.run.dataset] if look.epoch is None else look.epoch
+        folder = self.folder_of(spec.training)
+        memory = PRESETS[spec.training.preset].model.memory is not None
+        update: UpdateScope = spec.update if memory and spec.probe is None else "none"
+        epoch = self.scale.epochs[spec.training.dataset] if spec.epoch is None else spec.epoch
         checkpoint = checkpoint_of(folder, epoch)
-        replaced = "" if look.probe is None else f"-{look.probe.key}"
+        replaced = "" if spec.probe is None else f"-{spec.probe.key}"
         out = folder / "measured" / f"{update}-{epoch:03d}{replaced}.npz"
         with alone(out):
             if not out.is_file():
-                print_line(f"measuring: {look}")
-                if look.probe is None:
-                    score(self._score_config(checkpoint, look.run.dataset, out, update))
+                print_line(f"measuring: {spec}")
+                if spec.probe is None:
+                    score(self._score_config(checkpoint, spec.training.dataset, out, update))
                 else:
-                    model = probed(load_checkpoint(checkpoint).build_model().to(self.device()), look.probe)
-                    save_measurements(out, measure(model, self.clips(look.run.dataset), update="none"))
+                    model = probed(load_checkpoint(checkpoint).build_model().to(self.device()), spec.probe)
+                    save_measurements(out, measure(model, self.clips(spec.training.dataset), update="none"))
         return load_measurements(out)
 
     def _score_config(self, checkpoint: Path, dataset: DatasetName, out: Path, update: UpdateScope) -> ScoreConfig:
@@ -215,38 +215,38 @@ class Workshop:
             checkpoint, self.path(dataset), out=out, update=update, accelerator=self.accelerator, cache=self.cache
         )
 
-    def epochs_kept(self, run: Run) -> list[int]:
-        """The epochs of which a search looks at the checkpoint."""
-        last, every = self.scale.epochs[run.dataset], self.scale.keep_every
+    def epochs_kept(self, training: TrainingSpec) -> list[int]:
+        """Returns the epochs whose checkpoints a search measures."""
+        last, every = self.scale.epochs[training.dataset], self.scale.keep_every
         return sorted({*range(every, last + 1, every), last})
 
     def device(self) -> torch.device:
-        """The device that the runs are measured on."""
+        """Returns the device that runs are measured on."""
         return choose_device(self.accelerator)
 
-    def model(self, run: Run) -> Autoencoder:
-        """Gives the model of a run, in evaluation mode, on the device."""
-        return load_checkpoint(self.folder_of(run)).build_model().to(self.device()).eval()
+    def model(self, training: TrainingSpec) -> Autoencoder:
+        """Returns the model of a run, in evaluation mode, on the device."""
+        return load_checkpoint(self.folder_of(training)).build_model().to(self.device()).eval()
 
 
 def checkpoint_of(folder: Path, epoch: int) -> Path:
-    """Gives the checkpoint of an epoch, among those that were kept or the last."""
+    """Returns the checkpoint of an epoch, among those that were kept or the last."""
     kept = folder / "checkpoints" / f"epoch-{epoch:03d}.safetensors"
     return kept if kept.is_file() else folder / "checkpoint.safetensors"
 
 
 def training_seconds(folder: Path) -> float:
-    """Gives the seconds that the epochs of a run took, wherever it was stopped and gone on with."""
+    """Returns the seconds that the epochs of a run took, wherever it was stopped and gone on with."""
     checkpoint: Checkpoint = load_checkpoint(folder)
     samples = checkpoint.step / checkpoint.epoch * checkpoint.training["batch_size"]
     seconds: float = sum(samples / row["samples_per_second"] for row in read_curves(folder))
     return seconds
 
 
-def _name(run: Run, config: TrainConfig) -> str:
+def _name(training: TrainingSpec, config: TrainConfig) -> str:
     what = {name: value for name, value in training_options(config).items() if name not in FREE_TO_CHANGE}
     key = json.dumps(what | {"data": str(config.data.resolve())}, sort_keys=True)
-    return f"{run.dataset}-{run.preset}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    return f"{training.dataset}-{training.preset}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
 def _is_finished(config: TrainConfig) -> bool:

@@ -27,7 +27,7 @@ class Scale:
         size: Height and width of the frames.
         width: Channels of the first stage.
         epochs: Epochs on each data set.
-        keep_every: Epochs between the checkpoints that a search looks at.
+        keep_every: Epochs between the checkpoints that a search measures.
         learning_rate: Of all models; None for the published ones.
         stride: Frames from the beginning of one training window to that of the next.
         synthetic: The synthetic data set.
@@ -43,7 +43,7 @@ class Scale:
     synthetic: SyntheticSpec
 
     def describe(self) -> str:
-        """Tells in a line what differs from what was published."""
+        """Returns a line that says what differs from what was published."""
         if self.name == "full":
             return "full scale: 256 x 256, width 64, epochs and learning rates as published"
         epochs = ", ".join(f"{TITLES[name]} {count}" for name, count in self.epochs.items())

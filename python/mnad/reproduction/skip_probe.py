@@ -1,4 +1,4 @@
-"""The report's skip probe: prediction with skips and readout replaced, as a table and as pictures."""
+"""The paper's skip probe: prediction with skips and readout replaced, as a table and as plots."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mnad.evaluation import evaluate
 from mnad.report.probe_plot import draw_probes
 from mnad.reproduction.published import MODELS, PREDICTION
 from mnad.reproduction.results import Result, Value
-from mnad.reproduction.runner import Look, Run, Workshop
+from mnad.reproduction.runner import MeasurementSpec, Runner, TrainingSpec
 from mnad.reproduction.scale import TITLES, DatasetName
 
 REPLACED: tuple[tuple[tuple[int, ...], bool], ...] = (
@@ -29,30 +29,30 @@ PROBES = (
 )
 
 
-def probe_looks(workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
-    """Lists the measurements that the probe needs."""
+def probe_specs(runner: Runner, seeds: Sequence[int]) -> list[MeasurementSpec]:
+    """Returns the measurement specs that the probe needs."""
     return [
-        Look(Run(PREDICTION, dataset, seed=seeds[0]), "none", probe=probe)
-        for dataset in workshop.there()
+        MeasurementSpec(TrainingSpec(PREDICTION, dataset, seed=seeds[0]), "none", probe=probe)
+        for dataset in runner.available()
         for probe in PROBES
     ]
 
 
-def skip_probe(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result:
+def skip_probe(runner: Runner, seeds: Sequence[int], out: Path) -> Result:
     """Measures each probe on the test frames and draws what the network makes of one of them."""
     rows: list[dict[str, Value]] = []
     whole: dict[DatasetName, float] = {}
-    for look in probe_looks(workshop, seeds):
-        assert look.probe is not None
-        measured = workshop.measured(look)
+    for spec in probe_specs(runner, seeds):
+        assert spec.probe is not None
+        measured = runner.measured(spec)
         psnr = float(measured.psnr.mean())
         rows.append(
             {
-                "data": TITLES[look.run.dataset],
-                "replaced": str(look.probe),
-                "by": look.probe.filler if look.probe != Probe() else None,
+                "data": TITLES[spec.training.dataset],
+                "replaced": str(spec.probe),
+                "by": spec.probe.filler if spec.probe != Probe() else None,
                 "PSNR, dB": psnr,
-                "lost, dB": whole.setdefault(look.run.dataset, psnr) - psnr,
+                "lost, dB": whole.setdefault(spec.training.dataset, psnr) - psnr,
                 "AUC": 100 * evaluate(measured).auc,
                 "AUC by PSNR alone": 100 * evaluate(measured, 1.0).auc,
             }
@@ -63,12 +63,12 @@ def skip_probe(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result:
         rows,
         [
             f"{MODELS[PREDICTION]}; mean PSNR and AUC in per cent (published lambda) over all test frames, without "
-            "test-time update; D does not change, as the decoder comes after it. Skip 1 is the finest. The report "
+            "test-time update; D does not change, as the decoder comes after it. Skip 1 is the finest. The paper "
             "found the prediction optically unchanged with skips 2 and 3 and the readout replaced."
         ],
-        missing=workshop.missing(),
-        pictures={
-            _draw(workshop, Run(PREDICTION, dataset, seed=seeds[0]), out): (
+        missing=runner.missing(),
+        plots={
+            _draw(runner, TrainingSpec(PREDICTION, dataset, seed=seeds[0]), out): (
                 f"{TITLES[dataset]}: a test frame as predicted while skips or the memory's readout are replaced."
             )
             for dataset in whole
@@ -76,13 +76,13 @@ def skip_probe(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result:
     )
 
 
-def _draw(workshop: Workshop, run: Run, out: Path) -> str:
-    clips = workshop.clips(run.dataset)
-    model = workshop.model(run)
+def _draw(runner: Runner, training: TrainingSpec, out: Path) -> str:
+    clips = runner.clips(training.dataset)
+    model = runner.model(training)
     frame = middle_of_anomaly(clips)
     drawn: dict[tuple[str, str], RestoredFrame] = {
         (str(probe), probe.filler): restore(probed(model, probe), clips, frame) for probe in PROBES
     }
-    file = f"probe-{run.dataset}.png"
+    file = f"probe-{training.dataset}.png"
     draw_probes(out / file, drawn)
     return file

@@ -1,4 +1,4 @@
-"""The report's tables of AUCs as lists of rows: each a run, how it is measured, and what was published."""
+"""The paper's tables of AUCs as lists of rows: each a training, how it is measured, and what was published."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mnad.reproduction.published import (
     UPDATE_SUPERVISED,
 )
 from mnad.reproduction.results import Value
-from mnad.reproduction.runner import Run
+from mnad.reproduction.runner import TrainingSpec
 from mnad.reproduction.scale import DATASETS, TITLES
 
 BATCH_SIZES = (2, 4)
@@ -31,19 +31,19 @@ SKIP_NOISE: dict[PresetName, str] = {
 
 @dataclass(frozen=True)
 class Row:
-    """One row: a run and how its AUC is made.
+    """One row: a training and how its AUC is made.
 
     Attributes:
         labels: What the row is, by column.
-        run: The run; its seed is the first of several.
+        training: What is trained; its seed is the first of several.
         update: Test-time update.
         score_weight: lambda; the published value of the task if None.
         search: Whether epoch, batch size and lambda are searched over, with the test set's labels.
-        published: Figures to compare with, by column, in per cent.
+        published: Numbers to compare with, by column, in per cent.
     """
 
     labels: dict[str, Value]
-    run: Run
+    training: TrainingSpec
     update: UpdateScope = "carried-over"
     score_weight: float | None = None
     search: bool = False
@@ -51,16 +51,16 @@ class Row:
 
 
 def table4() -> list[Row]:
-    """Recommended hyperparameters; the report sets lambda to 1 for prediction on ShanghaiTech.
+    """Recommended hyperparameters; the paper sets lambda to 1 for prediction on ShanghaiTech.
 
-    The paper does not say how it chose its own.
+    The original paper does not say how it chose its own.
     """
     return [
         Row(
             {"data": TITLES[dataset], "model": model},
-            Run(preset, dataset),
+            TrainingSpec(preset, dataset),
             score_weight=1.0 if (preset, dataset) == (PREDICTION, "shanghaitech") else None,
-            published={"report": RECOMMENDED[preset][dataset], "paper": SEARCHED[preset][dataset].paper},
+            published={"paper": RECOMMENDED[preset][dataset], "original paper": SEARCHED[preset][dataset].original},
         )
         for dataset in DATASETS
         for preset, model in MODELS.items()
@@ -68,18 +68,18 @@ def table4() -> list[Row]:
 
 
 def table5() -> list[Row]:
-    """The best of a search, beside where the report found it."""
+    """The best of a search, beside where the paper found it."""
     return [
         Row(
             {"data": TITLES[dataset], "model": model},
-            Run(preset, dataset),
+            TrainingSpec(preset, dataset),
             search=True,
             published={
-                "report": best.report,
                 "paper": best.paper,
-                "report's lambda": best.score_weight,
-                "report's epoch": best.epoch,
-                "report's batch": best.batch_size,
+                "original paper": best.original,
+                "paper's lambda": best.score_weight,
+                "paper's epoch": best.epoch,
+                "paper's batch": best.batch_size,
             },
         )
         for dataset in DATASETS
@@ -106,10 +106,10 @@ def _ablation(preset: PresetName) -> list[Row]:
                 "compactness": ablation.compactness,
                 "test-time update": ablation.update,
             },
-            Run(preset, "ped2", compactness=ablation.compactness, separateness=ablation.separateness),
+            TrainingSpec(preset, "ped2", compactness=ablation.compactness, separateness=ablation.separateness),
             update="carried-over" if ablation.update else "none",
             score_weight=ablation.score_weight,
-            published={"report": ablation.report},
+            published={"paper": ablation.paper},
         )
         for ablation in ABLATIONS[preset]
     ]
@@ -120,11 +120,11 @@ def table8() -> list[Row]:
     return [
         Row(
             {"data": TITLES[dataset], "model": MODELS[preset], "supervision": supervised},
-            Run(preset, dataset, supervised=supervised),
-            published={"report": figures[supervised] if dataset == "shanghaitech" else None},
+            TrainingSpec(preset, dataset, supervised=supervised),
+            published={"paper": aucs[supervised] if dataset == "shanghaitech" else None},
         )
         for dataset in reversed(DATASETS)
-        for preset, figures in SUPERVISION.items()
+        for preset, aucs in SUPERVISION.items()
         for supervised in (False, True)
     ]
 
@@ -134,12 +134,12 @@ def table9() -> list[Row]:
     return [
         Row(
             {"data": TITLES[dataset], "model": MODELS[preset], "test-time update": update},
-            Run(preset, dataset, supervised=True),
+            TrainingSpec(preset, dataset, supervised=True),
             update="carried-over" if update else "none",
-            published={"report": figures[update] if dataset == "shanghaitech" else None},
+            published={"paper": aucs[update] if dataset == "shanghaitech" else None},
         )
         for dataset in reversed(DATASETS)
-        for preset, figures in UPDATE_SUPERVISED.items()
+        for preset, aucs in UPDATE_SUPERVISED.items()
         for update in (False, True)
     ]
 
@@ -149,8 +149,8 @@ def skip_noise() -> list[Row]:
     return [
         Row(
             {"data": TITLES[dataset], "model": model},
-            Run(preset, dataset),
-            published={"report": DENOISING_PED2 if (preset, dataset) == ("denoising", "ped2") else None},
+            TrainingSpec(preset, dataset),
+            published={"paper": DENOISING_PED2 if (preset, dataset) == ("denoising", "ped2") else None},
         )
         for dataset in DATASETS
         for preset, model in SKIP_NOISE.items()

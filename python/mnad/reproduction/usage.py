@@ -14,39 +14,39 @@ from mnad.report.run_plots import embedding_caption, usage_caption
 from mnad.report.usage_plot import draw_usage
 from mnad.reproduction.published import ITEMS_IN_USE, MODELS, PREDICTION, RECONSTRUCTION
 from mnad.reproduction.results import Result, Value
-from mnad.reproduction.runner import Look, Run, Workshop
+from mnad.reproduction.runner import MeasurementSpec, Runner, TrainingSpec
 from mnad.reproduction.scale import TITLES
 
 FRAMES, QUERIES_A_FRAME = 100, 20
 
 
-def usage_looks(workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
-    """Lists the measurements that figures 2 to 4 need."""
-    return [Look(run, "none") for run in _usage_runs(workshop, seeds)]
+def usage_specs(runner: Runner, seeds: Sequence[int]) -> list[MeasurementSpec]:
+    """Returns the measurement specs that figures 2 to 4 need."""
+    return [MeasurementSpec(training, "none") for training in _usage_trainings(runner, seeds)]
 
 
-def embedding_looks(workshop: Workshop, seeds: Sequence[int]) -> list[Look]:
-    """Lists the runs that figures 1 and 5 need."""
-    return [Look(run, "none") for run in _embedding_runs(workshop, seeds)]
+def embedding_specs(runner: Runner, seeds: Sequence[int]) -> list[MeasurementSpec]:
+    """Returns the specs of the trainings that figures 1 and 5 need."""
+    return [MeasurementSpec(training, "none") for training in _embedding_trainings(runner, seeds)]
 
 
-def figures2_to_4(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result:
+def figures2_to_4(runner: Runner, seeds: Sequence[int], out: Path) -> Result:
     """Draws how often each item is nearest, and what it stands for."""
     rows: list[dict[str, Value]] = []
     usages = {}
-    for run in _usage_runs(workshop, seeds):
-        measured = workshop.measured(Look(run, "none"))
+    for training in _usage_trainings(runner, seeds):
+        measured = runner.measured(MeasurementSpec(training, "none"))
         used = shares(measured.nearest)
         used = used[used > 0]
-        curves = read_curves(workshop.folder_of(run))
+        curves = read_curves(runner.folder_of(training))
         last = curves[-1]
-        name = f"{TITLES[run.dataset]}, {MODELS[run.preset]}"
-        published = ITEMS_IN_USE.get(run.dataset) if run.preset == PREDICTION else None
+        name = f"{TITLES[training.dataset]}, {MODELS[training.preset]}"
+        published = ITEMS_IN_USE.get(training.dataset) if training.preset == PREDICTION else None
         rows.append(
             {
                 "run": name,
                 "items in use": len(used),
-                "report": published,
+                "paper": published,
                 "usage perplexity": float(np.exp(-np.sum(used * np.log(used)))),
                 "training, positional share": last["positional_share"],
                 "training, H(item), bits": last["entropy_bits"],
@@ -54,8 +54,8 @@ def figures2_to_4(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result
                 "mean cosine of the items": last["mean_cosine"],
             }
         )
-        clips = workshop.clips(run.dataset)
-        queries = sample_queries(workshop.model(run), clips, FRAMES, workshop.scale.size**2, run.seed)
+        clips = runner.clips(training.dataset)
+        queries = sample_queries(runner.model(training), clips, FRAMES, runner.scale.size**2, training.seed)
         usages[name] = usage_of(measured, curves, queries, clips)
     if usages:
         draw_usage(out / "usage.png", usages)
@@ -67,29 +67,31 @@ def figures2_to_4(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result
             "Over all test frames, without test-time update. At a positional share of 1 the nearest item is a function "
             "of position: the memory has learned where, and nothing of what."
         ],
-        missing=workshop.missing(),
-        pictures={"usage.png": usage_caption(FRAMES)} if usages else {},
+        missing=runner.missing(),
+        plots={"usage.png": usage_caption(FRAMES)} if usages else {},
     )
 
 
-def figures1_and_5(workshop: Workshop, seeds: Sequence[int], out: Path) -> Result:
+def figures1_and_5(runner: Runner, seeds: Sequence[int], out: Path) -> Result:
     """Draws queries and items in the plane, without and with the supervision."""
     rows: list[dict[str, Value]] = []
-    pictures = {}
-    runs = _embedding_runs(workshop, seeds)
-    for dataset in dict.fromkeys(run.dataset for run in runs):
+    plots = {}
+    trainings = _embedding_trainings(runner, seeds)
+    for dataset in dict.fromkeys(training.dataset for training in trainings):
         embeddings = {}
-        for run in runs:
-            if run.dataset != dataset:
+        for training in trainings:
+            if training.dataset != dataset:
                 continue
-            queries = sample_queries(workshop.model(run), workshop.clips(dataset), FRAMES, QUERIES_A_FRAME, run.seed)
-            name = "with supervision" if run.supervised else "as published"
-            embeddings[name] = [embed_tsne(queries, seed=run.seed), embed_pca(queries)]
+            queries = sample_queries(
+                runner.model(training), runner.clips(dataset), FRAMES, QUERIES_A_FRAME, training.seed
+            )
+            name = "with supervision" if training.supervised else "as published"
+            embeddings[name] = [embed_tsne(queries, seed=training.seed), embed_pca(queries)]
             cosine = queries.similarity
             rows.append(
                 {
                     "data": TITLES[dataset],
-                    "model": f"{MODELS[run.preset]}, {name}",
+                    "model": f"{MODELS[training.preset]}, {name}",
                     "queries drawn": len(queries),
                     "items among their nearest": len(np.unique(queries.nearest)),
                     "mean cosine to the nearest item": float(cosine.mean()),
@@ -97,26 +99,28 @@ def figures1_and_5(workshop: Workshop, seeds: Sequence[int], out: Path) -> Resul
             )
         file = f"embedding-{dataset}.png"
         draw_embeddings(out / file, embeddings)
-        pictures[file] = f"{TITLES[dataset]}: {embedding_caption(len(queries), FRAMES, seeds[0])}"
+        plots[file] = f"{TITLES[dataset]}: {embedding_caption(len(queries), FRAMES, seeds[0])}"
     return Result(
         "figures1-5",
         "queries and items in the plane",
         rows,
-        ["The report shows t-SNE of prediction with memory, as published and with its supervision."],
-        missing=workshop.missing(),
-        pictures=pictures,
+        ["The paper shows t-SNE of prediction with memory, as published and with its supervision."],
+        missing=runner.missing(),
+        plots=plots,
     )
 
 
-def _usage_runs(workshop: Workshop, seeds: Sequence[int]) -> list[Run]:
+def _usage_trainings(runner: Runner, seeds: Sequence[int]) -> list[TrainingSpec]:
     return [
-        Run(preset, dataset, seed=seeds[0]) for dataset in workshop.there() for preset in (PREDICTION, RECONSTRUCTION)
+        TrainingSpec(preset, dataset, seed=seeds[0])
+        for dataset in runner.available()
+        for preset in (PREDICTION, RECONSTRUCTION)
     ]
 
 
-def _embedding_runs(workshop: Workshop, seeds: Sequence[int]) -> list[Run]:
+def _embedding_trainings(runner: Runner, seeds: Sequence[int]) -> list[TrainingSpec]:
     return [
-        Run(PREDICTION, dataset, supervised=supervised, seed=seeds[0])
-        for dataset in workshop.there()
+        TrainingSpec(PREDICTION, dataset, supervised=supervised, seed=seeds[0])
+        for dataset in runner.available()
         for supervised in (False, True)
     ]
