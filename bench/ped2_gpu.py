@@ -10,7 +10,6 @@ They are written before and after training and scoring, however these end; summa
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import statistics
 import tarfile
@@ -18,7 +17,7 @@ import time
 import traceback
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -26,15 +25,17 @@ from typing import Any
 import torch
 from gpu_operators import commit
 from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint
+from mnad.artifacts.curves import curves_file, read_curves
 from mnad.artifacts.measurements import Measurements, load_measurements
 from mnad.evaluation import evaluate, sweep
 from mnad.models import PRESETS
-from mnad.pipeline.score import ScoreConfig, score
-from mnad.runtime.errors import CheckpointError, Interrupted
+from mnad.reproduction.deadline import Deadline, limit
+from mnad.reproduction.runner import MeasurementSpec, Runner, TrainingSpec
+from mnad.reproduction.scale import SCALES
+from mnad.runtime.errors import Interrupted
 from mnad.runtime.files import atomic_folder, atomic_write
-from mnad.training import TrainConfig, train
+from mnad.training import TrainConfig
 from report import device_name
-from time_limits import TimeUpError, limit, stopping_after
 
 MODELS = ("prediction", "prediction-no-memory", "reconstruction", "reconstruction-no-memory")
 # Seconds kept back of the time for stopping, scoring and writing, at most.
@@ -44,47 +45,61 @@ WRITING = 10.0
 
 
 @dataclass
-class Run:
-    """One model to be trained: what it is called, and its options.
+class Job:
+    """One model to be trained and scored, and how that goes.
 
     Attributes:
+        runner: Trains and scores it.
+        training: What is trained.
         doing: What is being done with it; stays in the summary of a call that is killed.
         stopped: What was being done when the time was up.
         error: What went wrong.
     """
 
-    model: str
-    seed: int
-    config: TrainConfig
+    runner: Runner
+    training: TrainingSpec
     doing: str = ""
     stopped: str = ""
     error: str = ""
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.runner.config(self.training)
 
     @property
     def folder(self) -> Path:
         return self.config.out
 
     @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def measurements_file(self) -> Path:
+        return self.runner.measurements_file(MeasurementSpec(self.training))
+
+    @property
     def finished(self) -> bool:
         """Whether it is trained and scored."""
-        return (self.folder / "measurements.npz").is_file()
+        return self.measurements_file.is_file()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
-    deadline = time.monotonic() + 60 * options.minutes
+    deadline = Deadline(time.monotonic() + 60 * options.minutes, after_training=KEPT_BACK, after_scoring=WRITING)
+    runner = make_runner(options, deadline)
     torch.backends.cudnn.benchmark = True  # every step has the same shapes
-    runs = [_run(options, model, seed) for seed in options.seeds for model in options.models]
-    names = [run.folder.name for run in runs]
+    jobs = [Job(runner, training(options, model, seed)) for seed in options.seeds for model in options.models]
+    names = [job.name for job in jobs]
     if options.send and options.send not in names:
         raise SystemExit(f"--send {options.send}: the runs are {', '.join(names)}")
     try:
         if options.rescue:
-            rescue(options, runs)
+            rescue(options, jobs)
         else:
-            work(options, runs, deadline)
+            work(options, jobs, deadline)
     finally:
-        summary = write_results(options, runs)
+        summary = write_results(options, jobs)
     print(table(summary))
     unfinished = [run["name"] for run in summary["runs"] if not run["finished"]]
     if unfinished:
@@ -122,81 +137,81 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     return options
 
 
-def _run(options: argparse.Namespace, model: str, seed: int) -> Run:
-    name = f"{model}-seed{seed}" + ("-float32" if options.precision == "32-true" else "")
-    config = TrainConfig(
-        options.out / "data" if options.data.suffix == ".tar" else options.data,
-        options.out / name,
-        model,  # type: ignore[arg-type]
-        size=options.size,
-        width=options.width,
-        epochs=options.epochs,
-        batch_size=options.batch_size,
-        seed=seed,
+def make_runner(options: argparse.Namespace, deadline: Deadline) -> Runner:
+    scale = replace(
+        SCALES["full"], size=options.size, width=options.width, epochs={"ped2": options.epochs}, keep_every=0
+    )
+    return Runner(
+        options.out,
+        {"ped2": options.out / "data" if options.data.suffix == ".tar" else options.data},
+        scale,
         precision=options.precision,
         compile=options.compile,
         cuda_graphs=options.cuda_graphs,
-        cache=options.out / "stores",
         device_cache=True,
-        resume=True,
-        keep_every=0,
+        cache=options.out / "stores",
+        deadline=deadline,
     )
-    return Run(model, seed, config)
 
 
-def work(options: argparse.Namespace, runs: list[Run], deadline: float) -> None:
-    """Advances one run after the other; an error ends its run, the time all of them."""
-    for run in runs:
+def training(options: argparse.Namespace, model: str, seed: int) -> TrainingSpec:
+    name = f"{model}-seed{seed}" + ("-float32" if options.precision == "32-true" else "")
+    return TrainingSpec(model, "ped2", batch_size=options.batch_size, seed=seed, folder=name)  # type: ignore[arg-type]
+
+
+def work(options: argparse.Namespace, jobs: list[Job], deadline: Deadline) -> None:
+    """Advances one job after the other; an error ends its job, the time all of them."""
+    for job in jobs:
         try:
-            advance(options, runs, run, deadline)
-        except (Interrupted, TimeUpError) as stop:
-            run.stopped = f"{run.doing}: {stop}"
-            print(f"{run.folder.name}: {run.stopped}")
+            advance(options, jobs, job, deadline)
+        except Interrupted as stop:
+            job.stopped = f"{job.doing}: {stop}"
+            print(f"{job.name}: {job.stopped}")
             return
         except Exception as error:  # of training or scoring; what there is already must be kept all the same
             traceback.print_exc()
-            run.error = f"{run.doing}: {error!r}"
+            job.error = f"{job.doing}: {error!r}"
         except BaseException as error:
-            run.error = f"{run.doing}: {error!r}"
+            job.error = f"{job.doing}: {error!r}"
             raise
         finally:
-            run.doing = ""
+            job.doing = ""
 
 
-def rescue(options: argparse.Namespace, runs: list[Run]) -> None:
-    """Notes what ended a call with the run that it was at, unless the call itself could still note it."""
+def rescue(options: argparse.Namespace, jobs: list[Job]) -> None:
+    """Notes what ended a call with the job that it was at, unless the call itself could still note it."""
     path = options.out / "summary.json"
     found = {run["name"]: run for run in json.loads(path.read_text())["runs"]} if path.is_file() else {}
-    for run in runs:
-        noted = found.get(run.folder.name, {})
-        run.error = f"{noted['doing']}: {options.rescue}" if "doing" in noted else noted.get("error", "")
-    if not any(run.error for run in runs):
-        runs[0].error = options.rescue
+    for job in jobs:
+        noted = found.get(job.name, {})
+        job.error = f"{noted['doing']}: {options.rescue}" if "doing" in noted else noted.get("error", "")
+    if not any(job.error for job in jobs):
+        jobs[0].error = options.rescue
 
 
-def advance(options: argparse.Namespace, runs: list[Run], run: Run, deadline: float) -> None:
-    """Trains a run as far as the time allows, and scores it if that is to the end."""
+def advance(options: argparse.Namespace, jobs: list[Job], job: Job, deadline: Deadline) -> None:
+    """Trains as far as the time allows, and scores if that is to the end; results are written before each."""
 
-    def begin(what: str) -> float:
-        run.doing = what
-        write_results(options, runs)
-        return deadline - time.monotonic()
+    def begin(what: str) -> None:
+        job.doing = what
+        write_results(options, jobs)
 
-    if options.data.suffix == ".tar" and not run.config.data.is_dir():
-        with limit(begin("unpacking")):
-            unpack(options.data, run.config.data)
-    if epochs_done(run) < run.config.epochs:
-        seconds = begin("training")
+    runner = job.runner
+    data = runner.path("ped2")
+    if options.data.suffix == ".tar" and not data.is_dir():
+        begin("unpacking")
+        with limit(deadline.left()):
+            unpack(options.data, data)
+    if not runner.is_trained(job.training):
+        begin("training")
         began = time.monotonic()
         try:
-            with stopping_after(seconds - min(KEPT_BACK, seconds / 4)):
-                train(run.config)
+            runner.trained(job.training)
         finally:
-            _add_minutes(run, (time.monotonic() - began) / 60)
-    if not run.finished:
-        seconds = begin("scoring")
-        with limit(seconds - min(WRITING, seconds / 4)):
-            score(ScoreConfig(run.folder, run.config.data, cache=run.config.cache))
+            _add_minutes(job.folder, (time.monotonic() - began) / 60)
+    if not job.finished:
+        begin("scoring")
+        runner.measured(MeasurementSpec(job.training))
 
 
 def unpack(archive: Path, folder: Path) -> None:
@@ -210,58 +225,54 @@ def unpack(archive: Path, folder: Path) -> None:
             inner.rmdir()
 
 
-def epochs_done(run: Run) -> int:
-    try:
-        return load_checkpoint(run.folder).epoch
-    except CheckpointError:
-        return 0
-
-
-def _add_minutes(run: Run, minutes: float) -> None:
-    path = run.folder / "minutes.json"
+def _add_minutes(folder: Path, minutes: float) -> None:
+    path = folder / "minutes.json"
     before = json.loads(path.read_text())["minutes"] if path.is_file() else 0.0
     _write(path, {"minutes": before + minutes})
 
 
-def write_results(options: argparse.Namespace, runs: list[Run]) -> dict[str, Any]:
-    """Writes what is to be kept, in few files, of everything that there is, and gives the summary."""
-    sent = next(run for run in runs if run.folder.name == (options.send or runs[0].folder.name))
-    export_error = export(sent, options.results / sent.folder.name)
+def write_results(options: argparse.Namespace, jobs: list[Job]) -> dict[str, Any]:
+    """Writes what is to be kept, in few files, of everything that there is, and returns the summary."""
+    sent = next(job for job in jobs if job.name == (options.send or jobs[0].name))
+    export_error = export(sent.folder, options.results / sent.name)
     summary = surroundings(f"bash bench/ped2_gpu.sh DATA OUT {' '.join(options.models)}") | {
         "notes": "minutes: of training, start-up, compiling and checkpoints included, calls that were killed not; "
         "best: lambda chosen on the test set, not a fair figure",
-        "runs": [describe(run) for run in runs],
+        "runs": [describe(job) for job in jobs],
     }
     if export_error:
-        summary["runs"][runs.index(sent)].setdefault("error", export_error)
+        summary["runs"][jobs.index(sent)].setdefault("error", export_error)
     for folder in (options.out, options.results):
         _write(folder / "summary.json", summary)
-    places = [run.folder / name for run in runs for name in ("curves/metrics.csv", "measurements.npz")]
     with (
         atomic_write(options.results / "raw.zip") as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
-        for path in places:
-            if path.is_file():
-                archive.write(path, path.relative_to(options.out))
+        for job in jobs:
+            for path, name in (
+                (curves_file(job.folder), "curves/metrics.csv"),
+                (job.measurements_file, "measurements.npz"),
+            ):
+                if path.is_file():
+                    archive.write(path, f"{job.name}/{name}")
     return summary
 
 
-def export(run: Run, folder: Path) -> str:
-    """Writes the weights of a run's checkpoint, if there is one, and tells what went wrong."""
-    if not (run.folder / "checkpoint.safetensors").is_file():
+def export(run: Path, folder: Path) -> str:
+    """Writes the weights of a run's checkpoint, if there is one, and returns what went wrong."""
+    if not (run / "checkpoint.safetensors").is_file():
         return ""
     try:
         with limit(WRITING):
-            export_checkpoint(folder, load_checkpoint(run.folder))
-    except (Exception, TimeUpError) as error:
+            export_checkpoint(folder, load_checkpoint(run))
+    except Exception as error:
         traceback.print_exc()
         return f"exporting: {error!r}"
     return ""
 
 
 def surroundings(command: str) -> dict[str, Any]:
-    """Tells by what and where something was measured."""
+    """Returns by what and where something was measured."""
     return {
         "command": command,
         "commit": commit(),
@@ -273,33 +284,34 @@ def surroundings(command: str) -> dict[str, Any]:
     }
 
 
-def describe(run: Run) -> dict[str, Any]:
-    """Tells how far a run is and, when it is finished, what came of it."""
-    config = run.config
+def describe(job: Job) -> dict[str, Any]:
+    """Returns how far a job is and, when it is finished, what came of it."""
+    config = job.config
     names = ("size", "width", "epochs", "batch_size", "precision", "compile", "cuda_graphs")
-    found: dict[str, Any] = {"name": run.folder.name, "model": run.model, "seed": run.seed}
+    found: dict[str, Any] = {"name": job.name, "model": config.preset, "seed": config.seed}
     found |= {name: getattr(config, name) for name in names} | {"learning_rate": config.recipe().learning_rate}
-    rows = read_curves(run.folder)
+    rows = read_curves(job.folder) if curves_file(job.folder).is_file() else []
     if rows:
         found["samples_per_second"] = round(statistics.median(row["samples_per_second"] for row in rows), 1)
         found["last_epoch"] = rows[-1]
-    if (run.folder / "minutes.json").is_file():
-        found["minutes"] = round(json.loads((run.folder / "minutes.json").read_text())["minutes"], 2)
+    if (job.folder / "minutes.json").is_file():
+        found["minutes"] = round(json.loads((job.folder / "minutes.json").read_text())["minutes"], 2)
     found["epochs_done"] = len(rows)
-    found["finished"] = run.finished
-    found |= {name: value for name in ("doing", "stopped", "error") if (value := getattr(run, name))}
-    if run.finished:
+    found["finished"] = job.finished
+    found |= {name: value for name in ("doing", "stopped", "error") if (value := getattr(job, name))}
+    if job.finished:
         try:
             with limit(WRITING):
-                found |= figures(load_measurements(run.folder))
-        except (Exception, TimeUpError) as error:
+                # Names in place of paths: these numbers are passed on.
+                found |= metrics(load_measurements(job.measurements_file), checkpoint=job.name, data=config.data.name)
+        except Exception as error:
             traceback.print_exc()
             found["error"] = f"evaluating: {error!r}"
     return found
 
 
-def figures(measurements: Measurements) -> dict[str, Any]:
-    """Gives the AUC by the published protocol and, marked as what it is, the best of all lambdas."""
+def metrics(measurements: Measurements, **names: str) -> dict[str, Any]:
+    """Returns the AUC by the published protocol and, marked as what it is, the best of all lambdas."""
     published = evaluate(measurements)
     found: dict[str, Any] = {
         "auc": published.auc,
@@ -307,9 +319,7 @@ def figures(measurements: Measurements) -> dict[str, Any]:
         "macro_auc": published.macro_auc,
         "updates": published.updates,
         "frames": published.frames,
-        # Names in place of paths: these figures are passed on.
-        "protocol": published.protocol
-        | {name: Path(str(published.protocol[name])).name for name in ("checkpoint", "data")},
+        "protocol": published.protocol | names,
     }
     if measurements.protocol["memory"]:
         every = sweep(measurements)
@@ -317,14 +327,6 @@ def figures(measurements: Measurements) -> dict[str, Any]:
         pairs = zip(every.weights, every.aucs, strict=True)
         found["sweep"] = {f"{weight:g}": round(auc, 5) for weight, auc in pairs}
     return found
-
-
-def read_curves(folder: Path) -> list[dict[str, float]]:
-    path = folder / "curves" / "metrics.csv"
-    if not path.is_file():
-        return []
-    with path.open(newline="") as file:
-        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]
 
 
 def table(summary: dict[str, Any]) -> str:

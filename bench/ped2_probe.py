@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mnad.artifacts.curves import read_curves
 from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.measuring import Precision, measure
 from mnad.runtime.files import atomic_write
 from mnad.training import TrainConfig, train
 from mnad.training.losses import LossWeights, losses_of
 from networks import DEVICE, build
-from ped2_gpu import read_curves, surroundings
+from ped2_gpu import surroundings
 from torch.profiler import ProfilerActivity, profile
 
 PLAIN = "float32, eager, as published"

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import pytest
 from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from mnad.models import Autoencoder, ModelConfig
-from mnad.training import TrainConfig
+from mnad.reproduction import deadline, runner
 
 from .rehearsal import Played, play
 
@@ -46,7 +46,7 @@ def trained_out(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(BENCH)
         module = importlib.import_module("ped2_gpu")
-        patch.setattr(module, "score", score)
+        patch.setattr(runner, "score", score)
         assert module.main([str(synthetic), str(out), *TOY]) == 1
     return out
 
@@ -117,7 +117,7 @@ def test_what_follows_scoring_fails(
 def test_time_runs_out_after_training(
     phase: str, said: str, ped2_gpu: ModuleType, out: Path, synthetic: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ped2_gpu, phase, _hang)
+    monkeypatch.setattr(runner if phase == "score" else ped2_gpu, phase, _hang)
     monkeypatch.setattr(ped2_gpu, "WRITING", 0.3)
     began = time.monotonic()
     code = ped2_gpu.main([str(synthetic), str(out), *TOY, "--minutes", "0.02" if phase == "score" else "1"])
@@ -133,8 +133,8 @@ def test_time_runs_out_after_training(
 def test_time_runs_out_before_anything_is_trained(
     phase: str, ped2_gpu: ModuleType, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ped2_gpu, phase, _hang)
-    monkeypatch.setattr(importlib.import_module("time_limits"), "GRACE", 0.3)
+    monkeypatch.setattr(runner if phase == "train" else ped2_gpu, phase, _hang)
+    monkeypatch.setattr(deadline, "GRACE", 0.3)
     data = synthetic if phase == "train" else tmp_path / "data.tar"
     assert ped2_gpu.main([str(data), str(tmp_path / "out"), *TOY, "--minutes", "0.01"]) == 0
     run = summary_of(tmp_path / "out" / "results")
@@ -163,7 +163,7 @@ def test_an_interrupted_call(
     def interrupt(*_: object) -> NoReturn:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(ped2_gpu, "score", interrupt)
+    monkeypatch.setattr(runner, "score", interrupt)
     with pytest.raises(KeyboardInterrupt):
         ped2_gpu.main([str(synthetic), str(out), *TOY, "--results", str(results)])
     assert summary_of(results)["error"] == "scoring: KeyboardInterrupt()"
@@ -191,10 +191,9 @@ def test_a_killed_call_is_told_of_by_the_next_one(
 
 def test_the_weights_at_full_size_are_few_small_files(ped2_gpu: ModuleType, tmp_path: Path) -> None:
     model = Autoencoder(ModelConfig())
-    run = ped2_gpu.Run("prediction", 1, TrainConfig(tmp_path, tmp_path / "run"))
     stored = Checkpoint(model.config, model.state_dict(), {}, 60, 37260, optimizer=None)
-    save_checkpoint(run.folder / "checkpoint.safetensors", stored)
-    assert ped2_gpu.export(run, tmp_path / "results") == ""
+    save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", stored)
+    assert ped2_gpu.export(tmp_path / "run", tmp_path / "results") == ""
     files = list((tmp_path / "results").iterdir())
     assert len(files) <= 8 - len(["summary.json", "raw.zip", "build.log"])
     assert all(path.stat().st_size <= 16 << 20 for path in files)

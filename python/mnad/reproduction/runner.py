@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -20,6 +21,7 @@ from mnad.data.synthetic import MANIFEST
 from mnad.measuring import UpdateScope, measure
 from mnad.models import PRESETS, Autoencoder, PresetName
 from mnad.pipeline.score import ScoreConfig, score
+from mnad.reproduction.deadline import Deadline
 from mnad.reproduction.scale import DATASETS, TITLES, DatasetName, Scale
 from mnad.runtime.devices import choose_device
 from mnad.runtime.errors import CheckpointError
@@ -41,6 +43,7 @@ class TrainingSpec:
         supervised: Whether the paper's memory distribution supervision is added.
         batch_size: Windows of a step.
         seed: Of weights, items, noise and the order of the windows.
+        folder: The run's folder within the runner's; named by a hash of what is computed if None.
     """
 
     preset: PresetName
@@ -50,6 +53,7 @@ class TrainingSpec:
     supervised: bool = False
     batch_size: int = 4
     seed: int = 0
+    folder: str | None = None
 
     def __str__(self) -> str:
         """Returns a name for people."""
@@ -85,7 +89,7 @@ class MeasurementSpec:
 
 @dataclass(frozen=True)
 class Runner:
-    """Trains and measures what experiments ask for, unless that has been done.
+    """Trains and measures what experiments ask for, unless that has been done; what was stopped goes on.
 
     Attributes:
         folder: Of all runs and results.
@@ -94,8 +98,17 @@ class Runner:
         accelerator: cpu, cuda, or auto.
         precision: As for training.
         compile: Whether networks are compiled in training.
+        cuda_graphs: Whether each training step is replayed as one CUDA graph.
         device_cache: Whether frames are held in the device's memory in training.
         cache: Where clip stores are kept.
+        deadline: When all must have ended; training then stops with a checkpoint and time is left to score. None
+            for as long as it takes.
+
+    Example:
+        >>> from mnad.reproduction.scale import SCALES
+        >>> runner = Runner(Path("tables"), {"ped2": Path("data/ped2")}, SCALES["small"])
+        >>> runner.available(), runner.missing({"ped2", "avenue"})
+        (['ped2'], ['what is about Avenue, as its data were not given'])
     """
 
     folder: Path
@@ -104,8 +117,10 @@ class Runner:
     accelerator: str = "auto"
     precision: Any = "32-true"
     compile: bool = False
+    cuda_graphs: bool = False
     device_cache: bool = False
     cache: Path | None = None
+    deadline: Deadline | None = None
     _finished: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     def available(self) -> list[DatasetName]:
@@ -156,6 +171,7 @@ class Runner:
             accelerator=self.accelerator,
             precision=self.precision,
             compile=self.compile,
+            cuda_graphs=self.cuda_graphs,
             device_cache=self.device_cache,
             stride=self.scale.stride,
             cache=self.cache,
@@ -163,26 +179,41 @@ class Runner:
             keep_every=self.scale.keep_every,
             **left_out,
         )
-        return replace(config, out=self.folder / "runs" / _name(training, config))
+        return replace(config, out=self.folder / (training.folder or f"runs/{_name(training, config)}"))
+
+    def is_trained(self, training: TrainingSpec) -> bool:
+        """Returns whether the last epoch is done."""
+        config = self.config(training)
+        if config.out not in self._finished:  # a checkpoint is not read again for each measurement
+            try:
+                if load_checkpoint(config.out).epoch != config.epochs:
+                    return False
+            except CheckpointError:
+                return False
+            self._finished.add(config.out)
+        return True
 
     def trained(self, training: TrainingSpec, *, wait: bool = True) -> Path | None:
         """Trains a run unless it has been; one that was stopped goes on.
 
         Returns:
             The run's folder; None where another process is at it and this one would not ``wait``.
+
+        Raises:
+            Interrupted: If it was stopped, by a signal or in time for the deadline, and its checkpoint is kept.
+            TimeUpError: If the time was up before training could stop by itself. It is an Interrupted, too.
         """
         config = self.config(training)
-        if config.out in self._finished:  # a checkpoint is not read again for each measurement
+        if self.is_trained(training):
             return config.out
-        with alone(config.out, wait=wait) as mine:
+        with self._in_time("training"), alone(config.out, wait=wait) as mine:
             if not mine:
                 return None
-            if not _is_finished(config):
+            if not self.is_trained(training):
                 print_line(f"training: {training}")
                 with atomic_write(config.out / "run.json") as temporary:
                     temporary.write_text(json.dumps(training_options(config) | {"run": str(training)}, indent=2) + "\n")
                 train(config)
-        self._finished.add(config.out)
         return config.out
 
     def folder_of(self, training: TrainingSpec) -> Path:
@@ -192,28 +223,55 @@ class Runner:
         return folder
 
     def measured(self, spec: MeasurementSpec) -> Measurements:
-        """Measures the test frames by a run, or by its checkpoint of an earlier epoch, unless that has been done."""
+        """Measures the test frames by a run, or by its checkpoint of an earlier epoch, unless that has been done.
+
+        Raises:
+            Interrupted: If training was stopped, see :meth:`trained`.
+            TimeUpError: If the time is up for measuring; nothing is written of it then.
+        """
         folder = self.folder_of(spec.training)
-        memory = PRESETS[spec.training.preset].model.memory is not None
-        update: UpdateScope = spec.update if memory and spec.probe is None else "none"
-        epoch = self.scale.epochs[spec.training.dataset] if spec.epoch is None else spec.epoch
-        checkpoint = checkpoint_of(folder, epoch)
-        replaced = "" if spec.probe is None else f"-{spec.probe.key}"
-        out = folder / "measured" / f"{update}-{epoch:03d}{replaced}.npz"
-        with alone(out):
-            if not out.is_file():
-                print_line(f"measuring: {spec}")
-                if spec.probe is None:
-                    score(self._score_config(checkpoint, spec.training.dataset, out, update))
-                else:
-                    model = probed(load_checkpoint(checkpoint).build_model().to(self.device()), spec.probe)
-                    save_measurements(out, measure(model, self.clips(spec.training.dataset), update="none"))
+        out = self.measurements_file(spec)
+        if not out.is_file():
+            with self._in_time("scoring"), alone(out):
+                if not out.is_file():
+                    print_line(f"measuring: {spec}")
+                    self._measure(spec, checkpoint_of(folder, self._epoch(spec)), out)
         return load_measurements(out)
 
-    def _score_config(self, checkpoint: Path, dataset: DatasetName, out: Path, update: UpdateScope) -> ScoreConfig:
-        return ScoreConfig(
-            checkpoint, self.path(dataset), out=out, update=update, accelerator=self.accelerator, cache=self.cache
+    def measurements_file(self, spec: MeasurementSpec) -> Path:
+        """Returns the file of a measurement, whether it is there or not."""
+        replaced = "" if spec.probe is None else f"-{spec.probe.key}"
+        name = f"{self._update(spec)}-{self._epoch(spec):03d}{replaced}.npz"
+        return self.config(spec.training).out / "measured" / name
+
+    def _measure(self, spec: MeasurementSpec, checkpoint: Path, out: Path) -> None:
+        dataset = spec.training.dataset
+        if spec.probe is not None:
+            model = probed(load_checkpoint(checkpoint).build_model().to(self.device()), spec.probe)
+            save_measurements(out, measure(model, self.clips(dataset), update="none"))
+            return
+        score(
+            ScoreConfig(
+                checkpoint,
+                self.path(dataset),
+                out=out,
+                update=self._update(spec),
+                accelerator=self.accelerator,
+                cache=self.cache,
+            )
         )
+
+    def _update(self, spec: MeasurementSpec) -> UpdateScope:
+        memory = PRESETS[spec.training.preset].model.memory is not None
+        return spec.update if memory and spec.probe is None else "none"
+
+    def _epoch(self, spec: MeasurementSpec) -> int:
+        return self.scale.epochs[spec.training.dataset] if spec.epoch is None else spec.epoch
+
+    def _in_time(self, phase: Literal["training", "scoring"]) -> AbstractContextManager[None]:
+        if self.deadline is None:
+            return nullcontext()
+        return self.deadline.training() if phase == "training" else self.deadline.scoring()
 
     def epochs_kept(self, training: TrainingSpec) -> list[int]:
         """Returns the epochs whose checkpoints a search measures."""
@@ -247,10 +305,3 @@ def _name(training: TrainingSpec, config: TrainConfig) -> str:
     what = {name: value for name, value in training_options(config).items() if name not in FREE_TO_CHANGE}
     key = json.dumps(what | {"data": str(config.data.resolve())}, sort_keys=True)
     return f"{training.dataset}-{training.preset}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
-
-
-def _is_finished(config: TrainConfig) -> bool:
-    try:
-        return load_checkpoint(config.out).epoch == config.epochs
-    except CheckpointError:
-        return False
