@@ -30,7 +30,7 @@ test: .venv/installed
 bench: .venv/installed
 	@mkdir -p build
 	$(KEEP_MEMORY) $(BIN)/python -m pytest bench -c bench/pytest.ini --benchmark-json=build/bench.json
-	BENCH_COMMAND="make bench" $(BIN)/python bench/report.py build/bench.json build/bench
+	BENCH_COMMAND="make bench" $(BIN)/python bench/plot_results.py build/bench.json build/bench
 
 lint: .venv/installed .venv/lint-tools
 	$(BIN)/ruff check

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import report
+import plot_results
 
 Row = dict[str, Any]
 Case = dict[str, Row]
@@ -71,7 +71,7 @@ class Bar:
 
 def bars(results: dict[str, Any]) -> list[Bar]:
     """Gives every bar."""
-    cases = report.by_case(results)
+    cases = plot_results.by_case(results)
     found = [*_bandwidth(cases), *_small_steps(cases)]
     for work, batches, other, wanted in FASTER:
         found += _faster(cases, work, batches, other, wanted)
@@ -171,9 +171,9 @@ def main() -> None:
     kept = {key: results[key] for key in ("command", "commit", "date", "device", "torch", "cuda", "timing")}
     path.with_name("bars.json").write_text(json.dumps(kept | {"bars": rows}, indent=1) + "\n")
     # A table needs ours in every case; where it failed there is none.
-    complete = [row for case in report.by_case(results).values() if "ours" in case for row in case.values()]
-    path.with_name("table.md").write_text(report.table(results | {"rows": complete}) + "\n")
-    print(report.provenance(results))
+    complete = [row for case in plot_results.by_case(results).values() if "ours" in case for row in case.values()]
+    path.with_name("table.md").write_text(plot_results.table(results | {"rows": complete}) + "\n")
+    print(plot_results.provenance(results))
     for failure in results["failures"][:SHOWN_FAILURES]:
         print(f"FAILED {failure['task']}: {' '.join(failure['error'].split())[:150]}")
     if results["failures"]:

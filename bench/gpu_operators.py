@@ -26,7 +26,7 @@ from contenders import WORKS, Contender, reference_step
 from gpu_timing import Stopwatch, Times, copy_of, graphed, kernels_of
 from mnad.runtime.files import atomic_write
 from mnad.runtime.provenance import source_commit
-from report import device_name, name_of_file
+from plot_results import device_name, name_of_file
 from torch import Tensor
 
 from mnad_ext import MemoryModule, reference

@@ -35,7 +35,7 @@ from mnad.reproduction.scale import SCALES
 from mnad.runtime.errors import Interrupted
 from mnad.runtime.files import atomic_folder, atomic_write
 from mnad.training import TrainConfig
-from report import device_name
+from plot_results import device_name
 
 MODELS = ("prediction", "prediction-no-memory", "reconstruction", "reconstruction-no-memory")
 # Seconds kept back of the time for stopping, scoring and writing, at most.

@@ -33,7 +33,7 @@ sys.path[:0] = [str(ROOT / "build_tools"), str(HERE.parent)]
 
 from bench_operators import PUBLISHED_ITEMS, C, H, W, least_bytes, operands  # noqa: E402
 from ninja_build import tile_kernels  # noqa: E402
-from report import device_name, name_of_file  # noqa: E402
+from plot_results import device_name, name_of_file  # noqa: E402
 
 # The works, and how many times as much as the features each writes.
 WRITTEN_MAPS = {"read": 2, "step + backward": 3}

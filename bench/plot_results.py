@@ -1,8 +1,8 @@
 """Turns a run of the benchmarks into small JSON files, tables and the README's chart.
 
-python bench/report.py RAW.json RESULTS      writes RESULTS/PART-DEVICE.json for each part (operators, data, networks)
-                                             and prints its table
-python bench/report.py --draw FILE.json      draws FILE.svg from such a file
+python bench/plot_results.py RAW.json RESULTS   writes RESULTS/PART-DEVICE.json for each part (operators, data,
+                                                networks) and prints its table
+python bench/plot_results.py --draw FILE.json   draws FILE.svg from such a file
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def speed_table(results: dict[str, Any]) -> str:
 
 
 def provenance(results: dict[str, Any]) -> str:
-    """Says where figures come from."""
+    """Returns where the numbers come from."""
     device = f"{results['device']}; torch {results['torch']}, {results['threads']} threads"
     return f"{device}; commit {results['commit'][:9]}; {results['command']}"
 

@@ -17,8 +17,8 @@ SPEED_RESULTS = [path for part in SPEED_PARTS for path in sorted((ROOT / "bench"
 
 
 @pytest.fixture(scope="module")
-def report() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("report", ROOT / "bench" / "report.py")
+def plot_results() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("plot_results", ROOT / "bench" / "plot_results.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -32,25 +32,25 @@ def test_there_are_results() -> None:
 
 
 @pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
-def test_table_and_chart(report: ModuleType, path: Path, tmp_path: Path) -> None:
+def test_table_and_chart(plot_results: ModuleType, path: Path, tmp_path: Path) -> None:
     results = json.loads(path.read_text())
-    table = report.table(results).splitlines()
-    assert len(table) == 2 + len(report.by_case(results)) + 2
+    table = plot_results.table(results).splitlines()
+    assert len(table) == 2 + len(plot_results.by_case(results)) + 2
     assert results["commit"][:9] in table[-1]
-    report.draw(results, tmp_path / "chart.svg")
+    plot_results.draw(results, tmp_path / "chart.svg")
     assert (tmp_path / "chart.svg").read_text().startswith("<?xml")
 
 
 @pytest.mark.parametrize("path", SPEED_RESULTS, ids=lambda path: path.stem)
-def test_speed_table(report: ModuleType, path: Path) -> None:
+def test_speed_table(plot_results: ModuleType, path: Path) -> None:
     results = json.loads(path.read_text())
-    rows = report.speed_table(results).splitlines()[2:-2]
+    rows = plot_results.speed_table(results).splitlines()[2:-2]
     assert len(rows) == len(results["rows"])
     ratios = [float(row.split("|")[-2].strip(" x")) for row in rows]
     assert ratios.count(1.0) >= len({row["work"] for row in results["rows"]})
 
 
-def test_a_run_of_the_benchmarks_becomes_a_file_for_each_part(report: ModuleType) -> None:
+def test_a_run_of_the_benchmarks_becomes_a_file_for_each_part(plot_results: ModuleType) -> None:
     raw = {
         "commit_info": {"id": "abc", "dirty": False},
         "datetime": "today",
@@ -62,12 +62,12 @@ def test_a_run_of_the_benchmarks_becomes_a_file_for_each_part(report: ModuleType
             )
         ],
     }
-    parts = report.compact(raw, "make bench")
+    parts = plot_results.compact(raw, "make bench")
     assert parts.keys() == {"operators", "data"}
-    assert "| w | a | 160 frames |  | 1.0x |" in report.speed_table(parts["data"])
+    assert "| w | a | 160 frames |  | 1.0x |" in plot_results.speed_table(parts["data"])
 
 
-def test_what_counts_is_the_median_of_the_sittings(report: ModuleType) -> None:
+def test_what_counts_is_the_median_of_the_sittings(plot_results: ModuleType) -> None:
     raw = {
         "commit_info": {"id": "abc", "dirty": False},
         "datetime": "today",
@@ -79,11 +79,11 @@ def test_what_counts_is_the_median_of_the_sittings(report: ModuleType) -> None:
             for took, error in [(0.003, 1e-7), (0.001, None), (0.002, None)]
         ],
     }
-    (row,) = report.compact(raw, "make bench")["operators"]["rows"]
+    (row,) = plot_results.compact(raw, "make bench")["operators"]["rows"]
     assert row == {"contender": "ours", "work": "read", "error": 1e-7, "median_ms": 2.0, "rounds": 15}
 
 
-def test_the_readme_tells_how_fast_the_data_come(report: ModuleType) -> None:
+def test_the_readme_tells_how_fast_the_data_come(plot_results: ModuleType) -> None:
     text = " ".join((ROOT / "README.md").read_text().split())
     found = re.search(r"put together ([\d.]+) times .*?\((bench/results/data-[^)]*)\) at (\w+)\)", text)
     assert found is not None
@@ -93,12 +93,12 @@ def test_the_readme_tells_how_fast_the_data_come(report: ModuleType) -> None:
     assert f"{medians['decoding each window'] / medians['clip store']:.1f}" == found[1]
 
 
-def test_the_readme_shows_what_was_measured(report: ModuleType) -> None:
+def test_the_readme_shows_what_was_measured(plot_results: ModuleType) -> None:
     text = (ROOT / "README.md").read_text()
     (path,) = {ROOT / name for name in re.findall(r"\((bench/results/operators-[^)]*)\.svg\)", text)}
     results = json.loads(path.with_name(path.name + ".json").read_text())
     assert results["commit"][:9] in text
-    cases = report.by_case(results)
+    cases = plot_results.by_case(results)
     rows = re.findall(r"^\| (read|read \+ update|step \+ backward), B = (\d+) \|(.*)\|$", text, re.MULTILINE)
     assert len(rows) == 6
     for work, B, cells in rows:
