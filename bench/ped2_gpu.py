@@ -75,13 +75,17 @@ class Job:
         return self.folder.name
 
     @property
+    def measurement(self) -> MeasurementSpec:
+        return MeasurementSpec(self.training)
+
+    @property
     def measurements_file(self) -> Path:
-        return self.runner.measurements_file(MeasurementSpec(self.training))
+        return self.runner.measurements_file(self.measurement)
 
     @property
     def finished(self) -> bool:
         """Whether it is trained and scored."""
-        return self.measurements_file.is_file()
+        return self.runner.is_measured(self.measurement)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -211,7 +215,7 @@ def advance(options: argparse.Namespace, jobs: list[Job], job: Job, deadline: De
             _add_minutes(job.folder, (time.monotonic() - began) / 60)
     if not job.finished:
         begin("scoring")
-        runner.measured(MeasurementSpec(job.training))
+        runner.measured(job.measurement)
 
 
 def unpack(archive: Path, folder: Path) -> None:

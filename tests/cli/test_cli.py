@@ -230,9 +230,19 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert run("demo", "--out", tmp_path / "demo") == 0
     shown = capsys.readouterr().out
     assert all(kind in shown for kind in ("spatial", "temporal", "spatio-temporal"))
+    assert [line.split(":")[0] for line in shown.splitlines() if "training for" in line] == [
+        "1/2 prediction with memory", "2/2 reconstruction with memory",
+    ]  # fmt: skip
+    # Memories so small leave items unused: one line says so, and the logs of the runs say all that was left out here.
+    assert len([line for line in shown.splitlines() if "the memory of" in line]) == 1
+    assert not any(word in shown for word in ("warning", "samples/s", "left out"))
+    assert all("epoch 1/1" in log.read_text() for log in (tmp_path / "demo" / "runs").glob("*/train.log"))
     assert (tmp_path / "demo" / "demo.png").stat().st_size > 10_000
+    page = tmp_path / "demo" / "report.html"
+    assert page.as_uri() in shown
+    assert "prediction" in page.read_text()
     saved = json.loads((tmp_path / "demo" / "demo.json").read_text())
     assert saved.keys() == {"prediction", "reconstruction"}
 
     assert demo(tmp_path / "demo") == saved
-    assert "training" not in capsys.readouterr().out  # it had all been done
+    assert "training for" not in capsys.readouterr().out  # it had all been done

@@ -120,6 +120,29 @@ def test_folders_keep_their_names() -> None:
     ] == ["/x/runs/ped2-prediction-aa79144361", "/x/runs/ped2-prediction-adc9bc4022"]
 
 
+def test_maps_are_measured_where_they_are_wanted(runner: Runner) -> None:
+    spec = MeasurementSpec(TrainingSpec(PREDICTION, "ped2"), "per-video")
+    before = runner.measured(spec)
+    with_maps = replace(spec, maps=True)
+    assert not runner.is_measured(with_maps)
+    np.testing.assert_array_equal(runner.measured(with_maps).distance, before.distance)
+    assert runner.is_measured(with_maps)
+    assert runner.is_measured(spec)
+
+
+def test_the_health_of_a_memory_is_that_of_the_last_epoch(runner: Runner) -> None:
+    training = TrainingSpec(PREDICTION, "ped2")
+    health = runner.health(training)
+    assert health is not None
+    assert len(health.histogram) == 10
+    assert sum(health.histogram) == pytest.approx(1)
+    assert health.items_in_use == np.count_nonzero(health.histogram)
+    last = (runner.folder_of(training) / "train.log").read_text().splitlines()
+    assert any(f"items in use {health.items_in_use}  positional share {health.positional_share:.3f}" in line
+               for line in last if "epoch 2/2" in line)  # fmt: skip
+    assert runner.health(TrainingSpec("prediction-no-memory", "ped2")) is None
+
+
 def test_what_differs_is_trained_so(runner: Runner) -> None:
     ablated = runner.config(TrainingSpec(PREDICTION, "ped2", compactness=False))
     assert ablated.loss_weights() == (0, 0.1, 0)

@@ -15,11 +15,13 @@ import torch
 from mnad.analysis import Probe, probed
 from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
 from mnad.artifacts.curves import read_curves
+from mnad.artifacts.maps import maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, save_measurements
 from mnad.data import Clips, open_clips, write_synthetic
 from mnad.data.synthetic import MANIFEST
 from mnad.measuring import UpdateScope, measure
 from mnad.models import PRESETS, Autoencoder, PresetName
+from mnad.models.memory_health import MemoryHealth
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.reproduction.deadline import Deadline
 from mnad.reproduction.scale import DATASETS, TITLES, DatasetName, Scale
@@ -29,6 +31,7 @@ from mnad.runtime.files import alone, atomic_write
 from mnad.runtime.progress import print_line
 from mnad.training import TrainConfig, train
 from mnad.training.config import FREE_TO_CHANGE, training_options
+from mnad.training.logs import logged_health
 
 
 @dataclass(frozen=True)
@@ -73,12 +76,14 @@ class MeasurementSpec:
         update: Test-time update of the items; a model without memory has none.
         epoch: The epoch whose checkpoint is measured; the last if None.
         probe: What the decoder is given in place of skips and readout; without test-time update.
+        maps: Whether maps of each frame are stored, too, as the HTML report needs them; not with a probe.
     """
 
     training: TrainingSpec
     update: UpdateScope = "carried-over"
     epoch: int | None = None
     probe: Probe | None = None
+    maps: bool = False
 
     def __str__(self) -> str:
         """Returns a name for people."""
@@ -231,12 +236,17 @@ class Runner:
         """
         folder = self.folder_of(spec.training)
         out = self.measurements_file(spec)
-        if not out.is_file():
+        if not self.is_measured(spec):
             with self._in_time("scoring"), alone(out):
-                if not out.is_file():
+                if not self.is_measured(spec):
                     print_line(f"measuring: {spec}")
                     self._measure(spec, checkpoint_of(folder, self._epoch(spec)), out)
         return load_measurements(out)
+
+    def is_measured(self, spec: MeasurementSpec) -> bool:
+        """Returns whether the measurements are there, with their maps if the spec wants them."""
+        file = self.measurements_file(spec)
+        return file.is_file() and (not spec.maps or maps_beside(file).is_file())
 
     def measurements_file(self, spec: MeasurementSpec) -> Path:
         """Returns the file of a measurement, whether it is there or not."""
@@ -256,6 +266,7 @@ class Runner:
                 self.path(dataset),
                 out=out,
                 update=self._update(spec),
+                maps=spec.maps,
                 accelerator=self.accelerator,
                 cache=self.cache,
             )
@@ -272,6 +283,10 @@ class Runner:
         if self.deadline is None:
             return nullcontext()
         return self.deadline.training() if phase == "training" else self.deadline.scoring()
+
+    def health(self, training: TrainingSpec) -> MemoryHealth | None:
+        """Returns the health of a run's memory in its last epoch; None without a memory."""
+        return logged_health(read_curves(self.folder_of(training))[-1])
 
     def epochs_kept(self, training: TrainingSpec) -> list[int]:
         """Returns the epochs whose checkpoints a search measures."""

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +20,7 @@ from mnad.runtime.files import output_errors
 
 LOG_EVERY = 30.0  # seconds
 LOG = logging.getLogger("mnad")
+_SHOWN: ContextVar[bool] = ContextVar("_SHOWN", default=True)
 T = TypeVar("T")
 
 
@@ -67,8 +69,27 @@ def without_passwords(text: str) -> str:
 def print_line(text: str) -> None:
     """Prints a line as it is, however long, and logs it."""
     text = without_passwords(text)
-    Console(highlight=False, markup=False).print(text, soft_wrap=True)
+    if lines_shown():
+        Console(highlight=False, markup=False).print(text, soft_wrap=True)
     LOG.info(text)
+
+
+@contextmanager
+def lines_logged_only() -> Iterator[None]:
+    """Keeps lines off the terminal within the block, for a caller that sums them up; bars and log files have them.
+
+    Python's warnings and errors are shown all the same.
+    """
+    token = _SHOWN.set(False)
+    try:
+        yield
+    finally:
+        _SHOWN.reset(token)
+
+
+def lines_shown() -> bool:
+    """Returns whether lines are printed; False within :func:`lines_logged_only`."""
+    return _SHOWN.get()
 
 
 class Pace:

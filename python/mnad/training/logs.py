@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
+from itertools import count, takewhile
 from pathlib import Path
 
 from lightning.fabric import Fabric
@@ -56,9 +58,28 @@ def log_epoch(
             "positional_share": health.positional_share,
             "entropy_bits": health.entropy_bits,
             "entropy_at_position_bits": health.entropy_at_position_bits,
-            **{f"usage_{index:02d}": share for index, share in enumerate(health.histogram)},
+            **{_usage_column(item): share for item, share in enumerate(health.histogram)},
         }
     fabric.log_dict(values, step=state.epoch)
+
+
+def logged_health(row: Mapping[str, float]) -> MemoryHealth | None:
+    """Returns the memory's health as :func:`log_epoch` logged it in a row of the curves; None without a memory."""
+    if "items_in_use" not in row:
+        return None
+    return MemoryHealth(
+        items_in_use=int(row["items_in_use"]),
+        perplexity=row["usage_perplexity"],
+        mean_cosine=row["mean_cosine"],
+        positional_share=row["positional_share"],
+        entropy_bits=row["entropy_bits"],
+        entropy_at_position_bits=row["entropy_at_position_bits"],
+        histogram=tuple(row[name] for name in takewhile(row.__contains__, map(_usage_column, count()))),
+    )
+
+
+def _usage_column(item: int) -> str:
+    return f"usage_{item:02d}"
 
 
 def _rows_until(epoch: int, file: Path, run: Path) -> list[dict[str, float]]:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from mnad.models.memory_health import MemoryHealth
-from mnad.runtime.progress import LOG, Pace
+from mnad.runtime.progress import LOG, Pace, lines_shown
 
 METRICS_EVERY = 10
 
@@ -81,7 +81,8 @@ class TrainingProgress:
             f"epoch {epoch}/{self.epochs}  loss {means['loss']:.5f}  PSNR {means['psnr']:.2f} dB{memory}  "
             f"{samples:.1f} samples/s"
         )
-        self.console.print(line, highlight=False, soft_wrap=True)
+        if lines_shown():
+            self.console.print(line, highlight=False, soft_wrap=True)
         LOG.info(line)
         self.pace = Pace(self.pace.description, self.steps)
         self.progress.update(self.task, completed=0, epoch=f"{min(epoch + 1, self.epochs)}/{self.epochs}", metrics="")
@@ -91,5 +92,6 @@ class TrainingProgress:
         faults = health.warnings() if health is not None and self.enabled else []
         if faults:
             line = f"the memory: {'; '.join(faults)}"
-            self.console.print(f"[yellow]warning[/yellow]: {line}", highlight=False, soft_wrap=True)
+            if lines_shown():
+                self.console.print(f"[yellow]warning[/yellow]: {line}", highlight=False, soft_wrap=True)
             LOG.warning(line)
