@@ -5,10 +5,10 @@ namespace mnad::ops {
 namespace {
 
 // assign_top2
-//   features  (B, C, H, W) as for memory_read
-//   items     (M, C) or (B, M, C), M >= 2
-//   -> indices (B, 2, H, W) int64: nearest and second nearest item; ties go to the lower index
-//   -> scores  (B, 2, H, W) dtype of the items: their cosines; NaN where a query is not finite
+//   features    (B, C, H, W) as for memory_read
+//   items       ([B,] M, C)  as for memory_read, M >= 2
+//   -> indices  (B, 2, H, W) int64: nearest and second nearest item; ties go to the lower index
+//   -> scores   (B, 2, H, W) dtype of the items: their cosines; NaN where a query is not finite
 std::tuple<Tensor, Tensor> assign_top2(const Tensor& features, const Tensor& items) {
   const Arguments arguments(features, items);
   require(arguments.shape.M >= 2, [&] { return "assign_top2 needs at least 2 items, got items " + sizes_of(items); });

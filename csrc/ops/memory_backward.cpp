@@ -27,10 +27,21 @@ const void* per_sample(const OptionalTensor& grad, const char* name, const Argum
 }
 
 // memory_backward: the gradient of memory_read and of memory_step
-//   grad_output (B, 2C, H, W), grad_weights (B, M, H, W), grad_compactness (B), grad_separateness (B), each
-//   optional features, items, grad_through_weights as in the forward; weights, and for the gradient of the losses
-//   indices, scores and distances, as it gave them
-//   -> grad_features (B, C, H, W), grad_items ([B,] M, C); an empty tensor where not asked for
+//   grad_output           (B, 2C, H, W) optional, dtype of the features
+//   grad_weights          (B, M, H, W)  optional, dtype of the items
+//   grad_compactness      (B)           optional, dtype of the items
+//   grad_separateness     (B)           optional, dtype of the items
+//   features              (B, C, H, W)  as the forward read them
+//   items                 ([B,] M, C)   as the forward read them
+//   weights               (B, M, H, W)  as the forward returned them
+//   indices               (B, 2, H, W)  optional, as memory_step returned them; needed with a gradient of a loss
+//   scores                (B, 2, H, W)  optional, as memory_step returned them; needed with a gradient of a loss
+//   distances             (B, 2, H, W)  optional, as memory_step returned them; needed with a gradient of a loss
+//   grad_through_weights                whether the gradient of the readout reaches the scores
+//   wants_features                      whether grad_features is wanted
+//   wants_items                         whether grad_items is wanted; the losses give the items no gradient
+//   -> grad_features      (B, C, H, W)  dtype and memory format of the features; an empty tensor where not wanted
+//   -> grad_items         ([B,] M, C)   dtype of the items; an empty tensor where not wanted
 std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, const OptionalTensor& grad_weights,
                                            const OptionalTensor& grad_compactness,
                                            const OptionalTensor& grad_separateness, const Tensor& features,
@@ -91,10 +102,12 @@ std::tuple<Tensor, Tensor> memory_backward(const OptionalTensor& grad_output, co
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
   library.def(
-      "memory_backward(Tensor? grad_output, Tensor? grad_weights, Tensor? grad_compactness, Tensor? "
-      "grad_separateness, Tensor features, Tensor items, Tensor weights, Tensor? indices, Tensor? scores, Tensor? "
-      "distances, *, bool grad_through_weights, bool wants_features, bool wants_items) -> (Tensor grad_features, "
-      "Tensor grad_items)");
+      "memory_backward("
+      "Tensor? grad_output, Tensor? grad_weights, Tensor? grad_compactness, Tensor? grad_separateness, "
+      "Tensor features, Tensor items, "
+      "Tensor weights, Tensor? indices, Tensor? scores, Tensor? distances, "
+      "*, bool grad_through_weights, bool wants_features, bool wants_items) -> "
+      "(Tensor grad_features, Tensor grad_items)");
 }
 
 MNAD_REGISTER("memory_backward", mnad::ops::memory_backward)

@@ -5,14 +5,21 @@ namespace mnad::ops {
 namespace {
 
 // memory_step: what a training step needs of the memory, from one pass over the features
-//   features  (B, C, H, W) as for memory_read
-//   items     (M, C) or (B, M, C), M >= 2
-//   -> output, weights        as memory_read gives them
-//   -> indices, scores        as assign_top2 gives them
-//   -> distances (B, 2, H, W) d(q, p) = |q - p + 1e-6| of these items, which the gradient needs
-//   -> compactness (B)        mean over C*H*W of (q - p_first)^2
-//   -> separateness (B)       mean over H*W of max(0, d(q, p_first) - d(q, p_second) + 1)
-//   -> weighted_sum, total, counts, peak_all, peak_assigned   as update_statistics gives them
+//   features              (B, C, H, W)  as for memory_read
+//   items                 ([B,] M, C)   as for memory_read, M >= 2
+//   grad_through_weights                read by the gradient alone
+//   -> output             (B, 2C, H, W) as memory_read returns it
+//   -> weights            (B, M, H, W)  as memory_read returns them
+//   -> indices            (B, 2, H, W)  as assign_top2 returns them
+//   -> scores             (B, 2, H, W)  as assign_top2 returns them
+//   -> distances          (B, 2, H, W)  dtype of the items: d(q, p) = |q - p + 1e-6| of these items, for the gradient
+//   -> compactness        (B)           dtype of the items: mean over C*H*W of (q - p_first)^2
+//   -> separateness       (B)           dtype of the items: mean over H*W of max(0, d(q, p_first) - d(q, p_second) + 1)
+//   -> weighted_sum       ([B,] M, C)   as update_statistics returns it
+//   -> total              ([B,] M)      as update_statistics returns it
+//   -> counts             ([B,] M)      as update_statistics returns them
+//   -> peak_all           ([B,] M)      as update_statistics returns it
+//   -> peak_assigned      ([B,] M)      as update_statistics returns it
 std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor> memory_step(
     const Tensor& features, const Tensor& items, bool /*grad_through_weights*/) {
   const Arguments arguments(features, items);
@@ -59,8 +66,10 @@ std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tenso
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
   library.def(
-      "memory_step(Tensor features, Tensor items, *, bool grad_through_weights=False) -> (Tensor output, "
-      "Tensor weights, Tensor indices, Tensor scores, Tensor distances, Tensor compactness, Tensor separateness, "
+      "memory_step(Tensor features, Tensor items, *, bool grad_through_weights=False) -> "
+      "(Tensor output, Tensor weights, "
+      "Tensor indices, Tensor scores, Tensor distances, "
+      "Tensor compactness, Tensor separateness, "
       "Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all, Tensor peak_assigned)");
 }
 

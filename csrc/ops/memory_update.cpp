@@ -34,18 +34,28 @@ StatisticsTensors statistics_of(const Tensor& features, const Tensor& items) {
 }
 
 // update_statistics
-//   features  (B, C, H, W) as for memory_read
-//   items     (M, C) or (B, M, C)
-//   -> weighted_sum ([B,] M, C), total ([B,] M), counts ([B,] M) int64, peak_all ([B,] M), peak_assigned ([B,]
-//   M) Sums over all samples where the items are shared. Non-finite queries are left out.
+//   features          (B, C, H, W) as for memory_read
+//   items             ([B,] M, C)  as for memory_read
+//   -> weighted_sum   ([B,] M, C)  dtype of the items: sum of exp(score) q over the queries whose nearest item it is
+//   -> total          ([B,] M)     dtype of the items: sum of exp(score) over all queries
+//   -> counts         ([B,] M)     int64: queries whose nearest item it is
+//   -> peak_all       ([B,] M)     dtype of the items: highest score of all queries
+//   -> peak_assigned  ([B,] M)     dtype of the items: highest score of the queries whose nearest item it is
+// Over the queries of all samples where the items are shared. Non-finite queries are left out.
 StatisticsTuple update_statistics(const Tensor& features, const Tensor& items) {
   const StatisticsTensors s = statistics_of(features, items);
   return {s.weighted_sum, s.total, s.counts, s.peak_all, s.peak_assigned};
 }
 
 // update_items
-//   items     ([B,] M, C) float32 or float64; statistics as update_statistics gives them
-//   -> the new items, rows of unit length; an item without queries stays as it is
+//   items          ([B,] M, C) float32 or float64
+//   weighted_sum   ([B,] M, C) as update_statistics returns it
+//   total          ([B,] M)    as update_statistics returns it
+//   counts         ([B,] M)    as update_statistics returns them
+//   peak_all       ([B,] M)    as update_statistics returns it
+//   peak_assigned  ([B,] M)    as update_statistics returns it
+//   rule                       'max-all', 'max-assigned' or 'plain'
+//   -> new items   ([B,] M, C) dtype of the items: rows of unit length; an item without queries stays as it is
 Tensor update_items(const Tensor& items, const Tensor& weighted_sum, const Tensor& total, const Tensor& counts,
                     const Tensor& peak_all, const Tensor& peak_assigned, const std::string& rule) {
   const ScalarType dtype = items.scalar_type();
@@ -87,11 +97,12 @@ Tensor close_update(const Tensor& given_items, const StatisticsTensors& statisti
 
 STABLE_TORCH_LIBRARY_FRAGMENT(mnad, library) {
   library.def(
-      "update_statistics(Tensor features, Tensor items) -> (Tensor weighted_sum, Tensor total, Tensor counts, "
-      "Tensor peak_all, Tensor peak_assigned)");
+      "update_statistics(Tensor features, Tensor items) -> "
+      "(Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all, Tensor peak_assigned)");
   library.def(
-      "update_items(Tensor items, Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all, Tensor "
-      "peak_assigned, str rule='max-all') -> Tensor");
+      "update_items(Tensor items, "
+      "Tensor weighted_sum, Tensor total, Tensor counts, Tensor peak_all, Tensor peak_assigned, "
+      "str rule='max-all') -> Tensor");
   library.def("memory_update(Tensor features, Tensor items, str rule='max-all') -> Tensor");
 }
 
