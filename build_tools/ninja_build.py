@@ -14,7 +14,8 @@ import pybind11
 from configuration import TORCH_FLOOR, TORCH_TARGET_VERSION, BuildError, Configuration, gencode
 from ninja.ninja_syntax import Writer
 
-SOURCES = Path("csrc")
+ROOT = Path(__file__).parents[1]
+SOURCES = Path("csrc")  # from the root, where the compilers run
 # The kernels in csrc/cpu that are compiled once for each instruction set, and the flags of each set. The baseline
 # comes first: where the linker finds a function twice it keeps the first, which runs on every processor.
 TILE_KERNELS = ("forward_kernel.cpp", "backward_kernel.cpp", "kernel_table.cpp")
@@ -71,7 +72,7 @@ def _write(writer: Writer, configuration: Configuration, build_folder: Path, out
         variables = {"extra": flags, "isa": instruction_set}
         objects += writer.build(str(target), "compile", str(source), variables=variables)
     extra = " ".join(torch_flags(configuration))
-    for source in sorted([SOURCES / "module.cpp", SOURCES / "cpu" / "launchers.cpp", *(SOURCES / "ops").glob("*.cpp")]):
+    for source in [SOURCES / "module.cpp", *cpu_sources(), *sorted((SOURCES / "ops").glob("*.cpp"))]:
         target = build_folder / source.relative_to(SOURCES).with_suffix(".o")
         objects += writer.build(str(target), "compile", str(source), variables={"extra": extra})
     if configuration.nvcc:
@@ -113,6 +114,12 @@ def tile_kernels() -> Iterator[tuple[Path, str, str]]:
                 instruction_set,
                 " ".join([*flags, "-Wno-psabi", f"-DMNAD_ISA={instruction_set}"]),
             )
+
+
+def cpu_sources() -> list[Path]:
+    """Returns the sources in csrc/cpu that are compiled once, for every processor."""
+    names = sorted(source.name for source in (ROOT / SOURCES / "cpu").glob("*.cpp"))
+    return [SOURCES / "cpu" / name for name in names if name not in TILE_KERNELS]
 
 
 def _dependencies() -> str:

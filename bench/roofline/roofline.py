@@ -32,7 +32,7 @@ ROOFS, PASSES = FOLDER / "roofs", FOLDER / "passes"
 sys.path[:0] = [str(ROOT / "build_tools"), str(HERE.parent)]
 
 from bench_operators import PUBLISHED_ITEMS, C, H, W, least_bytes, operands  # noqa: E402
-from ninja_build import tile_kernels  # noqa: E402
+from ninja_build import cpu_sources, tile_kernels  # noqa: E402
 from plot_results import device_name, name_of_file  # noqa: E402
 
 # The works, and how many times as much as the features each writes.
@@ -59,8 +59,8 @@ def build() -> None:
             str(ROOFS), "link", [compiled(HERE / "roofs.cpp", "roofs", "-march=native -DMNAD_ISA=native -Wno-psabi")]
         )
         kernels = [compiled(ROOT / source, f"{source.stem}.{name}", flags) for source, name, flags in tile_kernels()]
-        launchers = compiled(ROOT / "csrc" / "cpu" / "launchers.cpp", "launchers")
-        writer.build(str(PASSES), "link", [compiled(HERE / "passes.cpp", "passes"), launchers, *kernels])
+        common = [compiled(ROOT / source, source.stem) for source in cpu_sources()]
+        writer.build(str(PASSES), "link", [compiled(HERE / "passes.cpp", "passes"), *common, *kernels])
     command = [str(Path(ninja.BIN_DIR) / "ninja"), "--quiet", "-f", str(FOLDER / "build.ninja")]
     subprocess.run(command, check=True)
 

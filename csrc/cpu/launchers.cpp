@@ -1,14 +1,10 @@
 // Cuts a pass into chunks, runs them in threads and adds up what they leave, in order.
 #include "cpu/launchers.h"
 
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <new>
-#include <stdexcept>
-#include <string>
 
 #include "cpu/kernels.h"
 #include "cpu/partials.h"
@@ -162,75 +158,7 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   });
 }
 
-template <class A>
-A update_scale(const Statistics& statistics, UpdateRule rule, int64_t row) {
-  switch (rule) {
-    case UpdateRule::max_all:
-      return std::exp(-static_cast<const A*>(statistics.peak_all)[row]);
-    case UpdateRule::max_assigned:
-      return std::exp(-static_cast<const A*>(statistics.peak_assigned)[row]);
-    case UpdateRule::plain:
-      return 1 / static_cast<const A*>(statistics.total)[row];
-  }
-  return 0;
-}
-
-// The sum of squares, in strands that do not wait for one another.
-template <class A>
-double square_of(const A* values, int64_t count) {
-  constexpr int kStrands = 8;
-  double sums[kStrands] = {};
-  for (int64_t i = 0; i < count; ++i) sums[i % kStrands] += double(values[i]) * double(values[i]);
-  double total = 0;
-  for (const double sum : sums) total += sum;
-  return total;
-}
-
-template <class A>
-void update_rows(const ItemsUpdate& update) {
-  const int64_t C = update.C;
-  for (int64_t row = 0; row < update.rows; ++row) {
-    const A* item = static_cast<const A*>(update.items) + row * C;
-    const A* sum = static_cast<const A*>(update.statistics.weighted_sum) + row * C;
-    A* to = static_cast<A*>(update.new_items) + row * C;
-    if (update.statistics.counts[row] == 0) {
-      std::copy(item, item + C, to);
-      continue;
-    }
-    const A scale = update_scale<A>(update.statistics, update.rule, row);
-    for (int64_t c = 0; c < C; ++c) to[c] = item[c] + scale * sum[c];
-    const A inverse = A(1 / std::max(std::sqrt(square_of(to, C)), kNormEps));
-    for (int64_t c = 0; c < C; ++c) to[c] *= inverse;
-  }
-}
-
-const Kernels& choose() {
-#if defined(__x86_64__)
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  const Kernels& widest = avx512 ? kernels_avx512 : avx2 ? kernels_avx2 : kernels_baseline;
-  const char* named = std::getenv("MNAD_INSTRUCTION_SET");
-  if (!named || !*named) return widest;
-  if (std::strcmp(named, "baseline") == 0) return kernels_baseline;
-  if (std::strcmp(named, "avx2") == 0 && avx2) return kernels_avx2;
-  if (std::strcmp(named, "avx512") == 0 && avx512) return kernels_avx512;
-  throw std::invalid_argument(std::string("MNAD_INSTRUCTION_SET must be baseline, avx2 or avx512 and one that this "
-                                          "processor has, got ") +
-                              named);
-#else
-  return kernels_baseline;
-#endif
-}
-
 }  // namespace
-
-const Kernels& kernels() {
-  static const Kernels& chosen = choose();
-  return chosen;
-}
-
-const char* instruction_set() { return kernels().instruction_set; }
 
 void forward(const Forward& pass, ParallelFor parallel_for) {
   pass.dtype == DType::f64 ? run_forward<double>(pass, parallel_for) : run_forward<float>(pass, parallel_for);
@@ -238,10 +166,6 @@ void forward(const Forward& pass, ParallelFor parallel_for) {
 
 void backward(const Backward& pass, ParallelFor parallel_for) {
   pass.dtype == DType::f64 ? run_backward<double>(pass, parallel_for) : run_backward<float>(pass, parallel_for);
-}
-
-void update_items(const ItemsUpdate& update) {
-  update.is_double ? update_rows<double>(update) : update_rows<float>(update);
 }
 
 }  // namespace mnad::cpu

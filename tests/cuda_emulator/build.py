@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(ROOT / "build_tools"))
 
 from configuration import configure, find_nvcc  # noqa: E402
-from ninja_build import cuda_folders, libraries, tile_kernels, torch_flags  # noqa: E402
+from ninja_build import cpu_sources, cuda_folders, libraries, tile_kernels, torch_flags  # noqa: E402
 
 FOLDER = ROOT / "build" / "cuda-emulator"
 EXTENSION = FOLDER / f"_C{sysconfig.get_config_var('EXT_SUFFIX')}"
@@ -98,7 +98,8 @@ def _write_extension(writer: Writer, engine: list[str]) -> None:
 
 
 def _write_programs(writer: Writer, engine: list[str], sanitizer: str, flags: str) -> None:
-    sources = [*(ROOT / "csrc" / "cuda").glob("*.cu"), ROOT / "csrc" / "cpu" / "launchers.cpp", HERE / "run_passes.cpp"]
+    cpu = [ROOT / source for source in cpu_sources()]
+    sources = [*(ROOT / "csrc" / "cuda").glob("*.cu"), *cpu, HERE / "run_passes.cpp"]
     extra = f"-O1 {flags} -DMNAD_ONLY_FLOAT"
     objects = [_compile(writer, source, extra, f"{sanitizer}/{source.name}") for source in sorted(sources)]
     for source, instruction_set, kernel_flags in tile_kernels():
