@@ -56,7 +56,7 @@ def build(configuration: Configuration, build_folder: Path, output: Path) -> Non
 
 def _write(writer: Writer, configuration: Configuration, build_folder: Path, output: Path) -> None:
     writer.variable("cxx", configuration.compiler)
-    writer.variable("flags", " ".join(_common_flags(configuration)))
+    writer.variable("flags", " ".join(common_flags(configuration)))
     writer.rule(
         "compile",
         f"$cxx {_dependencies()} $flags $extra -c $in -o $out",
@@ -126,7 +126,8 @@ def _dependencies() -> str:
     return "-MMD -MF $out.d"
 
 
-def _common_flags(configuration: Configuration) -> list[str]:
+def common_flags(configuration: Configuration) -> list[str]:
+    """Returns the compiler's flags of all C++ sources; without -DNDEBUG, in a debug build, assertions are checked."""
     optimisation = ["-Og", "-g", "-D_GLIBCXX_ASSERTIONS"] if configuration.debug else ["-O3", "-DNDEBUG"]
     warnings = ["-Wall", "-Wextra"]
     return ["-std=c++20", "-fPIC", "-fvisibility=hidden", *warnings, f"-I{SOURCES}", *optimisation]

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <optional>
 
+#include "cpu/arena.h"
 #include "cpu/column_sums.h"
 #include "cpu/column_tile.h"
 #include "cpu/partials.h"
@@ -15,24 +16,40 @@
 namespace mnad::cpu::MNAD_ISA {
 namespace {
 
+// The arrays of a BackwardTile.
+template <class A, class Tile>
+struct BackwardScratch {
+  A* item_columns = nullptr;
+  A *queries, *grad_query, *staging;  // of the size of a tile
+  A *weights, *grad_scores;           // (M, kTile)
+
+  BackwardScratch(const Backward& pass, Arena& arena) {
+    const int64_t M = pass.shape.M, C = pass.shape.C;
+    if (Tile::kHasColumns && (pass.wants_score_gradient() || (pass.indices && Tile::can_pick(M))))
+      item_columns = arena.take<A>(padded<A>(C) * padded<A>(M));
+    queries = arena.take<A>(Tile::elements(C));
+    grad_query = arena.take<A>(Tile::elements(C));
+    staging = arena.take<A>(Tile::elements(C));
+    weights = arena.take<A>(M * kTile);
+    grad_scores = arena.take<A>(M * kTile);
+  }
+};
+
 template <class T, class A, class Tile>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const void* items, Arena arena)
+  BackwardTile(const Backward& pass, const void* items, const BackwardScratch<A, Tile>& scratch)
       : pass_(pass),
-        items_(items, pass.shape, arena, pass.wants_score_gradient() || (pass.indices && Tile::can_pick(pass.shape.M))),
+        items_(items, pass.shape, scratch.item_columns),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),
-        queries_(nullptr, 0),
-        grad_query_(nullptr, 0),
-        grad_readout_(nullptr, 0) {
-    queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    grad_query_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    spare_ = arena.take<A>(Tile::elements(C_));
-    if (wants_grad_readout()) grad_readout_ = Tile(spare_, C_);
-    weights_ = arena.take<A>(M_ * kTile);
-    grad_scores_ = arena.take<A>(M_ * kTile);
+        queries_(scratch.queries, C_),
+        grad_query_(scratch.grad_query, C_),
+        grad_readout_(scratch.staging, C_),
+        spare_(scratch.staging),
+        weights_(scratch.weights),
+        grad_scores_(scratch.grad_scores) {
     std::fill(ones_, ones_ + kTile, A(1));
   }
 
@@ -64,8 +81,6 @@ class BackwardTile {
   }
 
  private:
-  bool wants_grad_readout() const { return pass_.grad_output && (pass_.grad_through_weights || pass_.grad_items); }
-
   void read_maps(const T* features, Strides s) {
     if (!pass_.grad_output) {
       queries_.load_map(features, s, n_);
@@ -75,7 +90,7 @@ class BackwardTile {
     const Strides grad_s = pass_.grad_output_strides;
     const T* grad = static_cast<const T*>(pass_.grad_output) + b_ * grad_s.b + position_ * grad_s.p;
     read_both(features, s, grad, grad_s);
-    if (wants_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
+    if (pass_.reads_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
   }
 
   // The gradient of the tile before, if it is still there, is written as these come.
@@ -198,10 +213,11 @@ class BackwardTile {
 };
 
 template <class T, class A, class Tile>
-void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-                     int64_t begin, int64_t end) {
+void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials,
+                     std::span<std::byte> scratch, int64_t begin, int64_t end) {
   const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
-  BackwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
+  Arena arena(scratch);
+  BackwardTile<T, A, Tile> tile(pass, items, BackwardScratch<A, Tile>(pass, arena));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));
@@ -216,8 +232,18 @@ void backward_chunks(const Backward& pass, const Plan& plan, const void* items, 
 
 }  // namespace
 
-void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-              int64_t end) {
+size_t backward_scratch_bytes(const Backward& pass) {
+  return dispatch(pass.dtype, [&](auto, auto computing) {
+    using A = decltype(computing);
+    Arena counting;
+    in_rows(pass) ? void(BackwardScratch<A, RowTile<A>>(pass, counting))
+                  : void(BackwardScratch<A, ColumnTile<A>>(pass, counting));
+    return counting.bytes();
+  });
+}
+
+void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, std::span<std::byte> scratch,
+              int64_t begin, int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);

@@ -1,6 +1,8 @@
 // Scores of the queries of a ColumnTile: scores[m][t] = x_t . p_m, (M, kTile), some channels after the other.
 #pragma once
 
+#include <cassert>
+
 #include "cpu/tile.h"
 
 namespace mnad::cpu::MNAD_ISA {
@@ -55,6 +57,7 @@ class ColumnDots {
     for (int m = 0; m < Count; ++m)
 #pragma GCC unroll 2
       for (int i = 0; i < 2; ++i) sums[m][i] = load(scores + m * kTile + i * W);
+    assert(first + Count <= items_.M && (items_.columns || !kFromColumns));
     const int64_t apart = kFromColumns ? 1 : items_.length, next = kFromColumns ? items_.breadth : 1;
     const A* channel = kFromColumns ? items_.columns + begin * next + first : items_[first] + begin;
     for (int64_t c = begin; c < end; ++c, channel += next) {

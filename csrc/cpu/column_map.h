@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 
 #include "cpu/tile.h"
 
@@ -76,6 +77,7 @@ template <class T, class A, bool kStreamed, int Channels, int Count>
 template <class T, class A>
 void send_spare(Target<T, A> to, int64_t n, int64_t begin, int64_t end) {
   constexpr int W = kWidth<A>;
+  assert(to.spare && 0 < n && n <= kTile);
   const A* from = to.spare;
   for (int64_t c = begin; c < end; ++c, from += kTile) {
     T* run = to.data + c * to.s.c;

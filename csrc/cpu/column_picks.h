@@ -1,6 +1,8 @@
 // Queries of a ColumnTile with few items: a vector has a channel of all of them, and every query picks that of its own.
 #pragma once
 
+#include <cassert>
+
 #include "cpu/column_map.h"
 #include "cpu/tile.h"
 
@@ -13,7 +15,9 @@ class ColumnPicks {
 
   // The two items of each query.
   ColumnPicks(const Items<A>& items, const Index<A>* first, const Index<A>* second)
-      : items_(items.columns), first_(first), second_(second) {}
+      : items_(items.columns), first_(first), second_(second) {
+    assert(items.columns && items.breadth == W && "picks take one vector of items");
+  }
 
   // Writes channels [begin, end) of the unit queries and adds up what the losses need; `columns` is (C, kTile).
   template <class To>

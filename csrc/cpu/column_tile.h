@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <type_traits>
 
 #include "cpu/column_dots.h"
@@ -22,7 +23,10 @@ class ColumnTile {
 
   ColumnTile(A* data, int64_t C) : data_(data), C_(C) { std::fill(column(C), column(padded<A>(C)), A(0)); }
 
-  A* column(int64_t c) const { return data_ + c * kTile; }
+  A* column(int64_t c) const {
+    assert(0 <= c && c <= padded<A>(C_));
+    return data_ + c * kTile;
+  }
 
   static constexpr bool kHasColumns = true;  // of the items
 

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <optional>
 
+#include "cpu/arena.h"
 #include "cpu/column_tile.h"
 #include "cpu/partials.h"
 #include "cpu/plan.h"
@@ -13,22 +14,40 @@
 namespace mnad::cpu::MNAD_ISA {
 namespace {
 
+// The arrays of a ForwardTile.
+template <class A, class Tile>
+struct ForwardScratch {
+  A* item_columns = nullptr;
+  A *queries, *staging;  // of the size of a tile
+  A *scores, *weights;   // (M, kTile)
+  int* starts;           // (M + 1)
+
+  ForwardScratch(const Forward& pass, Arena& arena) {
+    const int64_t M = pass.shape.M, C = pass.shape.C;
+    if (Tile::kHasColumns && (pass.output || Tile::scores_from_columns(M)))
+      item_columns = arena.take<A>(padded<A>(C) * padded<A>(M));
+    queries = arena.take<A>(Tile::elements(C));
+    staging = arena.take<A>(Tile::elements(C));
+    scores = arena.take<A>(M * kTile);
+    weights = arena.take<A>(M * kTile);
+    starts = arena.take<int>(M + 1);
+  }
+};
+
 template <class T, class A, class Tile>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const void* items, Arena arena)
+  ForwardTile(const Forward& pass, const void* items, const ForwardScratch<A, Tile>& scratch)
       : pass_(pass),
-        items_(items, pass.shape, arena, pass.output || Tile::scores_from_columns(pass.shape.M)),
+        items_(items, pass.shape, scratch.item_columns),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),
-        queries_(nullptr, 0) {
-    queries_ = Tile(arena.take<A>(Tile::elements(C_)), C_);
-    spare_ = arena.take<A>(kTile * padded<A>(C_));
-    scores_ = arena.take<A>(M_ * kTile);
-    weights_ = arena.take<A>(M_ * kTile);
-    starts_ = arena.take<int>(M_ + 1);
-  }
+        queries_(scratch.queries, C_),
+        spare_(scratch.staging),
+        scores_(scratch.scores),
+        weights_(scratch.weights),
+        starts_(scratch.starts) {}
 
   // Positions [position, position + n) of sample b. The last ones of a thread need not wait for others.
   void run(int64_t b, int64_t position, int64_t n, bool streamed, bool last, Partial<A> partial) {
@@ -186,11 +205,12 @@ class ForwardTile {
 };
 
 template <class T, class A, class Tile>
-void forward_chunks(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch,
-                    int64_t begin, int64_t end) {
+void forward_chunks(const Forward& pass, const Plan& plan, const void* items, void* partials,
+                    std::span<std::byte> scratch, int64_t begin, int64_t end) {
   const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
   const int64_t length = padded<A>(pass.shape.C);
-  ForwardTile<T, A, Tile> tile(pass, items, Arena(scratch));
+  Arena arena(scratch);
+  ForwardTile<T, A, Tile> tile(pass, items, ForwardScratch<A, Tile>(pass, arena));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     Partial<A> partial(partials, chunk, M, length);
     partial.losses[0] = partial.losses[1] = 0;
@@ -211,8 +231,18 @@ void forward_chunks(const Forward& pass, const Plan& plan, const void* items, vo
 
 }  // namespace
 
-void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-             int64_t end) {
+size_t forward_scratch_bytes(const Forward& pass) {
+  return dispatch(pass.dtype, [&](auto, auto computing) {
+    using A = decltype(computing);
+    Arena counting;
+    in_rows(pass) ? void(ForwardScratch<A, RowTile<A>>(pass, counting))
+                  : void(ForwardScratch<A, ColumnTile<A>>(pass, counting));
+    return counting.bytes();
+  });
+}
+
+void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, std::span<std::byte> scratch,
+             int64_t begin, int64_t end) {
   dispatch(pass.dtype, [&](auto storage, auto computing) {
     using T = decltype(storage);
     using A = decltype(computing);

@@ -10,10 +10,12 @@
 namespace mnad::cpu {
 
 const Kernels MNAD_JOIN(kernels_, MNAD_ISA) = {
-    MNAD_STRING(MNAD_ISA),
-    MNAD_ISA::kVectorBytes,
-    MNAD_ISA::forward,
-    MNAD_ISA::backward,
+    .instruction_set = MNAD_STRING(MNAD_ISA),
+    .vector_bytes = MNAD_ISA::kVectorBytes,
+    .forward_scratch_bytes = MNAD_ISA::forward_scratch_bytes,
+    .backward_scratch_bytes = MNAD_ISA::backward_scratch_bytes,
+    .forward = MNAD_ISA::forward,
+    .backward = MNAD_ISA::backward,
 };
 
 }  // namespace mnad::cpu

@@ -2,9 +2,11 @@
 #include "cpu/launchers.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <memory>
 #include <new>
+#include <span>
 
 #include "cpu/kernels.h"
 #include "cpu/partials.h"
@@ -16,14 +18,14 @@ namespace {
 // Memory that a thread keeps between calls, as fresh pages cost more than a small pass.
 class ReusedMemory {
  public:
-  void* at_least(size_t bytes) {
+  std::span<std::byte> first(size_t bytes) {
     if (bytes > size_) {
       memory_.reset();
       size_ = 0;
       memory_.reset(::operator new(bytes, std::align_val_t{64}));
       size_ = bytes;
     }
-    return memory_.get();
+    return {static_cast<std::byte*>(memory_.get()), bytes};
   }
 
  private:
@@ -36,33 +38,23 @@ class ReusedMemory {
 
 thread_local ReusedMemory tile_memory, partial_memory, row_memory;
 
-// Sizes in elements, rounded up to whole vectors of the instruction set.
-struct Padding {
-  int64_t element;   // bytes
-  int64_t width;     // elements of a vector
-  int64_t channels;  // C, rounded up
-
-  Padding(const Shape& shape, DType dtype) : element(dtype == DType::f64 ? sizeof(double) : sizeof(float)) {
-    width = kernels().vector_bytes / element;
-    channels = (shape.C + width - 1) / width * width;
-  }
-
-  // Three arrays of (tile, C), two of (M, tile), one of (C, M) and M + 1 integers, each rounded up to a cache line.
-  size_t tile_bytes(int64_t M) const {
-    const int64_t items = (M + width - 1) / width * width;
-    return size_t((kTile * (3 * channels + 2 * M) + channels * items) * element + (M + 1) * sizeof(int) + 7 * 64);
-  }
-};
-
+// The channels, rounded up to whole vectors of the instruction set.
 template <class A>
-const void* pad_rows(const void* items, const Shape& shape, const Padding& padding) {
-  if (padding.channels == shape.C) return items;
+int64_t padded_channels(const Shape& shape) {
+  const int64_t width = kernels().vector_bytes / int64_t{sizeof(A)};
+  return (shape.C + width - 1) / width * width;
+}
+
+// The items in rows of `length`, the last elements of which are 0.
+template <class A>
+const void* pad_rows(const void* items, const Shape& shape, int64_t length) {
+  if (length == shape.C) return items;
   const int64_t rows = shape.memories() * shape.M;
-  A* to = static_cast<A*>(row_memory.at_least(rows * padding.channels * sizeof(A)));
+  A* to = reinterpret_cast<A*>(row_memory.first(rows * length * sizeof(A)).data());
   const A* from = static_cast<const A*>(items);
   for (int64_t row = 0; row < rows; ++row) {
-    std::copy(from + row * shape.C, from + (row + 1) * shape.C, to + row * padding.channels);
-    std::fill(to + row * padding.channels + shape.C, to + (row + 1) * padding.channels, A(0));
+    std::copy(from + row * shape.C, from + (row + 1) * shape.C, to + row * length);
+    std::fill(to + row * length + shape.C, to + (row + 1) * length, A(0));
   }
   return to;
 }
@@ -117,20 +109,21 @@ void run_forward(const Forward& pass, ParallelFor parallel_for) {
   const bool sums = pass.wants_statistics();
   Plan plan(shape, sums);
   plan.streaming = streaming(pass, kernels().vector_bytes);
-  const Padding padding(shape, pass.dtype);
+  const int64_t length = padded_channels<A>(shape);
   const int64_t M = sums ? shape.M : 0;
-  const void* items = pad_rows<A>(pass.items, shape, padding);
-  void* partials = partial_memory.at_least(plan.chunks * Partial<A>::bytes(M, padding.channels));
-  const PartialRows<A> rows(partials, plan.chunks_per_memory, shape.M, padding.channels);
+  const void* items = pad_rows<A>(pass.items, shape, length);
+  void* partials = partial_memory.first(plan.chunks * Partial<A>::bytes(M, length)).data();
+  const PartialRows<A> rows(partials, plan.chunks_per_memory, shape.M, length);
+  const size_t scratch = kernels().forward_scratch_bytes(pass);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().forward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
+    kernels().forward(pass, plan, items, partials, tile_memory.first(scratch), begin, end);
     if (sums) rows.add_within(begin, end);
   });
-  if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, padding.channels);
+  if (pass.wants_losses()) add_up_losses<A>(pass, plan, partials, M, length);
   if (!sums) return;
   parallel_for(shape.memories() * shape.M, rows_of_a_thread(plan, shape), [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      add_up_statistics<A>(pass, plan, partials, padding.channels, i / shape.M, i % shape.M);
+      add_up_statistics<A>(pass, plan, partials, length, i / shape.M, i % shape.M);
       rows.finish(i / shape.M, i % shape.M, shape.C, static_cast<A*>(pass.statistics.weighted_sum) + i * shape.C);
     }
   });
@@ -142,13 +135,14 @@ void run_backward(const Backward& pass, ParallelFor parallel_for) {
   const bool sums = pass.grad_items != nullptr;
   Plan plan(shape, sums);
   plan.streaming = streaming(pass, kernels().vector_bytes);
-  const Padding padding(shape, pass.dtype);
-  const void* items = pad_rows<A>(pass.items, shape, padding);
-  const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, padding.channels) : 0;
-  void* partials = partial_memory.at_least(bytes);
-  const PartialRows<A> rows(partials, plan.chunks_per_memory, shape.M, padding.channels);
+  const int64_t length = padded_channels<A>(shape);
+  const void* items = pad_rows<A>(pass.items, shape, length);
+  const int64_t bytes = sums ? plan.chunks * Partial<A>::bytes(shape.M, length) : 0;
+  void* partials = partial_memory.first(bytes).data();
+  const PartialRows<A> rows(partials, plan.chunks_per_memory, shape.M, length);
+  const size_t scratch = kernels().backward_scratch_bytes(pass);
   parallel_for(plan.chunks, 1, [&](int64_t begin, int64_t end) {
-    kernels().backward(pass, plan, items, partials, tile_memory.at_least(padding.tile_bytes(shape.M)), begin, end);
+    kernels().backward(pass, plan, items, partials, tile_memory.first(scratch), begin, end);
     if (sums) rows.add_within(begin, end);
   });
   if (!sums) return;

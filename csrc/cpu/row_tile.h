@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 
 #include "cpu/tile.h"
 
@@ -14,7 +15,10 @@ class RowTile {
 
   RowTile(A* data, int64_t C, int64_t n = 0) : data_(data), C_(C), length_(padded<A>(C)), n_(n) {}
 
-  A* row(int64_t t) const { return data_ + t * length_; }
+  A* row(int64_t t) const {
+    assert(0 <= t && t < kTile);
+    return data_ + t * length_;
+  }
 
   static constexpr bool kHasColumns = false;  // of the items
   static constexpr bool kWritesLate = false;

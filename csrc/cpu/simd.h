@@ -4,6 +4,7 @@
 // set, and no inline function of one may be linked into another.
 #pragma once
 
+#include <cassert>
 #include <cstdint>
 #include <cstring>
 #if defined(__x86_64__)
@@ -167,6 +168,7 @@ inline void store(f16* to, Vector<float> v) {
 // Stores past the caches; `to` must be aligned to what is written.
 template <class T, class V>
 inline void stream(T* to, V v) {
+  assert(reinterpret_cast<uintptr_t>(to) % (sizeof v / sizeof v[0] * sizeof(T)) == 0);
 #if defined(__x86_64__)
   struct alignas(8) {
     T elements[sizeof v / sizeof v[0]];

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 
 #include "core/pass.h"
 #include "cpu/plan.h"
@@ -50,9 +51,13 @@ class ByItem {
  public:
   // Orders up to kTile queries, by counting; `starts` has room for M + 1.
   void order(const Index<A>* items, const A* factors, int64_t queries, int64_t M, int* starts) {
+    assert(queries <= kTile);
     items_ = items, factors_ = factors;
     std::fill(starts, starts + M + 1, 0);
-    for (int64_t t = 0; t < queries; ++t) starts[items[t] + 1] += factors[t] != 0;
+    for (int64_t t = 0; t < queries; ++t) {
+      assert(0 <= items[t] && items[t] < M);
+      starts[items[t] + 1] += factors[t] != 0;
+    }
     for (int64_t m = 0; m < M; ++m) starts[m + 1] += starts[m];
     count_ = starts[M];
     for (int64_t t = 0; t < queries; ++t)

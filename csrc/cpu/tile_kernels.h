@@ -2,42 +2,31 @@
 #pragma once
 
 #include <algorithm>
+#include <cstddef>
+#include <span>
 
 #include "cpu/plan.h"
 #include "cpu/tile.h"
 
 namespace mnad::cpu::MNAD_ISA {
 
-void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-             int64_t end);
-void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, void* scratch, int64_t begin,
-              int64_t end);
-
-// Hands out a thread's scratch memory piece by piece, each aligned to a cache line.
-class Arena {
- public:
-  explicit Arena(void* base) : next_(static_cast<char*>(base)) {}
-
-  template <class A>
-  A* take(int64_t elements) {
-    A* piece = reinterpret_cast<A*>(next_);
-    next_ += (elements * int64_t{sizeof(A)} + 63) / 64 * 64;
-    return piece;
-  }
-
- private:
-  char* next_;
-};
+// What Kernels in kernels.h says of them.
+size_t forward_scratch_bytes(const Forward& pass);
+size_t backward_scratch_bytes(const Backward& pass);
+void forward(const Forward& pass, const Plan& plan, const void* items, void* partials, std::span<std::byte> scratch,
+             int64_t begin, int64_t end);
+void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, std::span<std::byte> scratch,
+              int64_t begin, int64_t end);
 
 // The items that a sample reads, as its tiles want them.
 template <class A, class Tile>
 class SampleItems {
  public:
-  // With columns or, if this pass or this kind of tile needs none, without.
-  SampleItems(const void* rows, const Shape& shape, Arena& arena, bool columns)
+  // `columns` has room for the transposed items of a sample or, if no tile reads these, is null.
+  SampleItems(const void* rows, const Shape& shape, A* columns)
       : all_(static_cast<const A*>(rows)),
         per_sample_(shape.items_per_sample),
-        columns_(columns && Tile::kHasColumns ? arena.take<A>(padded<A>(shape.C) * padded<A>(shape.M)) : nullptr),
+        columns_(columns),
         items_{nullptr, nullptr, shape.M, shape.C, padded<A>(shape.C), padded<A>(shape.M)} {}
 
   const Items<A>& of(int64_t b) {
@@ -80,9 +69,9 @@ void for_each_tile(const Plan& plan, const Shape& shape, int64_t chunk, F&& f) {
     f(chunk / plan.chunks_per_sample, position, std::min<int64_t>(kTile, last - position), position + kTile >= last);
 }
 
-// Calls f(storage type, computing type) with values of the types that `dtype` stands for.
+// Returns f(storage type, computing type), called with values of the types that `dtype` stands for.
 template <class F>
-void dispatch(DType dtype, F&& f) {
+auto dispatch(DType dtype, F&& f) {
   switch (dtype) {
     case DType::f32:
       return f(float{}, float{});
@@ -93,6 +82,7 @@ void dispatch(DType dtype, F&& f) {
     case DType::f16:
       return f(f16{}, float{});
   }
+  __builtin_unreachable();
 }
 
 }  // namespace mnad::cpu::MNAD_ISA

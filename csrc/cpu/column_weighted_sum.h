@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 
 #include "cpu/tile.h"
 
@@ -17,7 +18,9 @@ class ColumnMix {
       : weights_(weights + first * kTile),
         items_(items.columns + first),
         breadth_(items.breadth),
-        M_(std::min(kItems, items.M - first)) {}
+        M_(std::min(kItems, items.M - first)) {
+    assert(items.columns && 0 <= first && first < items.M);
+  }
 
   // Calls take(c, v, sums) for blocks of channels [begin, end) and vectors of positions, from the c-th and the v-th on:
   // sums[i][j] = start(c + i, v + j) + the mix.
