@@ -1,8 +1,6 @@
 // The backward pass on tiles of queries: one look at the features and at each gradient that comes.
 #include <algorithm>
 #include <cmath>
-#include <iterator>
-#include <optional>
 
 #include "cpu/arena.h"
 #include "cpu/column_sums.h"
@@ -17,7 +15,7 @@ namespace mnad::cpu::MNAD_ISA {
 namespace {
 
 // The arrays of a BackwardTile.
-template <class A, class Tile>
+template <class A, Tile<A> Kind>
 struct BackwardScratch {
   A* item_columns = nullptr;
   A *queries, *grad_query, *staging;  // of the size of a tile
@@ -25,31 +23,32 @@ struct BackwardScratch {
 
   BackwardScratch(const Backward& pass, Arena& arena) {
     const int64_t M = pass.shape.M, C = pass.shape.C;
-    if (Tile::kHasColumns && (pass.wants_score_gradient() || (pass.indices && Tile::can_pick(M))))
-      item_columns = arena.take<A>(padded<A>(C) * padded<A>(M));
-    queries = arena.take<A>(Tile::elements(C));
-    grad_query = arena.take<A>(Tile::elements(C));
-    staging = arena.take<A>(Tile::elements(C));
+    if (Kind::reads_columns(pass)) item_columns = arena.take<A>(SampleItems<A>::column_elements(pass.shape));
+    queries = arena.take<A>(Kind::elements(C));
+    grad_query = arena.take<A>(Kind::elements(C));
+    staging = arena.take<A>(Kind::elements(C));
     weights = arena.take<A>(M * kTile);
     grad_scores = arena.take<A>(M * kTile);
   }
 };
 
-template <class T, class A, class Tile>
+template <class T, class A, Tile<A> Kind>
 class BackwardTile {
  public:
-  BackwardTile(const Backward& pass, const void* items, const BackwardScratch<A, Tile>& scratch)
+  BackwardTile(const Backward& pass, const void* items, const BackwardScratch<A, Kind>& scratch)
       : pass_(pass),
         items_(items, pass.shape, scratch.item_columns),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),
+        deferred_(pass),
         queries_(scratch.queries, C_),
         grad_query_(scratch.grad_query, C_),
         grad_readout_(scratch.staging, C_),
         spare_(scratch.staging),
         weights_(scratch.weights),
-        grad_scores_(scratch.grad_scores) {
+        grad_scores_(scratch.grad_scores),
+        gradient_{terms_, pass.indices ? first_ : nullptr, pass.indices ? second_ : nullptr, inverse_} {
     std::fill(ones_, ones_ + kTile, A(1));
   }
 
@@ -64,7 +63,7 @@ class BackwardTile {
     if (pass_.weights && (grad_items || pass_.wants_score_gradient())) read_weights();
     if (pass_.wants_score_gradient()) {
       differentiate_softmax();
-      grad_query_.add_mix(grad_scores_, sample_);
+      grad_query_.add_weighted_sum(grad_scores_, sample_);
       queries_.dots_with(grad_query_, of_.dot);
     }
     if (grad_items) add_to_items(grad_items);
@@ -73,11 +72,7 @@ class BackwardTile {
 
   // Writes the gradient that is still in the tiles.
   void finish() {
-    if (late_ && pass_.indices)
-      grad_query_.write_with_items(terms_, queries_, sample_, first_, second_, inverse_, *late_);
-    else if (late_)
-      grad_query_.write_sum(terms_.on_query, queries_, inverse_, *late_);
-    late_.reset();
+    deferred_.flush([&](Target<T, A> to) { write_gradient(to); });
   }
 
  private:
@@ -95,20 +90,13 @@ class BackwardTile {
 
   // The gradient of the tile before, if it is still there, is written as these come.
   void read_both(const T* features, Strides s, const T* grad, Strides grad_s) {
-    const auto load_over = [&](auto late, auto sum) {
-      grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_, late, sum);
+    const auto load = [&](auto... sink) {
+      grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_,
+                            GradientSink<decltype(sink), A>{sink, gradient_, sample_}...);
     };
-    const ScaledSum<A> without_items{terms_.on_query, inverse_};
-    if constexpr (Tile::kWritesLate)
-      if (late_ && Tile::is_whole(n_, s) && Tile::is_whole(n_, grad_s)) {
-        with_columns(*late_, [&](auto late) {
-          if (!pass_.indices) return load_over(late, without_items);
-          load_over(late, PickedSum<A>{sample_.columns, first_, second_, terms_, inverse_});
-        });
-        return late_.reset();
-      }
+    if (deferred_.load_over(n_, load)) return;
     finish();
-    load_over(Nowhere{}, without_items);
+    load();
   }
 
   // The tile's part of the weights, 0 beyond its end.
@@ -185,39 +173,35 @@ class BackwardTile {
       terms_.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -of_.dot[t] * inverse_[t] * inverse_[t];
     }
     const Strides s = pass_.grad_features_strides;
-    late_ = {static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, spare_};
-    if (!can_wait()) finish();
+    const Target<T, A> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, spare_};
+    if (!deferred_.defer(n_, to)) write_gradient(to);
   }
 
-  // Whether the next tile can be read over this one, and gives room vector by vector.
-  bool can_wait() const {
-    if (!Tile::kWritesLate || !pass_.grad_output || (pass_.indices && !Tile::can_pick(M_))) return false;
-    const Strides all[] = {pass_.features_strides, pass_.grad_output_strides, pass_.grad_features_strides};
-    return std::all_of(std::begin(all), std::end(all), [this](Strides s) { return Tile::is_whole(n_, s); });
-  }
+  void write_gradient(Target<T, A> to) const { grad_query_.write_gradient(gradient_, queries_, sample_, to); }
 
   const Backward& pass_;
-  SampleItems<A, Tile> items_;
+  SampleItems<A> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
-  Tile queries_, grad_query_, grad_readout_;
+  typename Kind::template Deferred<T> deferred_;
+  Kind queries_, grad_query_, grad_readout_;
   A* spare_;  // free once the gradient of the readout, which lies there, has been used
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   bool streamed_ = false;
-  std::optional<Target<T, A>> late_;  // where the gradient that is still in the tiles has to go
   LossTerms<A> terms_;
   Products<A> of_{};  // the queries and the gradient of the unit queries
   alignas(64) A inverse_[kTile], ones_[kTile];
   alignas(64) Index<A> first_[kTile], second_[kTile];
+  const FeatureGradient<A> gradient_;
 };
 
-template <class T, class A, class Tile>
+template <class T, class A, Tile<A> Kind>
 void backward_chunks(const Backward& pass, const Plan& plan, const void* items, void* partials,
                      std::span<std::byte> scratch, int64_t begin, int64_t end) {
   const int64_t M = pass.shape.M, length = padded<A>(pass.shape.C);
   Arena arena(scratch);
-  BackwardTile<T, A, Tile> tile(pass, items, BackwardScratch<A, Tile>(pass, arena));
+  BackwardTile<T, A, Kind> tile(pass, items, BackwardScratch<A, Kind>(pass, arena));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     A* grad_items = pass.grad_items ? Partial<A>(partials, chunk, M, length).rows : nullptr;
     if (grad_items) std::fill(grad_items, grad_items + M * length, A(0));

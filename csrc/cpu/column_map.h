@@ -44,11 +44,11 @@ inline void write(Columns<T, A, kStreamed> to, int64_t c, int v, Vector<A> value
   store(run, value);
 }
 
-// Takes no vectors.
-struct Nowhere {};
+// Drops the vectors that are written to it.
+struct NullSink {};
 
 template <class V>
-inline void write(Nowhere, int64_t, int, V) {}
+inline void write(NullSink, int64_t, int, V) {}
 
 // Calls f(columns) with a map that takes vectors.
 template <class T, class A, class F>

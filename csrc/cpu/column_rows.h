@@ -43,16 +43,17 @@ class ColumnRows {
     }
   }
 
-  // Writes channels [begin, end) of (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second +
-  // shift[t]) scale[t], (end - begin, kTile). What the items add is worked out in rows and turned.
-  void write_sum(int64_t begin, int64_t end, const LossTerms<A>& terms, const A* other, const Items<A>& items,
-                 const Index<A>* first, const Index<A>* second, const A* scale, A* to) const {
+  // Writes channels [begin, end) of a gradient, (end - begin, kTile). What the items add is computed in rows and
+  // transposed.
+  void write_gradient(int64_t begin, int64_t end, const FeatureGradient<A>& gradient, const A* queries,
+                      const Items<A>& items, A* to) const {
+    const LossTerms<A>& terms = gradient.terms;
     A rows[kQueries][kStaged];
     for (int64_t t = 0; t < kTile; t += kQueries) {
       for (int q = 0; q < kQueries; ++q) {
-        const A *near = items[first[t + q]], *far = items[second[t + q]];
+        const A *near = items[gradient.first[t + q]], *far = items[gradient.second[t + q]];
         prefetch(columns_ + end * kTile + (t + q) * kQueries, 1);  // the next block's, line by line
-        prefetch(other + end * kTile + (t + q) * kQueries, 1);
+        prefetch(queries + end * kTile + (t + q) * kQueries, 1);
         for (int64_t c = begin; c < end; c += W) {
           const Vector<A> sum = terms.on_first[t + q] * load(near + c) + terms.on_second[t + q] * load(far + c);
           store(rows[q] + c - begin, sum + terms.shift[t + q]);
@@ -62,8 +63,8 @@ class ColumnRows {
         for (int q = 0; q < kQueries; q += W) {
           Vector<A> added[W];
           load_transposed(rows[q] + c - begin, kStaged, added);
-          const Vector<A> on_query = load(terms.on_query + t + q), scales = load(scale + t + q);
-          const A *x = columns_ + c * kTile + t + q, *y = other + c * kTile + t + q;
+          const Vector<A> on_query = load(terms.on_query + t + q), scales = load(gradient.scale + t + q);
+          const A *x = columns_ + c * kTile + t + q, *y = queries + c * kTile + t + q;
           A* run = to + (c - begin) * kTile + t + q;
           const auto write = [&](int i) {
             const Vector<A> sum = load(x + i * kTile) + on_query * load(y + i * kTile) + added[i];

@@ -8,6 +8,21 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
+// Takes what leaves a tile while the next one is loaded over it: every query x as x scale[t].
+template <class Sink, class A>
+struct ScaledSink {
+  Sink sink;
+  const A* scale;
+};
+
+// The same for a gradient.
+template <class Sink, class A>
+struct GradientSink {
+  Sink sink;
+  const FeatureGradient<A>& gradient;
+  const Items<A>& items;
+};
+
 // (x + along[t] y) scale[t]
 template <class A>
 struct ScaledSum {

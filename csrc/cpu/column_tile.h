@@ -8,11 +8,13 @@
 
 #include "cpu/column_dots.h"
 #include "cpu/column_map.h"
-#include "cpu/column_mix.h"
 #include "cpu/column_picks.h"
 #include "cpu/column_rows.h"
 #include "cpu/column_sums.h"
+#include "cpu/column_weighted_sum.h"
+#include "cpu/deferred_store.h"
 #include "cpu/tile.h"
+#include "cpu/tile_concept.h"
 
 namespace mnad::cpu::MNAD_ISA {
 
@@ -28,50 +30,33 @@ class ColumnTile {
     return data_ + c * kTile;
   }
 
-  static constexpr bool kHasColumns = true;  // of the items
+  // Half lines of the cache, which shorter vectors are, gain nothing from waiting.
+  template <class T>
+  using Deferred = std::conditional_t<kVectorBytes == 64, DeferredStore<T, A>, NoDeferredStore<T, A>>;
 
-  // What is to be written of a tile may stay in it until the next one is loaded: memory takes it while something is
-  // computed, if it comes in small pieces. (Half lines, of shorter vectors, gain nothing.)
-  static constexpr bool kWritesLate = kVectorBytes == 64;
-
-  // Whether n positions of such a map are a whole tile, which is read and written in vectors.
-  static bool is_whole(int64_t n, Strides s) { return n == kTile && s.p == 1; }
-
-  // Whether there are few items, so that queries pick theirs from the columns.
-  static bool can_pick(int64_t M) { return ColumnPicks<A>::can_pick(M); }
-
-  // Whether scores are worked out from the columns.
-  static bool scores_from_columns(int64_t M) { return M <= kMixed; }
-
-  // Transposes the items, into memory of (length, breadth).
-  static void arrange(Items<A>& items, A* columns) {
-    for (int64_t c = 0; c < items.length; c += W)
-      for (int64_t first = 0; first < items.breadth; first += W) {
-        Vector<A> block[W];
-        for (int i = 0; i < W; ++i) block[i] = first + i < items.M ? load(items[first + i] + c) : Vector<A>{};
-        transpose<A>(block);
-        for (int i = 0; i < W; ++i) store(columns + (c + i) * items.breadth + first, block[i]);
-      }
-    items.columns = columns;
+  // Whether a pass reads the transposed items.
+  static bool reads_columns(const Forward& pass) { return pass.output || scores_from_columns(pass.shape.M); }
+  static bool reads_columns(const Backward& pass) {
+    return pass.wants_score_gradient() || (pass.indices && ColumnPicks<A>::can_pick(pass.shape.M));
   }
 
   // Reads n positions.
   template <class T>
   void load_map(const T* from, Strides s, int64_t n) {
     n_ = n;
-    load_channels(from, s, 0, C_, Nowhere{}, nullptr);
+    load_channels(from, s, 0, C_, ScaledSink<NullSink, A>{});
   }
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the channels are in the cache. Every sum
-  // runs in the same order, so equal items give equal scores. Where the tile is whole and was, what goes is written to
-  // `late`, each query times its scale.
-  template <class T, class To>
-  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, To late,
-                      const A* scale) {
+  // runs in the same order, so equal items give equal scores. Where the tile is whole and was, what it held is written
+  // to `leaving`.
+  template <class T, class Sink = NullSink>
+  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores,
+                      ScaledSink<Sink, A> leaving = {}) {
     n_ = n;
     std::fill(squares, squares + kTile, A(0));
     if (!scores_from_columns(items.M)) {
-      load_channels(from, s, 0, C_, late, scale);
+      load_channels(from, s, 0, C_, leaving);
       add_squares(0, C_, squares);
       return dots(items, scores);
     }
@@ -82,31 +67,36 @@ class ColumnTile {
       const int64_t end = std::min(c + kCached, C_);
       int64_t on_the_way = 0;
       if (is_whole(n, s) && items.M >= kMost) {
-        on_the_way = load_and_dot<kMost>(from, s, sums, c, end, squares, late, scale);
+        on_the_way = load_and_dot<kMost>(from, s, sums, c, end, squares, leaving);
       } else if (is_whole(n, s) && items.M >= kFew) {
-        on_the_way = load_and_dot<kFew>(from, s, sums, c, end, squares, late, scale);
+        on_the_way = load_and_dot<kFew>(from, s, sums, c, end, squares, leaving);
       } else {
-        load_channels(from, s, c, end, late, scale);
+        load_channels(from, s, c, end, leaving);
         add_squares(c, end, squares);
       }
       sums.template add<true>(data_, on_the_way, c, end);
     }
   }
 
-  // Reads n positions of this map, y, and of another one, x. Where both tiles are whole and were, what goes is written
-  // to `late`: the sum of its vectors.
-  template <class T, class To, class Sum>
+  // Reads n positions of this map, y, and of another one, x.
+  template <class T>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products, To late, Sum sum) {
+                 Products<A>& products) {
     if (!is_whole(n, s) || !is_whole(n, other_s)) {
       load_map(from, s, n);
       other.load_map(other_from, other_s, n);
       return other.multiply_with(*this, products);
     }
-    n_ = other.n_ = n;
-    products = {};
-    for (int64_t c = 0; c < C_; c += kRead)
-      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, late, sum);
+    load_whole(from, s, other, other_from, other_s, n, products, NullSink{}, ScaledSum<A>{});
+  }
+
+  // The same where both tiles are whole and were: the gradient that they held is written to `leaving`.
+  template <class T, class Sink>
+  void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
+                 Products<A>& products, GradientSink<Sink, A> leaving) {
+    assert(is_whole(n, s) && is_whole(n, other_s) && n_ == n && other.n_ == n);
+    with_sum(leaving.gradient, leaving.items,
+             [&](auto sum) { load_whole(from, s, other, other_from, other_s, n, products, leaving.sink, sum); });
   }
 
   void fill_zero(int64_t n) {
@@ -126,19 +116,14 @@ class ColumnTile {
     });
   }
 
-  // Writes (x_t + along[t] other_t) scale[t].
+  // Writes the gradient of the features; this tile holds that of the unit queries.
   template <class T>
-  void write_sum(const A* along, const ColumnTile& other, const A* scale, Target<T, A> to) const {
-    write_sum(ScaledSum<A>{along, scale}, other, to);
-  }
-
-  // Writes (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t].
-  template <class T>
-  void write_with_items(const LossTerms<A>& terms, const ColumnTile& other, const Items<A>& items,
-                        const Index<A>* first, const Index<A>* second, const A* scale, Target<T, A> to) const {
-    if (can_pick(items.M)) return write_sum(PickedSum<A>{items.columns, first, second, terms, scale}, other, to);
+  void write_gradient(const FeatureGradient<A>& gradient, const ColumnTile& queries, const Items<A>& items,
+                      Target<T, A> to) const {
+    if (!gradient.first || ColumnPicks<A>::can_pick(items.M))
+      return with_sum(gradient, items, [&](auto sum) { write_sum(sum, queries, to); });
     through_spare(to, n_, C_, [&](int64_t begin, int64_t end) {
-      rows().write_sum(begin, end, terms, other.data_, items, first, second, scale, to.spare);
+      rows().write_gradient(begin, end, gradient, queries.data_, items, to.spare);
     });
   }
 
@@ -179,21 +164,21 @@ class ColumnTile {
   }
 
   // x_t += sum over m of weights[m][t] p_m
-  void add_mix(const A* weights, const Items<A>& items) {
+  void add_weighted_sum(const A* weights, const Items<A>& items) {
     const auto start = [this](int64_t c, int v) { return load(column(c) + v * W); };
     const auto take = [this](int64_t c, int v, const auto& sums) {
       write_block(Columns<A, A, false>{column(c), kTile}, v, sums);
     };
-    for (int64_t m = 0; m < items.M; m += kMixed) ColumnMix<A>(weights, items, m).run(0, C_, start, take);
+    for (int64_t m = 0; m < items.M; m += kMixed) ColumnWeightedSum<A>(weights, items, m).run(0, C_, start, take);
   }
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
-  void write_mix(const A* weights, const Items<A>& items, Target<T, A> given) const {
+  void write_weighted_sum(const A* weights, const Items<A>& items, Target<T, A> given) const {
     if (items.M > kMixed) {
       ColumnTile sum(given.spare, C_);
       sum.fill_zero(n_);
-      sum.add_mix(weights, items);
+      sum.add_weighted_sum(weights, items);
       return send_spare(given, n_, 0, C_);
     }
     staged<true>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
@@ -201,12 +186,12 @@ class ColumnTile {
       const auto take = [to, begin](int64_t c, int v, const auto& sums) {
         write_block(to.from_channel(c - begin), v, sums);
       };
-      ColumnMix<A>(weights, items, 0).run(begin, end, start, take);
+      ColumnWeightedSum<A>(weights, items, 0).run(begin, end, start, take);
     });
   }
 
   // Whether losses are best worked out while the unit queries are written.
-  static bool compares_while_writing(const Items<A>& items) { return can_pick(items.M); }
+  static bool compares_while_writing(const Items<A>& items) { return ColumnPicks<A>::can_pick(items.M); }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
   template <class T>
@@ -222,7 +207,7 @@ class ColumnTile {
   void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
                Differences<A>& found) const {
     found = {};
-    ColumnPicks<A>(items, first, second).write_and_compare(data_, 0, C_, inverse, Nowhere{}, found);
+    ColumnPicks<A>(items, first, second).write_and_compare(data_, 0, C_, inverse, NullSink{}, found);
   }
 
   // Calls f(rows, t, c) for parts of the queries, or of the channels unless these are wanted whole: `rows` have queries
@@ -244,11 +229,24 @@ class ColumnTile {
   static constexpr int64_t kCached = kVectorBytes == 64 ? 64 : 32, kRead = 32, kScored = 128;
   // Where the map is brought while it is scored; from the second cache a step takes 4 to 20 % longer with long vectors.
   static constexpr int kNear = kVectorBytes == 64 ? kFirstCache : kSecondCache;
-  static constexpr int64_t kMixed = ColumnMix<A>::kItems;
+  static constexpr int64_t kMixed = ColumnWeightedSum<A>::kItems;
 
-  // Whether something of the last tile goes to `late` while this one is read.
-  template <class To>
-  static constexpr bool kLeaves = !std::is_same_v<To, Nowhere>;
+  // Whether something of the last tile is written while this one is read.
+  template <class Sink>
+  static constexpr bool kLeaves = !std::is_same_v<Sink, NullSink>;
+
+  // Whether n positions of such a map are a whole tile, which is read and written in vectors.
+  static bool is_whole(int64_t n, Strides s) { return n == kTile && s.p == 1; }
+
+  // Whether scores are worked out from the columns of the items.
+  static bool scores_from_columns(int64_t M) { return M <= kMixed; }
+
+  // Calls f with the sum that a gradient is; `items` are few if the losses have a part in it.
+  template <class F>
+  static void with_sum(const FeatureGradient<A>& of, const Items<A>& items, F&& f) {
+    of.first ? f(PickedSum<A>{items.columns, of.first, of.second, of.terms, of.scale})
+             : f(ScaledSum<A>{of.terms.on_query, of.scale});
+  }
 
   ColumnRows<A> rows() const { return {data_, C_, n_}; }
 
@@ -267,8 +265,8 @@ class ColumnTile {
     });
   }
 
-  template <class T, class To>
-  void load_channels(const T* from, Strides s, int64_t begin, int64_t end, To late, const A* scale) {
+  template <class T, class Sink>
+  void load_channels(const T* from, Strides s, int64_t begin, int64_t end, ScaledSink<Sink, A> leaving) {
     if (is_whole(n_, s)) {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
@@ -276,7 +274,7 @@ class ColumnTile {
         prefetch(run + kCached * s.c, kTile);
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) {
-          if constexpr (kLeaves<To>) write(late, c, v, load(x + v * W) * load(scale + v * W));
+          if constexpr (kLeaves<Sink>) write(leaving.sink, c, v, load(x + v * W) * load(leaving.scale + v * W));
           store(x + v * W, load(run + v * W));
         }
       }
@@ -286,11 +284,20 @@ class ColumnTile {
     }
   }
 
+  template <class T, class Sink, class Sum>
+  void load_whole(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
+                  Products<A>& products, Sink sink, Sum sum) {
+    n_ = other.n_ = n;
+    products = {};
+    for (int64_t c = 0; c < C_; c += kRead)
+      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, sink, sum);
+  }
+
   // Not inlined: in a longer function the compiler keeps the sums in memory.
-  template <class T, class To, class Sum>
+  template <class T, class Sink, class Sum>
   [[gnu::noinline]] void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from,
-                                           Strides other_s, int64_t begin, int64_t end, Products<A>& products, To late,
-                                           Sum sum) {
+                                           Strides other_s, int64_t begin, int64_t end, Products<A>& products,
+                                           Sink sink, Sum sum) {
     constexpr int kTogether = kVectorBytes == 64 ? 2 : 4, kPiece = kTogether * W;
     const T *next = from + (begin + kRead) * s.c, *other_next = other_from + (begin + kRead) * other_s.c;
     for (int v = 0; v < kVectors; v += kTogether) {
@@ -299,7 +306,7 @@ class ColumnTile {
       for (int i = 0; i < kTogether; ++i) {
         const int t = (v + i) * W;
         square[i] = load(products.square + t), total[i] = load(products.total + t), dot[i] = load(products.dot + t);
-        factors[i] = sum.factors(v + i);
+        if constexpr (kLeaves<Sink>) factors[i] = sum.factors(v + i);
       }
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
@@ -309,8 +316,8 @@ class ColumnTile {
         prefetch_piece<kSecondCache, kPiece>(other_next, other_s.c, asked);
 #pragma GCC unroll 4
         for (int i = 0; i < kTogether; ++i) {
-          if constexpr (kLeaves<To>)
-            write(late, c, v + i, sum(c, factors[i], load(to + i * W), load(other_to + i * W)));
+          if constexpr (kLeaves<Sink>)
+            write(sink, c, v + i, sum(c, factors[i], load(to + i * W), load(other_to + i * W)));
           const Vector<A> y = load(run + i * W), x = load(other_run + i * W);
           store(to + i * W, y);
           store(other_to + i * W, x);
@@ -337,21 +344,23 @@ class ColumnTile {
 
   // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items; gives
   // their number. Not inlined, likewise.
-  template <int Count, class T, class To>
+  template <int Count, class T, class Sink>
   [[gnu::noinline]] int load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
-                                     A* squares, To late, const A* scale) {
+                                     A* squares, ScaledSink<Sink, A> leaving) {
     const T* next = from + (begin + kCached) * s.c;
     A* const tile = data_;  // the compiler does not know that no store changes it
     for (int v = 0; v < kVectors; v += 2) {
-      const Vector<A> scales[2] = {load(scale + v * W), load(scale + (v + 1) * W)};
+      Vector<A> scales[2];
+      if constexpr (kLeaves<Sink>)
+        scales[0] = load(leaving.scale + v * W), scales[1] = load(leaving.scale + (v + 1) * W);
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
       dots.template add_on_the_way<Count>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         A* to = tile + c * kTile + v * W;
         prefetch_piece<kNear, 2 * W>(next, s.c, v / 2 * kCached + c - begin);
-        if constexpr (kLeaves<To>) {
-          write(late, c, v, load(to) * scales[0]);
-          write(late, c, v + 1, load(to + W) * scales[1]);
+        if constexpr (kLeaves<Sink>) {
+          write(leaving.sink, c, v, load(to) * scales[0]);
+          write(leaving.sink, c, v + 1, load(to + W) * scales[1]);
         }
         x0 = load(run), x1 = load(run + W);
         store(to, x0);
@@ -367,5 +376,7 @@ class ColumnTile {
   A* data_;
   int64_t C_, n_ = 0;
 };
+
+static_assert(Tile<ColumnTile<float>, float> && Tile<ColumnTile<double>, double>);
 
 }  // namespace mnad::cpu::MNAD_ISA

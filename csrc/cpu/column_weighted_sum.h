@@ -9,12 +9,12 @@
 namespace mnad::cpu::MNAD_ISA {
 
 template <class A>
-class ColumnMix {
+class ColumnWeightedSum {
  public:
   static constexpr int64_t kItems = 64;  // whose weights, (kItems, kTile), stay in the nearest caches
 
   // Up to kItems items from `first` on.
-  ColumnMix(const A* weights, const Items<A>& items, int64_t first)
+  ColumnWeightedSum(const A* weights, const Items<A>& items, int64_t first)
       : weights_(weights + first * kTile),
         items_(items.columns + first),
         breadth_(items.breadth),

@@ -1,7 +1,6 @@
 // The forward pass on tiles of queries: read, top two, losses and update statistics while a tile is in the cache.
 #include <algorithm>
 #include <cmath>
-#include <optional>
 
 #include "cpu/arena.h"
 #include "cpu/column_tile.h"
@@ -15,7 +14,7 @@ namespace mnad::cpu::MNAD_ISA {
 namespace {
 
 // The arrays of a ForwardTile.
-template <class A, class Tile>
+template <class A, Tile<A> Kind>
 struct ForwardScratch {
   A* item_columns = nullptr;
   A *queries, *staging;  // of the size of a tile
@@ -24,25 +23,25 @@ struct ForwardScratch {
 
   ForwardScratch(const Forward& pass, Arena& arena) {
     const int64_t M = pass.shape.M, C = pass.shape.C;
-    if (Tile::kHasColumns && (pass.output || Tile::scores_from_columns(M)))
-      item_columns = arena.take<A>(padded<A>(C) * padded<A>(M));
-    queries = arena.take<A>(Tile::elements(C));
-    staging = arena.take<A>(Tile::elements(C));
+    if (Kind::reads_columns(pass)) item_columns = arena.take<A>(SampleItems<A>::column_elements(pass.shape));
+    queries = arena.take<A>(Kind::elements(C));
+    staging = arena.take<A>(Kind::elements(C));
     scores = arena.take<A>(M * kTile);
     weights = arena.take<A>(M * kTile);
     starts = arena.take<int>(M + 1);
   }
 };
 
-template <class T, class A, class Tile>
+template <class T, class A, Tile<A> Kind>
 class ForwardTile {
  public:
-  ForwardTile(const Forward& pass, const void* items, const ForwardScratch<A, Tile>& scratch)
+  ForwardTile(const Forward& pass, const void* items, const ForwardScratch<A, Kind>& scratch)
       : pass_(pass),
         items_(items, pass.shape, scratch.item_columns),
         M_(pass.shape.M),
         C_(pass.shape.C),
         P_(pass.shape.P),
+        deferred_(pass),
         queries_(scratch.queries, C_),
         spare_(scratch.staging),
         scores_(scratch.scores),
@@ -67,8 +66,7 @@ class ForwardTile {
 
   // Writes the queries that are still in the tile.
   void finish() {
-    if (late_) queries_.write_map(inverse_, *late_);
-    late_.reset();
+    deferred_.flush([&](Target<T, A> to) { queries_.write_map(inverse_, to); });
   }
 
  private:
@@ -76,16 +74,13 @@ class ForwardTile {
   void load_and_score() {
     const Strides s = pass_.features_strides;
     const T* features = static_cast<const T*>(pass_.features) + b_ * s.b + position_ * s.p;
-    const auto load_over = [&](auto late) {
-      queries_.load_and_score(features, s, n_, sample_, squares_, scores_, late, inverse_);
+    const auto load = [&](auto... sink) {
+      queries_.load_and_score(features, s, n_, sample_, squares_, scores_,
+                              ScaledSink<decltype(sink), A>{sink, inverse_}...);
     };
-    if constexpr (Tile::kWritesLate)
-      if (late_ && Tile::is_whole(n_, s)) {
-        with_columns(*late_, load_over);
-        return late_.reset();
-      }
+    if (deferred_.load_over(n_, load)) return;
     finish();
-    load_over(Nowhere{});
+    load();
   }
 
   void normalise_scores() {
@@ -120,26 +115,24 @@ class ForwardTile {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
     const Target<T, A> to{output, s, streamed_, spare_};
-    if constexpr (Tile::kWritesLate)
-      if (!last_ && Tile::is_whole(n_, s) && Tile::is_whole(n_, pass_.features_strides)) {
-        if (compares_while_writing()) queries_.compare(inverse_, sample_, first_, second_, differences_);
-        late_ = to;
-      }
-    if (!late_ && compares_while_writing())
+    const bool deferred = !last_ && deferred_.defer(n_, to);
+    if (deferred && compares_while_writing())
+      queries_.compare(inverse_, sample_, first_, second_, differences_);
+    else if (compares_while_writing())
       queries_.write_and_compare(inverse_, sample_, first_, second_, to, differences_);
-    else if (!late_)
+    else if (!deferred)
       queries_.write_map(inverse_, to);
-    queries_.write_mix(weights_, sample_, to.from_channel(C_));
+    queries_.write_weighted_sum(weights_, sample_, to.from_channel(C_));
   }
 
-  bool compares_while_writing() const { return pass_.wants_losses() && Tile::compares_while_writing(sample_); }
+  bool compares_while_writing() const { return pass_.wants_losses() && Kind::compares_while_writing(sample_); }
   bool compares_by_rows() const { return pass_.wants_losses() && !compares_while_writing(); }
 
   // What queries have to do with their own items, and is not done yet.
   void look_at_rows(Partial<A> partial) {
     const bool compares = compares_by_rows();
     queries_.by_rows(spare_, compares, [&](const RowTile<A>& rows, int64_t t, int64_t c) {
-      if (compares) rows.compare(t, inverse_, sample_, first_, second_, differences_);
+      if (compares) rows.compare(inverse_, sample_, first_, second_, differences_, t);
       if (!pass_.wants_statistics()) return;
       if (c == 0) by_item_.order(first_ + t, factor_ + t, rows.count(), M_, starts_);
       rows.add_by_item(by_item_, partial.rows + c, padded<A>(C_));
@@ -189,14 +182,14 @@ class ForwardTile {
   }
 
   const Forward& pass_;
-  SampleItems<A, Tile> items_;
+  SampleItems<A> items_;
   const int64_t M_, C_, P_;
   Items<A> sample_{};
-  Tile queries_;
+  typename Kind::template Deferred<T> deferred_;
+  Kind queries_;
   A *spare_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   bool streamed_ = false, last_ = false;
-  std::optional<Target<T, A>> late_;  // where queries that are still in the tile have to go
   alignas(64) A squares_[kTile] = {}, inverse_[kTile] = {}, peak_[kTile], total_[kTile], factor_[kTile];
   Differences<A> differences_;
   alignas(64) Index<A> first_[kTile], second_[kTile];
@@ -204,13 +197,13 @@ class ForwardTile {
   int* starts_;
 };
 
-template <class T, class A, class Tile>
+template <class T, class A, Tile<A> Kind>
 void forward_chunks(const Forward& pass, const Plan& plan, const void* items, void* partials,
                     std::span<std::byte> scratch, int64_t begin, int64_t end) {
   const int64_t M = pass.wants_statistics() ? pass.shape.M : 0;
   const int64_t length = padded<A>(pass.shape.C);
   Arena arena(scratch);
-  ForwardTile<T, A, Tile> tile(pass, items, ForwardScratch<A, Tile>(pass, arena));
+  ForwardTile<T, A, Kind> tile(pass, items, ForwardScratch<A, Kind>(pass, arena));
   for (int64_t chunk = begin; chunk < end; ++chunk) {
     Partial<A> partial(partials, chunk, M, length);
     partial.losses[0] = partial.losses[1] = 0;

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cassert>
 
+#include "cpu/deferred_store.h"
 #include "cpu/tile.h"
+#include "cpu/tile_concept.h"
 
 namespace mnad::cpu::MNAD_ISA {
 
@@ -20,11 +22,12 @@ class RowTile {
     return data_ + t * length_;
   }
 
-  static constexpr bool kHasColumns = false;  // of the items
-  static constexpr bool kWritesLate = false;
-  static bool is_whole(int64_t, Strides) { return false; }
-  static bool can_pick(int64_t) { return false; }
-  static bool scores_from_columns(int64_t) { return false; }
+  template <class T>
+  using Deferred = NoDeferredStore<T, A>;
+
+  // Of the items, which are read as rows.
+  static bool reads_columns(const Forward&) { return false; }
+  static bool reads_columns(const Backward&) { return false; }
 
   // Reads n positions.
   template <class T>
@@ -35,8 +38,8 @@ class RowTile {
 
   // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the rows are in the cache. Every sum runs
   // in the same order, so equal items give equal scores.
-  template <class T, class To>
-  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores, To, const A*) {
+  template <class T>
+  void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
     n_ = n;
     const auto read = [&](int64_t t) {
       load_row(from + t * s.p, s, t);
@@ -58,9 +61,9 @@ class RowTile {
   }
 
   // Reads n positions of this map, y, and of another one, x.
-  template <class T, class To, class F>
+  template <class T>
   void load_both(const T* from, Strides s, RowTile& other, const T* other_from, Strides other_s, int64_t n,
-                 Products<A>& products, To, F) {
+                 Products<A>& products) {
     n_ = other.n_ = n;
     for (int64_t t = 0; t < n; ++t) {
       load_row(from + t * s.p, s, t);
@@ -81,24 +84,22 @@ class RowTile {
       for (int64_t c = 0; c < length_; c += W) write(to, t, c, load(row(t) + c) * scale[t]);
   }
 
-  // Writes (x_t + along[t] other_t) scale[t].
+  // Writes the gradient of the features; this tile holds that of the unit queries.
   template <class T>
-  void write_sum(const A* along, const RowTile& other, const A* scale, Target<T, A> to) const {
-    for (int64_t t = 0; t < n_; ++t)
-      for (int64_t c = 0; c < length_; c += W)
-        write(to, t, c, (load(row(t) + c) + along[t] * load(other.row(t) + c)) * scale[t]);
-  }
-
-  // Writes (x_t + on_query[t] other_t + on_first[t] p_first + on_second[t] p_second + shift[t]) scale[t].
-  template <class T>
-  void write_with_items(const LossTerms<A>& terms, const RowTile& other, const Items<A>& items, const Index<A>* first,
-                        const Index<A>* second, const A* scale, Target<T, A> to) const {
+  void write_gradient(const FeatureGradient<A>& gradient, const RowTile& queries, const Items<A>& items,
+                      Target<T, A> to) const {
+    const LossTerms<A>& terms = gradient.terms;
     for (int64_t t = 0; t < n_; ++t) {
-      const A *x = other.row(t), *near = items[first[t]], *far = items[second[t]];
+      const A *g = row(t), *x = queries.row(t), on_query = terms.on_query[t], scale = gradient.scale[t];
+      if (!gradient.first) {
+        for (int64_t c = 0; c < length_; c += W) write(to, t, c, (load(g + c) + on_query * load(x + c)) * scale);
+        continue;
+      }
+      const A *near = items[gradient.first[t]], *far = items[gradient.second[t]];
       for (int64_t c = 0; c < length_; c += W) {
-        const Vector<A> sum = load(row(t) + c) + terms.on_query[t] * load(x + c) + terms.on_first[t] * load(near + c) +
+        const Vector<A> sum = load(g + c) + on_query * load(x + c) + terms.on_first[t] * load(near + c) +
                               terms.on_second[t] * load(far + c) + terms.shift[t];
-        write(to, t, c, sum * scale[t]);
+        write(to, t, c, sum * scale);
       }
     }
   }
@@ -129,18 +130,18 @@ class RowTile {
   }
 
   // x_t += sum over m of weights[m][t] p_m
-  void add_mix(const A* weights, const Items<A>& items) {
+  void add_weighted_sum(const A* weights, const Items<A>& items) {
     for (int64_t m = 0; m < items.M; m += kMixedItems)
       mix<true>(0, n_, m, weights, items, [&](int64_t t, int64_t c, Vector<A> sum) { store(row(t) + c, sum); });
   }
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
-  void write_mix(const A* weights, const Items<A>& items, Target<T, A> to) const {
+  void write_weighted_sum(const A* weights, const Items<A>& items, Target<T, A> to) const {
     RowTile sum(to.spare, C_);
     if (items.M > kMixedItems) {
       sum.fill_zero(n_);
-      sum.add_mix(weights, items);
+      sum.add_weighted_sum(weights, items);
       return send_rows(sum, 0, n_, to);
     }
     if (!to.streamed)
@@ -168,8 +169,8 @@ class RowTile {
   }
 
   // The same without writing, for a tile whose first query is the `at`-th of those that are given.
-  void compare(int64_t at, const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
-               Differences<A>& found) const {
+  void compare(const A* inverse, const Items<A>& items, const Index<A>* first, const Index<A>* second,
+               Differences<A>& found, int64_t at = 0) const {
     for (int64_t t = 0; t < n_; ++t)
       compare_row(t, inverse[at + t], items[first[at + t]], items[second[at + t]], at + t, found,
                   [](int64_t, Vector<A>) {});
@@ -392,5 +393,7 @@ class RowTile {
   A* data_;
   int64_t C_, length_, n_;
 };
+
+static_assert(Tile<RowTile<float>, float> && Tile<RowTile<double>, double>);
 
 }  // namespace mnad::cpu::MNAD_ISA

@@ -9,6 +9,7 @@
 #include <cassert>
 
 #include "core/pass.h"
+#include "cpu/items.h"
 #include "cpu/plan.h"
 #include "cpu/simd.h"
 
@@ -17,15 +18,6 @@ namespace mnad::cpu::MNAD_ISA {
 // Indices of items, in integers as wide as A.
 template <class A>
 using Index = typename Simd<A>::Index;
-
-template <class A>
-struct Items {
-  const A* rows;     // (M, length), rows padded with zeros to whole vectors
-  const A* columns;  // (length, breadth), the same transposed; ColumnTiles alone have it
-  int64_t M, C, length, breadth;
-
-  const A* operator[](int64_t m) const { return rows + m * length; }
-};
 
 // Of every query, for the nearest and the second nearest item: |q - p|^2 and the sum of q - p over the channels.
 template <class A>
@@ -43,6 +35,15 @@ struct alignas(64) Products {
 template <class A>
 struct alignas(64) LossTerms {
   A on_query[kTile], on_first[kTile], on_second[kTile], shift[kTile];
+};
+
+// The gradient of the features is, for the gradient g of the unit query and the query x,
+// (g + on_query x + on_first p_first + on_second p_second + shift) scale.
+template <class A>
+struct FeatureGradient {
+  const LossTerms<A>& terms;
+  const Index<A>*first, *second;  // null where the losses have no gradient: then on_query is the only term
+  const A* scale;
 };
 
 // Queries of a tile in the order of their items, without those whose factor is 0.

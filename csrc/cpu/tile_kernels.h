@@ -18,34 +18,6 @@ void forward(const Forward& pass, const Plan& plan, const void* items, void* par
 void backward(const Backward& pass, const Plan& plan, const void* items, void* partials, std::span<std::byte> scratch,
               int64_t begin, int64_t end);
 
-// The items that a sample reads, as its tiles want them.
-template <class A, class Tile>
-class SampleItems {
- public:
-  // `columns` has room for the transposed items of a sample or, if no tile reads these, is null.
-  SampleItems(const void* rows, const Shape& shape, A* columns)
-      : all_(static_cast<const A*>(rows)),
-        per_sample_(shape.items_per_sample),
-        columns_(columns),
-        items_{nullptr, nullptr, shape.M, shape.C, padded<A>(shape.C), padded<A>(shape.M)} {}
-
-  const Items<A>& of(int64_t b) {
-    const A* rows = all_ + (per_sample_ ? b * items_.M * items_.length : 0);
-    if (items_.rows != rows) {
-      items_.rows = rows;
-      if constexpr (Tile::kHasColumns)
-        if (columns_) Tile::arrange(items_, columns_);
-    }
-    return items_;
-  }
-
- private:
-  const A* all_;
-  bool per_sample_;
-  A* columns_;
-  Items<A> items_;
-};
-
 // Whether a chunk of a thread's chunks [begin, end) is streamed.
 inline bool is_streamed(Streaming streaming, int64_t chunk, int64_t begin, int64_t end) {
   switch (streaming) {
