@@ -12,7 +12,7 @@ class ColumnDots {
  public:
   // How many items' sums for two vectors of positions fit into the registers, and how many of the rest are done
   // together.
-  static constexpr int kItems = kVectorBytes == 64 ? 10 : 5, kFewItems = 5;
+  static constexpr int kItems = Tuned::kScoredItems, kFewItems = kFewScoredItems;
 
   ColumnDots(const Items<A>& items, A* scores) : items_(items), scores_(scores) {}
 

@@ -37,10 +37,9 @@ struct Columns {
 // Writes the v-th vector of positions of a channel.
 template <class T, class A, bool kStreamed>
 inline void write(Columns<T, A, kStreamed> to, int64_t c, int v, Vector<A> value) {
-  constexpr int64_t kAhead = 16;  // channels
   T* run = to.data + c * to.stride + v * kWidth<A>;
   if constexpr (kStreamed) return stream(run, value);
-  if (v * kWidth<A> * sizeof(T) % 64 == 0) prefetch(run + kAhead * to.stride, 1);
+  if (v * kWidth<A> * sizeof(T) % 64 == 0) prefetch(run + kWriteAheadChannels * to.stride, 1);
   store(run, value);
 }
 
@@ -90,14 +89,11 @@ void send_spare(Target<T, A> to, int64_t n, int64_t begin, int64_t end) {
   }
 }
 
-// Channels that are in the spare together, a multiple of every vector.
-constexpr int64_t kStaged = 16;
-
 // Calls f(begin, end) for blocks of the C channels and sends on what it leaves in the spare, in the cache.
 template <class T, class A, class F>
 void through_spare(Target<T, A> to, int64_t n, int64_t C, F&& f) {
-  for (int64_t begin = 0; begin < C; begin += kStaged) {
-    const int64_t end = std::min(begin + kStaged, C);
+  for (int64_t begin = 0; begin < C; begin += kStagedChannels) {
+    const int64_t end = std::min(begin + kStagedChannels, C);
     f(begin, end);
     send_spare(to, n, begin, end);
   }

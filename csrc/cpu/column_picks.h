@@ -29,7 +29,7 @@ class ColumnPicks {
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
   // Vectors of queries that are worked on together.
-  static constexpr int kTogether = kVectorBytes == 64 ? 4 : 2;
+  static constexpr int kTogether = Tuned::kComparedVectors;
 
   // The two items of the queries in these vectors.
   struct Pairs {

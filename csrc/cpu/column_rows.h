@@ -24,7 +24,8 @@ class ColumnRows {
       return;
     }
     int64_t c = 0;
-    for (; c + kChannels <= C_; c += kChannels) f(turned(0, kTile, c, c + kChannels, memory), int64_t{0}, c);
+    for (; c + kTransposedChannels <= C_; c += kTransposedChannels)
+      f(turned(0, kTile, c, c + kTransposedChannels, memory), int64_t{0}, c);
     if (c < C_) f(turned(0, kTile, c, C_, memory), int64_t{0}, c);
   }
 
@@ -48,7 +49,7 @@ class ColumnRows {
   void write_gradient(int64_t begin, int64_t end, const FeatureGradient<A>& gradient, const A* queries,
                       const Items<A>& items, A* to) const {
     const LossTerms<A>& terms = gradient.terms;
-    A rows[kQueries][kStaged];
+    A rows[kQueries][kStagedChannels];
     for (int64_t t = 0; t < kTile; t += kQueries) {
       for (int q = 0; q < kQueries; ++q) {
         const A *near = items[gradient.first[t + q]], *far = items[gradient.second[t + q]];
@@ -62,7 +63,7 @@ class ColumnRows {
       for (int64_t c = begin; c < end; c += W)
         for (int q = 0; q < kQueries; q += W) {
           Vector<A> added[W];
-          load_transposed(rows[q] + c - begin, kStaged, added);
+          load_transposed(rows[q] + c - begin, kStagedChannels, added);
           const Vector<A> on_query = load(terms.on_query + t + q), scales = load(gradient.scale + t + q);
           const A *x = columns_ + c * kTile + t + q, *y = queries + c * kTile + t + q;
           A* run = to + (c - begin) * kTile + t + q;
@@ -83,8 +84,6 @@ class ColumnRows {
   static constexpr int W = kWidth<A>;
   // Queries that are turned together: as many as a line of the cache has.
   static constexpr int kQueries = 64 / sizeof(A);
-  // Channels of a tile's queries that stay in the nearest caches as rows.
-  static constexpr int64_t kChannels = 64;
 
   // Up to `count` queries from the first on, with channels [begin, end), as rows in memory.
   [[gnu::always_inline]] RowTile<A> turned(int64_t first, int64_t count, int64_t begin, int64_t end, A* memory) const {

@@ -63,8 +63,8 @@ class ColumnTile {
     std::fill(scores, scores + items.M * kTile, A(0));
     const ColumnDots<A> sums(items, scores);
     constexpr int kMost = ColumnDots<A>::kItems, kFew = ColumnDots<A>::kFewItems;
-    for (int64_t c = 0; c < C_; c += kCached) {
-      const int64_t end = std::min(c + kCached, C_);
+    for (int64_t c = 0; c < C_; c += Tuned::kCachedChannels) {
+      const int64_t end = std::min(c + Tuned::kCachedChannels, C_);
       int64_t on_the_way = 0;
       if (is_whole(n, s) && items.M >= kMost) {
         on_the_way = load_and_dot<kMost>(from, s, sums, c, end, squares, leaving);
@@ -160,7 +160,8 @@ class ColumnTile {
   void dots(const Items<A>& items, A* scores) const {
     std::fill(scores, scores + items.M * kTile, A(0));
     const ColumnDots<A> sums(items, scores);
-    for (int64_t c = 0; c < C_; c += kScored) sums.template add<false>(data_, 0, c, std::min(c + kScored, C_));
+    for (int64_t c = 0; c < C_; c += kScoredChannels)
+      sums.template add<false>(data_, 0, c, std::min(c + kScoredChannels, C_));
   }
 
   // x_t += sum over m of weights[m][t] p_m
@@ -169,13 +170,13 @@ class ColumnTile {
     const auto take = [this](int64_t c, int v, const auto& sums) {
       write_block(Columns<A, A, false>{column(c), kTile}, v, sums);
     };
-    for (int64_t m = 0; m < items.M; m += kMixed) ColumnWeightedSum<A>(weights, items, m).run(0, C_, start, take);
+    for (int64_t m = 0; m < items.M; m += kSummedItems) ColumnWeightedSum<A>(weights, items, m).run(0, C_, start, take);
   }
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
   void write_weighted_sum(const A* weights, const Items<A>& items, Target<T, A> given) const {
-    if (items.M > kMixed) {
+    if (items.M > kSummedItems) {
       ColumnTile sum(given.spare, C_);
       sum.fill_zero(n_);
       sum.add_weighted_sum(weights, items);
@@ -224,13 +225,6 @@ class ColumnTile {
 
  private:
   static constexpr int W = kWidth<A>, kVectors = kTile / W;
-  // Channels that are read before the rest of the items meets them, in the nearest caches, while the next ones are
-  // asked for; the same where two maps are read; and of which many items are scored, in the second cache.
-  static constexpr int64_t kCached = kVectorBytes == 64 ? 64 : 32, kRead = 32, kScored = 128;
-  // Where the map is brought while it is scored; from the second cache a step takes 4 to 20 % longer with long vectors.
-  static constexpr int kNear = kVectorBytes == 64 ? kFirstCache : kSecondCache;
-  static constexpr int64_t kMixed = ColumnWeightedSum<A>::kItems;
-
   // Whether something of the last tile is written while this one is read.
   template <class Sink>
   static constexpr bool kLeaves = !std::is_same_v<Sink, NullSink>;
@@ -239,7 +233,7 @@ class ColumnTile {
   static bool is_whole(int64_t n, Strides s) { return n == kTile && s.p == 1; }
 
   // Whether scores are worked out from the columns of the items.
-  static bool scores_from_columns(int64_t M) { return M <= kMixed; }
+  static bool scores_from_columns(int64_t M) { return M <= kSummedItems; }
 
   // Calls f with the sum that a gradient is; `items` are few if the losses have a part in it.
   template <class F>
@@ -271,7 +265,7 @@ class ColumnTile {
       for (int64_t c = begin; c < end; ++c) {
         const T* run = from + c * s.c;
         A* x = column(c);
-        prefetch(run + kCached * s.c, kTile);
+        prefetch(run + Tuned::kCachedChannels * s.c, kTile);
 #pragma GCC unroll 16
         for (int v = 0; v < kVectors; ++v) {
           if constexpr (kLeaves<Sink>) write(leaving.sink, c, v, load(x + v * W) * load(leaving.scale + v * W));
@@ -289,8 +283,8 @@ class ColumnTile {
                   Products<A>& products, Sink sink, Sum sum) {
     n_ = other.n_ = n;
     products = {};
-    for (int64_t c = 0; c < C_; c += kRead)
-      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kRead, C_), products, sink, sum);
+    for (int64_t c = 0; c < C_; c += kPairedChannels)
+      load_and_multiply(from, s, other, other_from, other_s, c, std::min(c + kPairedChannels, C_), products, sink, sum);
   }
 
   // Not inlined: in a longer function the compiler keeps the sums in memory.
@@ -298,8 +292,9 @@ class ColumnTile {
   [[gnu::noinline]] void load_and_multiply(const T* from, Strides s, ColumnTile& other, const T* other_from,
                                            Strides other_s, int64_t begin, int64_t end, Products<A>& products,
                                            Sink sink, Sum sum) {
-    constexpr int kTogether = kVectorBytes == 64 ? 2 : 4, kPiece = kTogether * W;
-    const T *next = from + (begin + kRead) * s.c, *other_next = other_from + (begin + kRead) * other_s.c;
+    constexpr int kTogether = Tuned::kPairedVectors, kPiece = kTogether * W;
+    const T *next = from + (begin + kPairedChannels) * s.c,
+            *other_next = other_from + (begin + kPairedChannels) * other_s.c;
     for (int v = 0; v < kVectors; v += kTogether) {
       Vector<A> square[kTogether], total[kTogether], dot[kTogether];
       typename Sum::Factors factors[kTogether];
@@ -311,7 +306,7 @@ class ColumnTile {
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
         A *to = column(c) + v * W, *other_to = other.column(c) + v * W;
-        const int64_t asked = v / kTogether * kRead + c - begin;
+        const int64_t asked = v / kTogether * kPairedChannels + c - begin;
         prefetch_piece<kSecondCache, kPiece>(next, s.c, asked);
         prefetch_piece<kSecondCache, kPiece>(other_next, other_s.c, asked);
 #pragma GCC unroll 4
@@ -347,7 +342,7 @@ class ColumnTile {
   template <int Count, class T, class Sink>
   [[gnu::noinline]] int load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
                                      A* squares, ScaledSink<Sink, A> leaving) {
-    const T* next = from + (begin + kCached) * s.c;
+    const T* next = from + (begin + Tuned::kCachedChannels) * s.c;
     A* const tile = data_;  // the compiler does not know that no store changes it
     for (int v = 0; v < kVectors; v += 2) {
       Vector<A> scales[2];
@@ -357,7 +352,7 @@ class ColumnTile {
       dots.template add_on_the_way<Count>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         A* to = tile + c * kTile + v * W;
-        prefetch_piece<kNear, 2 * W>(next, s.c, v / 2 * kCached + c - begin);
+        prefetch_piece<Tuned::kScoreCache, 2 * W>(next, s.c, v / 2 * Tuned::kCachedChannels + c - begin);
         if constexpr (kLeaves<Sink>) {
           write(leaving.sink, c, v, load(to) * scales[0]);
           write(leaving.sink, c, v + 1, load(to + W) * scales[1]);

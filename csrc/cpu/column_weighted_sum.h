@@ -11,14 +11,12 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnWeightedSum {
  public:
-  static constexpr int64_t kItems = 64;  // whose weights, (kItems, kTile), stay in the nearest caches
-
-  // Up to kItems items from `first` on.
+  // Up to kSummedItems items from `first` on.
   ColumnWeightedSum(const A* weights, const Items<A>& items, int64_t first)
       : weights_(weights + first * kTile),
         items_(items.columns + first),
         breadth_(items.breadth),
-        M_(std::min(kItems, items.M - first)) {
+        M_(std::min(kSummedItems, items.M - first)) {
     assert(items.columns && 0 <= first && first < items.M);
   }
 
@@ -34,7 +32,6 @@ class ColumnWeightedSum {
 
  private:
   static constexpr int W = kWidth<A>;
-  static constexpr int64_t kWeightBytes = 16 << 10;
 
   // By blocks whose sums fit into the registers. Not inlined: in a longer function the compiler keeps them in memory.
   template <int Channels, int Vectors, class Start, class Take>

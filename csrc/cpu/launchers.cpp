@@ -100,7 +100,7 @@ void add_up_statistics(const Forward& pass, const Plan& plan, void* partials, in
 // Rows of partial sums that are worth another thread.
 int64_t rows_of_a_thread(const Plan& plan, const Shape& shape) {
   const int64_t additions = std::max<int64_t>(plan.chunks_per_memory * shape.C, 1);
-  return std::max<int64_t>((int64_t{1} << 16) / additions, 1);
+  return std::max<int64_t>(kAdditionsOfThread / additions, 1);
 }
 
 template <class A>

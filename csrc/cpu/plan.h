@@ -8,10 +8,9 @@
 #include <algorithm>
 
 #include "core/pass.h"
+#include "cpu/tuning.h"
 
 namespace mnad::cpu {
-
-constexpr int kTile = 128;  // positions
 
 // What is written past the caches: of a thread's chunks none, the last one, the later half, or all.
 enum class Streaming { nothing, last_chunk, later_half, everything };
@@ -29,7 +28,7 @@ struct Plan {
     if (sums_per_item) {
       // Partial sums are M x C each: few enough to stay small beside the features, enough for many threads.
       const int64_t partial_bytes = shape.M * shape.C * int64_t{8};
-      const int64_t most = std::clamp<int64_t>((int64_t{64} << 20) / partial_bytes, 8, 32);
+      const int64_t most = std::clamp(kMostPartialBytes / partial_bytes, kFewestChunks, kMostChunks);
       wanted = std::min(tiles, std::max<int64_t>(most / std::max<int64_t>(shape.B, 1), 1));
     }
     const int64_t tiles_per_chunk = tiles > 0 ? (tiles + wanted - 1) / wanted : 1;
@@ -45,13 +44,6 @@ inline bool in_rows(const Forward& pass) {
   return pass.features_strides.c == 1 && (!pass.output || pass.output_strides.c == 1);
 }
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
-
-// Maps that the caches can't hold are not written there: each line would be read first, and push out another one.
-constexpr int64_t kHeldBytes = int64_t{8} << 20;
-// Of columns even less is held: at the end of each run a processor reads on into what another one writes, whose lines
-// then have to be fetched back. So a part of each thread's chunks is streamed, unless all is small: the more where it
-// can be written late, while something is computed.
-constexpr int64_t kSmallBytes = int64_t{4} << 20;
 
 // How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be
 // aligned.

@@ -45,14 +45,14 @@ class RowTile {
       load_row(from + t * s.p, s, t);
       squares[t] = dot(row(t), row(t));
     };
-    if (items.M * length_ > kCachedItems) {
+    if (items.M * length_ > kCachedItemElements) {
       for (int64_t t = 0; t < n; ++t) read(t);
       return dots(items, scores);
     }
     int64_t t = 0;
-    for (; t + kQueries <= n; t += kQueries) {
-      for (int i = 0; i < kQueries; ++i) read(t + i);
-      dots_of<kQueries>(t, 0, items.M, items, scores);
+    for (; t + Tuned::kRowQueries <= n; t += Tuned::kRowQueries) {
+      for (int i = 0; i < Tuned::kRowQueries; ++i) read(t + i);
+      dots_of<Tuned::kRowQueries>(t, 0, items.M, items, scores);
     }
     for (; t < n; ++t) {
       read(t);
@@ -121,17 +121,18 @@ class RowTile {
 
   // scores[m][t] = x_t . p_m
   void dots(const Items<A>& items, A* scores) const {
-    for (int64_t m = 0; m < items.M; m += kItems) {  // these stay in the first cache
-      const int64_t end = std::min<int64_t>(m + kItems, items.M);
+    for (int64_t m = 0; m < items.M; m += kRowItems) {  // these stay in the first cache
+      const int64_t end = std::min<int64_t>(m + kRowItems, items.M);
       int64_t t = 0;
-      for (; t + kQueries <= n_; t += kQueries) dots_of<kQueries>(t, m, end, items, scores);
+      for (; t + Tuned::kRowQueries <= n_; t += Tuned::kRowQueries)
+        dots_of<Tuned::kRowQueries>(t, m, end, items, scores);
       for (; t < n_; ++t) dots_of<1>(t, m, end, items, scores);
     }
   }
 
   // x_t += sum over m of weights[m][t] p_m
   void add_weighted_sum(const A* weights, const Items<A>& items) {
-    for (int64_t m = 0; m < items.M; m += kMixedItems)
+    for (int64_t m = 0; m < items.M; m += kSummedItems)
       mix<true>(0, n_, m, weights, items, [&](int64_t t, int64_t c, Vector<A> sum) { store(row(t) + c, sum); });
   }
 
@@ -139,7 +140,7 @@ class RowTile {
   template <class T>
   void write_weighted_sum(const A* weights, const Items<A>& items, Target<T, A> to) const {
     RowTile sum(to.spare, C_);
-    if (items.M > kMixedItems) {
+    if (items.M > kSummedItems) {
       sum.fill_zero(n_);
       sum.add_weighted_sum(weights, items);
       return send_rows(sum, 0, n_, to);
@@ -148,8 +149,8 @@ class RowTile {
       return mix<false>(0, n_, 0, weights, items,
                         [this, to](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
     // Memory takes rows one after the other several times as fast as pieces of many.
-    for (int64_t t = 0; t < n_; t += kMixed) {
-      const int64_t end = std::min<int64_t>(t + kMixed, n_);
+    for (int64_t t = 0; t < n_; t += kSummedQueries) {
+      const int64_t end = std::min<int64_t>(t + kSummedQueries, n_);
       mix<false>(t, end, 0, weights, items,
                  [sum](int64_t t, int64_t c, Vector<A> value) { store(sum.row(t) + c, value); });
       send_rows(sum, t, end, to);
@@ -188,7 +189,8 @@ class RowTile {
   // sums[item of t] += factor of t * x_t; rows of sums are `length` apart.
   void add_by_item(const ByItem<A>& queries, A* sums, int64_t length) const {
     int64_t c = 0;
-    for (; c + kSummed * W <= length_; c += kSummed * W) add_vectors<kSummed>(queries, c, sums, length);
+    for (; c + kSummedVectors * W <= length_; c += kSummedVectors * W)
+      add_vectors<kSummedVectors>(queries, c, sums, length);
     for (; c < length_; c += W) add_vectors<1>(queries, c, sums, length);
   }
 
@@ -208,21 +210,12 @@ class RowTile {
 
  private:
   static constexpr int W = kWidth<A>;
-  // Queries and items whose sums fit into the registers together.
-  static constexpr int kQueries = kVectorBytes == 64 ? 4 : 2, kItems = 5, kMixed = 6;
-  // Vectors of the sums by item that are in registers together.
-  static constexpr int kSummed = 4;
-  // Rows that the second cache is asked for ahead.
-  static constexpr int64_t kAhead = 8;
-  // Elements of items that stay in the second cache beside a tile, and in the first one; items mixed together.
-  static constexpr int64_t kCachedItems = 32 << 10, kFewItems = 8 << 10, kMixedItems = 64;
-
   template <class T>
   void load_row(const T* from, Strides s, int64_t t) {
     A* to = row(t);
     const int64_t whole = s.c == 1 ? C_ / W * W : 0;
     for (int64_t c = 0; c < whole; c += W) {
-      if (c % (64 / int64_t{sizeof(T)}) == 0) __builtin_prefetch(from + kAhead * s.p + c, 0, 2);
+      if (c % (64 / int64_t{sizeof(T)}) == 0) __builtin_prefetch(from + kAheadRows * s.p + c, 0, 2);
       store(to + c, load(from + c));
     }
     for (int64_t c = whole; c < C_; ++c) to[c] = load_one(from + c * s.c);
@@ -310,7 +303,7 @@ class RowTile {
   template <int Queries>
   void dots_of(int64_t t, int64_t begin, int64_t end, const Items<A>& items, A* scores) const {
     int64_t m = begin;
-    for (; m + kItems <= end; m += kItems) dot_block<Queries, kItems>(t, items[m], scores + m * kTile + t);
+    for (; m + kRowItems <= end; m += kRowItems) dot_block<Queries, kRowItems>(t, items[m], scores + m * kTile + t);
     for (; m < end; ++m) dot_block<Queries, 1>(t, items[m], scores + m * kTile + t);
   }
 
@@ -339,17 +332,17 @@ class RowTile {
       for (int q = 0; q < Queries; ++q) scores[m * kTile + q] = sum<A>(sums[q][m]);
   }
 
-  // For queries [begin, end): take(t, c, the mix of up to kMixedItems items from `first` on), added to x_t or not.
+  // For queries [begin, end): take(t, c, the mix of up to kSummedItems items from `first` on), added to x_t or not.
   template <bool Add, class F>
   void mix(int64_t begin, int64_t end, int64_t first, const A* weights, const Items<A>& items, F&& take) const {
-    const int64_t count = std::min(kMixedItems, items.M - first);
+    const int64_t count = std::min(kSummedItems, items.M - first);
     // Few items stay in the first cache, and each query is done in one go; of many, some channels stay for all queries.
-    const int64_t channels = count * length_ <= kFewItems ? length_ : 2 * W;
+    const int64_t channels = count * length_ <= kNearItemElements ? length_ : 2 * W;
     const Part part{weights + first * kTile, items[first], count};
     for (int64_t c = 0; c < length_; c += channels) {
       const int64_t last = std::min(c + channels, length_);
       int64_t t = begin;
-      for (; t + kMixed <= end; t += kMixed) mix_queries<Add, kMixed>(t, c, last, part, take);
+      for (; t + kSummedQueries <= end; t += kSummedQueries) mix_queries<Add, kSummedQueries>(t, c, last, part, take);
       for (; t < end; ++t) mix_queries<Add, 1>(t, c, last, part, take);
     }
   }

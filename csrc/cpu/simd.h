@@ -11,6 +11,8 @@
 #include <immintrin.h>
 #endif
 
+#include "cpu/tuning.h"
+
 #ifndef MNAD_ISA
 #error "compile with -DMNAD_ISA=<name of the instruction set>"
 #endif
@@ -24,6 +26,8 @@ constexpr int kVectorBytes = 32;
 #else
 constexpr int kVectorBytes = 16;
 #endif
+
+using Tuned = Tuning<kVectorBytes>;
 
 struct bf16 {
   uint16_t bits;
