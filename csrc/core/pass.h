@@ -1,7 +1,7 @@
 // One pass over the features, forward or backward: what goes in and what is asked for.
 //
-// Every operator of the memory is such a pass with some of its results asked for. The structs hold raw
-// pointers, so that kernels need no torch header. Letters: B samples, C channels, P = H*W positions, M items.
+// Every operator of the memory is such a pass with some of its results asked for. The structs hold raw pointers, so
+// that kernels need no torch header. Letters: B samples, C channels, P = H*W positions, M items.
 // `A` is the type that is computed in: double for f64, float for everything else.
 #pragma once
 
@@ -37,8 +37,7 @@ struct Statistics {
   void* peak_assigned;  // A ([B,] M)
 };
 
-// A result that is not asked for is null. `indices` and the losses need M >= 2. All dense results are
-// contiguous.
+// A result that is not asked for is null. `indices` and the losses need M >= 2. All dense results are contiguous.
 //
 // A query with a non-finite value has NaN scores: its readout, weights and scores are NaN, its unit query NaN at least
 // there, its indices 0 and 1, its sample's losses NaN, and the statistics leave it out. Items are finite.

@@ -1,4 +1,4 @@
-// The backward pass on tiles of queries: one look at the features and at each gradient that comes.
+// The backward pass on tiles of queries: the features and each incoming gradient are read once.
 #include <algorithm>
 #include <cmath>
 
@@ -45,7 +45,7 @@ class BackwardTile {
         queries_(scratch.queries, C_),
         grad_query_(scratch.grad_query, C_),
         grad_readout_(scratch.staging, C_),
-        spare_(scratch.staging),
+        staging_(scratch.staging),
         weights_(scratch.weights),
         grad_scores_(scratch.grad_scores),
         gradient_{terms_, pass.indices ? first_ : nullptr, pass.indices ? second_ : nullptr, inverse_} {
@@ -88,7 +88,7 @@ class BackwardTile {
     if (pass_.reads_grad_readout()) grad_readout_.load_map(grad + C_ * grad_s.c, grad_s, n_);
   }
 
-  // The gradient of the tile before, if it is still there, is written as these come.
+  // If the gradient of the tile before is still there, it is written while these are read.
   void read_both(const T* features, Strides s, const T* grad, Strides grad_s) {
     const auto load = [&](auto... sink) {
       grad_query_.load_both(grad, grad_s, queries_, features, s, n_, of_,
@@ -173,7 +173,7 @@ class BackwardTile {
       terms_.on_query[t] += t >= n_ || at_floor || inverse_[t] == 0 ? A(0) : -of_.dot[t] * inverse_[t] * inverse_[t];
     }
     const Strides s = pass_.grad_features_strides;
-    const Target<T, A> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, spare_};
+    const Target<T, A> to{static_cast<T*>(pass_.grad_features) + b_ * s.b + position_ * s.p, s, streamed_, staging_};
     if (!deferred_.defer(n_, to)) write_gradient(to);
   }
 
@@ -185,7 +185,7 @@ class BackwardTile {
   Items<A> sample_{};
   typename Kind::template Deferred<T> deferred_;
   Kind queries_, grad_query_, grad_readout_;
-  A* spare_;  // free once the gradient of the readout, which lies there, has been used
+  A* staging_;  // where grad_readout_ is, until it has been used
   A *weights_, *grad_scores_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   bool streamed_ = false;

@@ -1,4 +1,4 @@
-// Scores of the queries of a ColumnTile: scores[m][t] = x_t . p_m, (M, kTile), some channels after the other.
+// Scores of the queries of a ColumnTile: scores[m][t] = x_t . p_m, (M, kTile), block of channels by block.
 #pragma once
 
 #include <cassert>
@@ -10,15 +10,13 @@ namespace mnad::cpu::MNAD_ISA {
 template <class A>
 class ColumnDots {
  public:
-  // How many items' sums for two vectors of positions fit into the registers, and how many of the rest are done
-  // together.
   static constexpr int kItems = Tuned::kScoredItems, kFewItems = kFewScoredItems;
 
   ColumnDots(const Items<A>& items, A* scores) : items_(items), scores_(scores) {}
 
-  // Adds channels [begin, end) of `columns`, (C, kTile), to the scores of items [first, M). The columns of the items
-  // have a channel of few items in one line of the cache, and that of some of many items in lines that push each other
-  // out.
+  // Adds channels [begin, end) of `columns`, (C, kTile), to the scores of items [first, M). Of few items, a
+  // channel is one cache line of their columns; the channels of some of many items map to the same cache sets there
+  // (conflict misses), so these are read from the rows.
   template <bool kFromColumns>
   void add(const A* columns, int64_t first, int64_t begin, int64_t end) const {
     int64_t m = first;
@@ -29,9 +27,9 @@ class ColumnDots {
   }
 
   // Adds channels [begin, end) of two vectors of positions, from the v-th on, to the scores of the first Count items;
-  // queries(c, x0, x1) gives them.
+  // queries(c, x0, x1) loads these.
   template <int Count, class F>
-  void add_on_the_way(int v, int64_t begin, int64_t end, F&& queries) const {
+  void add_while_loading(int v, int64_t begin, int64_t end, F&& queries) const {
     add_block<true, Count>(v, 0, begin, end, queries);
   }
 

@@ -1,5 +1,5 @@
-// How the columns of a ColumnTile come from their map and get to it. The caches give and take vectors in any order;
-// memory gives and takes runs of positions one after the other several times as fast as lines from here and there.
+// How the columns of a ColumnTile are written to their map, and prefetched from it. In the caches, the order of vectors
+// does not matter; memory is several times as fast where a run of positions is read or written line after line.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-// The caches that elements are brought to. Many channels push each other out of the first one.
+// The cache that a line is prefetched to, as __builtin_prefetch numbers them.
 constexpr int kFirstCache = 3, kSecondCache = 2;
 
 template <int kCache = kSecondCache, class T>
@@ -43,7 +43,7 @@ inline void write(Columns<T, A, kStreamed> to, int64_t c, int v, Vector<A> value
   store(run, value);
 }
 
-// Drops the vectors that are written to it.
+// A null sink: drops the vectors that are written to it.
 struct NullSink {};
 
 template <class V>
@@ -55,8 +55,8 @@ void with_columns(Target<T, A> to, F&& f) {
   to.streamed ? f(Columns<T, A, true>{to.data, to.s.c}) : f(Columns<T, A, false>{to.data, to.s.c});
 }
 
-// Writes vectors of positions, from the v-th on, of the first channels. In this order: a processor that sees whole
-// lines of the cache written one after the other need not read them first.
+// Writes vectors of positions, from the v-th on, of the first channels. The barrier keeps the compiler from reordering
+// the stores: a core that sees whole cache lines written one after the other need not read them first.
 template <class T, class A, bool kStreamed, int Channels, int Count>
 [[gnu::always_inline]] inline void write_block(Columns<T, A, kStreamed> to, int v,
                                                const Vector<A> (&block)[Channels][Count]) {
@@ -72,12 +72,12 @@ template <class T, class A, bool kStreamed, int Channels, int Count>
   }
 }
 
-// Writes channels [begin, end) of n positions, which stand in the spare, run by run.
+// Writes channels [begin, end) of n positions from the staging buffer, run by run.
 template <class T, class A>
-void send_spare(Target<T, A> to, int64_t n, int64_t begin, int64_t end) {
+void write_staged(Target<T, A> to, int64_t n, int64_t begin, int64_t end) {
   constexpr int W = kWidth<A>;
-  assert(to.spare && 0 < n && n <= kTile);
-  const A* from = to.spare;
+  assert(to.staging && 0 < n && n <= kTile);
+  const A* from = to.staging;
   for (int64_t c = begin; c < end; ++c, from += kTile) {
     T* run = to.data + c * to.s.c;
     if (n < kTile || to.s.p != 1) {
@@ -89,27 +89,28 @@ void send_spare(Target<T, A> to, int64_t n, int64_t begin, int64_t end) {
   }
 }
 
-// Calls f(begin, end) for blocks of the C channels and sends on what it leaves in the spare, in the cache.
+// Calls f(begin, end) for blocks of the C channels, and writes to the map what it leaves in the staging buffer, which
+// stays in the cache.
 template <class T, class A, class F>
-void through_spare(Target<T, A> to, int64_t n, int64_t C, F&& f) {
+void through_staging(Target<T, A> to, int64_t n, int64_t C, F&& f) {
   for (int64_t begin = 0; begin < C; begin += kStagedChannels) {
     const int64_t end = std::min(begin + kStagedChannels, C);
     f(begin, end);
-    send_spare(to, n, begin, end);
+    write_staged(to, n, begin, end);
   }
 }
 
-// Calls f(columns, begin, end) for blocks of the C channels; the first column is channel `begin`. They are the map
-// itself or, if that takes no vectors or is streamed, in the spare. `Computes` says that f has more to compute than to
-// read: then vectors of a line's length are streamed at once, one by one, and don't keep the next ones waiting.
+// Calls f(columns, begin, end) for blocks of the C channels; the first column is channel `begin`. The columns are the
+// map itself or, if that takes no vectors or is streamed, the staging buffer. `Computes` says that f computes more than
+// it reads: then vectors as long as a cache line are streamed at once, as the stores are far enough apart.
 template <bool Computes, class T, class A, class F>
 void staged(Target<T, A> to, int64_t n, int64_t C, F&& f) {
   if (n == kTile && to.s.p == 1) {
     if (!to.streamed) return f(Columns<T, A, false>{to.data, to.s.c}, int64_t{0}, C);
     if constexpr (Computes && kVectorBytes == 64) return f(Columns<T, A, true>{to.data, to.s.c}, int64_t{0}, C);
   }
-  const Columns<A, A, false> spare{to.spare, kTile};
-  through_spare(to, n, C, [&](int64_t begin, int64_t end) { f(spare, begin, end); });
+  const Columns<A, A, false> staging{to.staging, kTile};
+  through_staging(to, n, C, [&](int64_t begin, int64_t end) { f(staging, begin, end); });
 }
 
 }  // namespace mnad::cpu::MNAD_ISA

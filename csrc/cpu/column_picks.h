@@ -1,4 +1,5 @@
-// Queries of a ColumnTile with few items: a vector has a channel of all of them, and every query picks that of its own.
+// Queries of a ColumnTile with few items: one vector holds a channel of all of them, so a permutation of its lanes
+// looks up the channel of every query's own item.
 #pragma once
 
 #include <cassert>
@@ -62,7 +63,7 @@ class ColumnPicks {
         Vector<A> here = load(x + i * W);
         const Vector<A> to_near = here * scale[i] - __builtin_shuffle(items, pairs.near[i]);
         const Vector<A> to_far = here * scale[i] - __builtin_shuffle(items, pairs.far[i]);
-        to_register(here);  // for the differences to be the same, written or not
+        to_register(here);  // what is written must not change how the differences are contracted
         write(to, c - begin, v + i, here * scale[i]);
         near_square[i] += to_near * to_near;
         near_total[i] += to_near;

@@ -1,4 +1,5 @@
-// Queries of a ColumnTile as rows of channels: what a query has to do with items of its own is best done there.
+// Queries of a ColumnTile, transposed to rows of channels: there, what combines a query with its own items reads
+// contiguous memory.
 #pragma once
 
 #include <algorithm>
@@ -20,20 +21,20 @@ class ColumnRows {
   template <class F>
   void each(A* memory, bool whole, F&& f) const {
     if (whole) {
-      for (int64_t t = 0; t < n_; t += kQueries) f(turned(t, kQueries, 0, C_, memory), t, int64_t{0});
+      for (int64_t t = 0; t < n_; t += kQueries) f(transposed_rows(t, kQueries, 0, C_, memory), t, int64_t{0});
       return;
     }
     int64_t c = 0;
     for (; c + kTransposedChannels <= C_; c += kTransposedChannels)
-      f(turned(0, kTile, c, c + kTransposedChannels, memory), int64_t{0}, c);
-    if (c < C_) f(turned(0, kTile, c, C_, memory), int64_t{0}, c);
+      f(transposed_rows(0, kTile, c, c + kTransposedChannels, memory), int64_t{0}, c);
+    if (c < C_) f(transposed_rows(0, kTile, c, C_, memory), int64_t{0}, c);
   }
 
   // sums[m] += sum over t of weights[m][t] scale[t] x_t
   void add_outer(const A* weights, const A* scale, int64_t M, A* sums) const {
     Vector<A> rows[kTile];
     for (int64_t c = 0; c < C_; c += W) {
-      for (int64_t t = 0; t < n_; t += W) turn(c, t, rows + t);
+      for (int64_t t = 0; t < n_; t += W) transposed_block(c, t, rows + t);
       for (int64_t t = 0; t < n_; ++t) rows[t] *= scale[t];
       for (int64_t m = 0; m < M; ++m) {
         A* to = sums + m * padded<A>(C_) + c;
@@ -82,18 +83,19 @@ class ColumnRows {
 
  private:
   static constexpr int W = kWidth<A>;
-  // Queries that are turned together: as many as a line of the cache has.
+  // Queries that are transposed together: as many as a cache line holds.
   static constexpr int kQueries = 64 / sizeof(A);
 
   // Up to `count` queries from the first on, with channels [begin, end), as rows in memory.
-  [[gnu::always_inline]] RowTile<A> turned(int64_t first, int64_t count, int64_t begin, int64_t end, A* memory) const {
+  [[gnu::always_inline]] RowTile<A> transposed_rows(int64_t first, int64_t count, int64_t begin, int64_t end,
+                                                    A* memory) const {
     count = std::min(count, n_ - first);
     const RowTile<A> rows(memory, end - begin, count);
     for (int64_t t = 0; t < count; t += kQueries)
       for (int64_t c = begin; c < end; c += W)
         for (int64_t q = t; q < t + kQueries; q += W) {
           Vector<A> block[W];
-          turn(c, first + q, block);
+          transposed_block(c, first + q, block);
 #pragma GCC unroll 16
           for (int i = 0; i < W; ++i) store(rows.row(q + i) + c - begin, block[i]);
         }
@@ -101,7 +103,7 @@ class ColumnRows {
   }
 
   // Rows of W channels from channel c on, of W positions from t on.
-  void turn(int64_t c, int64_t t, Vector<A>* rows) const {
+  void transposed_block(int64_t c, int64_t t, Vector<A>* rows) const {
     const A* from = columns_ + c * kTile + t;
     Vector<A> block[W];
     load_transposed(from, kTile, block);

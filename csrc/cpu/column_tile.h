@@ -30,7 +30,7 @@ class ColumnTile {
     return data_ + c * kTile;
   }
 
-  // Half lines of the cache, which shorter vectors are, gain nothing from waiting.
+  // Deferred stores pay off where a vector is a whole cache line.
   template <class T>
   using Deferred = std::conditional_t<kVectorBytes == 64, DeferredStore<T, A>, NoDeferredStore<T, A>>;
 
@@ -47,8 +47,8 @@ class ColumnTile {
     load_channels(from, s, 0, C_, ScaledSink<NullSink, A>{});
   }
 
-  // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the channels are in the cache. Every sum
-  // runs in the same order, so equal items give equal scores. Where the tile is whole and was, what it held is written
+  // Reads n positions and computes |x_t|^2 and scores[m][t] = x_t . p_m while the channels are in the cache. Every sum
+  // runs in the same order, so equal items have equal scores. Where the tile is whole and was, what it held is written
   // to `leaving`.
   template <class T, class Sink = NullSink>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores,
@@ -65,16 +65,16 @@ class ColumnTile {
     constexpr int kMost = ColumnDots<A>::kItems, kFew = ColumnDots<A>::kFewItems;
     for (int64_t c = 0; c < C_; c += Tuned::kCachedChannels) {
       const int64_t end = std::min(c + Tuned::kCachedChannels, C_);
-      int64_t on_the_way = 0;
+      int64_t scored = 0;
       if (is_whole(n, s) && items.M >= kMost) {
-        on_the_way = load_and_dot<kMost>(from, s, sums, c, end, squares, leaving);
+        scored = load_and_dot<kMost>(from, s, sums, c, end, squares, leaving);
       } else if (is_whole(n, s) && items.M >= kFew) {
-        on_the_way = load_and_dot<kFew>(from, s, sums, c, end, squares, leaving);
+        scored = load_and_dot<kFew>(from, s, sums, c, end, squares, leaving);
       } else {
         load_channels(from, s, c, end, leaving);
         add_squares(c, end, squares);
       }
-      sums.template add<true>(data_, on_the_way, c, end);
+      sums.template add<true>(data_, scored, c, end);
     }
   }
 
@@ -122,8 +122,8 @@ class ColumnTile {
                       Target<T, A> to) const {
     if (!gradient.first || ColumnPicks<A>::can_pick(items.M))
       return with_sum(gradient, items, [&](auto sum) { write_sum(sum, queries, to); });
-    through_spare(to, n_, C_, [&](int64_t begin, int64_t end) {
-      rows().write_gradient(begin, end, gradient, queries.data_, items, to.spare);
+    through_staging(to, n_, C_, [&](int64_t begin, int64_t end) {
+      rows().write_gradient(begin, end, gradient, queries.data_, items, to.staging);
     });
   }
 
@@ -177,10 +177,10 @@ class ColumnTile {
   template <class T>
   void write_weighted_sum(const A* weights, const Items<A>& items, Target<T, A> given) const {
     if (items.M > kSummedItems) {
-      ColumnTile sum(given.spare, C_);
+      ColumnTile sum(given.staging, C_);
       sum.fill_zero(n_);
       sum.add_weighted_sum(weights, items);
-      return send_spare(given, n_, 0, C_);
+      return write_staged(given, n_, 0, C_);
     }
     staged<true>(given, n_, C_, [&](auto to, int64_t begin, int64_t end) {
       const auto start = [](int64_t, int) { return Vector<A>{}; };
@@ -191,7 +191,7 @@ class ColumnTile {
     });
   }
 
-  // Whether losses are best worked out while the unit queries are written.
+  // Whether the losses are best computed while the unit queries are written.
   static bool compares_while_writing(const Items<A>& items) { return ColumnPicks<A>::can_pick(items.M); }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
@@ -232,7 +232,7 @@ class ColumnTile {
   // Whether n positions of such a map are a whole tile, which is read and written in vectors.
   static bool is_whole(int64_t n, Strides s) { return n == kTile && s.p == 1; }
 
-  // Whether scores are worked out from the columns of the items.
+  // Whether scores are computed from the columns of the items.
   static bool scores_from_columns(int64_t M) { return M <= kSummedItems; }
 
   // Calls f with the sum that a gradient is; `items` are few if the losses have a part in it.
@@ -306,9 +306,9 @@ class ColumnTile {
       for (int64_t c = begin; c < end; ++c) {
         const T *run = from + c * s.c + v * W, *other_run = other_from + c * other_s.c + v * W;
         A *to = column(c) + v * W, *other_to = other.column(c) + v * W;
-        const int64_t asked = v / kTogether * kPairedChannels + c - begin;
-        prefetch_piece<kSecondCache, kPiece>(next, s.c, asked);
-        prefetch_piece<kSecondCache, kPiece>(other_next, other_s.c, asked);
+        const int64_t piece = v / kTogether * kPairedChannels + c - begin;
+        prefetch_piece<kSecondCache, kPiece>(next, s.c, piece);
+        prefetch_piece<kSecondCache, kPiece>(other_next, other_s.c, piece);
 #pragma GCC unroll 4
         for (int i = 0; i < kTogether; ++i) {
           if constexpr (kLeaves<Sink>)
@@ -337,19 +337,19 @@ class ColumnTile {
     }
   }
 
-  // Reads channels of a whole tile and adds what they give to the squares and to the scores of the first items; gives
-  // their number. Not inlined, likewise.
+  // Reads channels of a whole tile and adds them to the squares and to the scores of the first Count items; returns
+  // Count. Not inlined, for the same reason.
   template <int Count, class T, class Sink>
   [[gnu::noinline]] int load_and_dot(const T* from, Strides s, const ColumnDots<A>& dots, int64_t begin, int64_t end,
                                      A* squares, ScaledSink<Sink, A> leaving) {
     const T* next = from + (begin + Tuned::kCachedChannels) * s.c;
-    A* const tile = data_;  // the compiler does not know that no store changes it
+    A* const tile = data_;  // a copy: to the compiler, any store might change the member
     for (int v = 0; v < kVectors; v += 2) {
       Vector<A> scales[2];
       if constexpr (kLeaves<Sink>)
         scales[0] = load(leaving.scale + v * W), scales[1] = load(leaving.scale + (v + 1) * W);
       Vector<A> sums[2] = {load(squares + v * W), load(squares + (v + 1) * W)};
-      dots.template add_on_the_way<Count>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
+      dots.template add_while_loading<Count>(v, begin, end, [&](int64_t c, Vector<A>& x0, Vector<A>& x1) {
         const T* run = from + c * s.c + v * W;
         A* to = tile + c * kTile + v * W;
         prefetch_piece<Tuned::kScoreCache, 2 * W>(next, s.c, v / 2 * Tuned::kCachedChannels + c - begin);

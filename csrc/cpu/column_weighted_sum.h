@@ -1,4 +1,5 @@
-// Mixes of items for the queries of a ColumnTile: sum over m of weights[m][t] p_m, for some channels after the other.
+// Weighted sums of the items for the queries of a ColumnTile: sum over m of weights[m][t] p_m, block of channels by
+// block.
 #pragma once
 
 #include <algorithm>
@@ -21,10 +22,10 @@ class ColumnWeightedSum {
   }
 
   // Calls take(c, v, sums) for blocks of channels [begin, end) and vectors of positions, from the c-th and the v-th on:
-  // sums[i][j] = start(c + i, v + j) + the mix.
+  // sums[i][j] = start(c + i, v + j) + the weighted sum.
   template <class Start, class Take>
   void run(int64_t begin, int64_t end, Start start, Take take) const {
-    // Runs of positions are best to write, if the weights of all items stay in the first cache.
+    // Long runs of positions are written fastest, if the weights of all items stay in the first cache.
     if constexpr (kVectorBytes == 64)
       if (M_ * kTile * int64_t{sizeof(A)} <= kWeightBytes) return run_blocks<2, 8>(begin, end, start, take);
     run_blocks<kVectorBytes == 64 ? 8 : 4, 2>(begin, end, start, take);

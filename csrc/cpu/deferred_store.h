@@ -18,7 +18,7 @@ class DeferredStore {
   explicit DeferredStore(const Forward& pass)
       : serves_(pass.features_strides.p == 1 && pass.output && pass.output_strides.p == 1) {}
 
-  // Likewise; and the gradient must be known vector by vector, which the losses' part is where queries pick their items.
+  // Likewise; and the gradient must be known vector by vector, as the losses' part is where queries pick their items.
   explicit DeferredStore(const Backward& pass)
       : serves_(pass.features_strides.p == 1 && pass.grad_output && pass.grad_output_strides.p == 1 &&
                 pass.grad_features && pass.grad_features_strides.p == 1 &&

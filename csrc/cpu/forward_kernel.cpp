@@ -43,12 +43,12 @@ class ForwardTile {
         P_(pass.shape.P),
         deferred_(pass),
         queries_(scratch.queries, C_),
-        spare_(scratch.staging),
+        staging_(scratch.staging),
         scores_(scratch.scores),
         weights_(scratch.weights),
         starts_(scratch.starts) {}
 
-  // Positions [position, position + n) of sample b. The last ones of a thread need not wait for others.
+  // Positions [position, position + n) of sample b. Those of the last tile of a thread are written at once.
   void run(int64_t b, int64_t position, int64_t n, bool streamed, bool last, Partial<A> partial) {
     b_ = b, position_ = position, n_ = n, streamed_ = streamed, last_ = last;
     sample_ = items_.of(b);
@@ -56,11 +56,11 @@ class ForwardTile {
     normalise_scores();
     if (pass_.indices || pass_.wants_losses() || pass_.wants_statistics()) rank(scores_, M_, first_, second_);
     if (pass_.indices) write_assignment();
-    if (pass_.output || pass_.weights || pass_.wants_statistics()) soften(scores_, M_, weights_, peak_, total_);
+    if (pass_.output || pass_.weights || pass_.wants_statistics()) softmax(scores_, M_, weights_, peak_, total_);
     if (pass_.weights) write_weights();
     if (pass_.output) write_output();
     if (pass_.wants_statistics()) add_statistics(partial);
-    if (compares_by_rows() || pass_.wants_statistics()) look_at_rows(partial);
+    if (compares_by_rows() || pass_.wants_statistics()) use_rows(partial);
     if (pass_.wants_losses()) add_losses(partial);
   }
 
@@ -70,7 +70,7 @@ class ForwardTile {
   }
 
  private:
-  // Queries of the tile before, if they are still there, are written as these come.
+  // If the queries of the tile before are still there, they are written while these are read.
   void load_and_score() {
     const Strides s = pass_.features_strides;
     const T* features = static_cast<const T*>(pass_.features) + b_ * s.b + position_ * s.p;
@@ -114,7 +114,7 @@ class ForwardTile {
   void write_output() {
     const Strides s = pass_.output_strides;
     T* output = static_cast<T*>(pass_.output) + b_ * s.b + position_ * s.p;
-    const Target<T, A> to{output, s, streamed_, spare_};
+    const Target<T, A> to{output, s, streamed_, staging_};
     const bool deferred = !last_ && deferred_.defer(n_, to);
     if (deferred && compares_while_writing())
       queries_.compare(inverse_, sample_, first_, second_, differences_);
@@ -128,10 +128,10 @@ class ForwardTile {
   bool compares_while_writing() const { return pass_.wants_losses() && Kind::compares_while_writing(sample_); }
   bool compares_by_rows() const { return pass_.wants_losses() && !compares_while_writing(); }
 
-  // What queries have to do with their own items, and is not done yet.
-  void look_at_rows(Partial<A> partial) {
+  // What combines queries with their own items: comparisons that are not done yet, and sums of each item.
+  void use_rows(Partial<A> partial) {
     const bool compares = compares_by_rows();
-    queries_.by_rows(spare_, compares, [&](const RowTile<A>& rows, int64_t t, int64_t c) {
+    queries_.by_rows(staging_, compares, [&](const RowTile<A>& rows, int64_t t, int64_t c) {
       if (compares) rows.compare(inverse_, sample_, first_, second_, differences_, t);
       if (!pass_.wants_statistics()) return;
       if (c == 0) by_item_.order(first_ + t, factor_ + t, rows.count(), M_, starts_);
@@ -187,7 +187,7 @@ class ForwardTile {
   Items<A> sample_{};
   typename Kind::template Deferred<T> deferred_;
   Kind queries_;
-  A *spare_, *scores_, *weights_;
+  A *staging_, *scores_, *weights_;
   int64_t b_ = 0, position_ = 0, n_ = 0;
   bool streamed_ = false, last_ = false;
   alignas(64) A squares_[kTile] = {}, inverse_[kTile] = {}, peak_[kTile], total_[kTile], factor_[kTile];

@@ -1,6 +1,6 @@
 // What chunks leave behind, and how their sums by item are added up: in the order of a binary tree over the chunks,
-// which is the same for any number of threads. What a thread's own chunks have in common it adds up itself: partial
-// sums that another one has written are slow to come by.
+// which is the same for any number of threads. A thread adds up its own chunks itself where it can: the lines that
+// another core has written have to be transferred from its cache.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,7 @@ class PartialRows {
   PartialRows(void* partials, int64_t chunks, int64_t M, int64_t row)
       : partials_(partials), chunks_(chunks), M_(M), row_(row) {}
 
-  // Adds up what can be added up of chunks [begin, end), of one memory or more, without the others; there are some.
+  // Does those additions of the tree whose chunks are all in [begin, end): not empty, and of one memory or several.
   void add_within(int64_t begin, int64_t end) const {
     for (int64_t chunk = begin; chunk < end; ++chunk) *at(chunk).span = 1;
     for (int64_t first = begin / chunks_ * chunks_; first < end; first += chunks_)

@@ -1,7 +1,7 @@
 // How a pass is cut into tiles and chunks.
 //
-// A tile is a run of positions of one sample that stays in the second cache; in a contiguous map it is as many pieces
-// of memory as there are channels, so it is not short. A chunk is a run of tiles of one sample that leaves one partial
+// A tile is a run of positions of one sample that stays in the second cache. In a contiguous map it is one piece of
+// memory for each channel. A chunk is a run of tiles of one sample that leaves one partial
 // sum behind. The cut depends on the shape alone, never on the number of threads, so that neither does any result.
 #pragma once
 

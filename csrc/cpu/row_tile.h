@@ -36,8 +36,8 @@ class RowTile {
     for (int64_t t = 0; t < n; ++t) load_row(from + t * s.p, s, t);
   }
 
-  // Reads n positions and gives |x_t|^2 and scores[m][t] = x_t . p_m, while the rows are in the cache. Every sum runs
-  // in the same order, so equal items give equal scores.
+  // Reads n positions and computes |x_t|^2 and scores[m][t] = x_t . p_m while the rows are in the cache. Every sum runs
+  // in the same order, so equal items have equal scores.
   template <class T>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores) {
     n_ = n;
@@ -133,31 +133,32 @@ class RowTile {
   // x_t += sum over m of weights[m][t] p_m
   void add_weighted_sum(const A* weights, const Items<A>& items) {
     for (int64_t m = 0; m < items.M; m += kSummedItems)
-      mix<true>(0, n_, m, weights, items, [&](int64_t t, int64_t c, Vector<A> sum) { store(row(t) + c, sum); });
+      weighted_sums<true>(0, n_, m, weights, items,
+                          [&](int64_t t, int64_t c, Vector<A> sum) { store(row(t) + c, sum); });
   }
 
   // Writes sum over m of weights[m][t] p_m.
   template <class T>
   void write_weighted_sum(const A* weights, const Items<A>& items, Target<T, A> to) const {
-    RowTile sum(to.spare, C_);
+    RowTile sum(to.staging, C_);
     if (items.M > kSummedItems) {
       sum.fill_zero(n_);
       sum.add_weighted_sum(weights, items);
       return send_rows(sum, 0, n_, to);
     }
     if (!to.streamed)
-      return mix<false>(0, n_, 0, weights, items,
-                        [this, to](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
-    // Memory takes rows one after the other several times as fast as pieces of many.
+      return weighted_sums<false>(0, n_, 0, weights, items,
+                                  [this, to](int64_t t, int64_t c, Vector<A> value) { write(to, t, c, value); });
+    // Memory is several times as fast where rows are written one after the other, and not pieces of many in turn.
     for (int64_t t = 0; t < n_; t += kSummedQueries) {
       const int64_t end = std::min<int64_t>(t + kSummedQueries, n_);
-      mix<false>(t, end, 0, weights, items,
-                 [sum](int64_t t, int64_t c, Vector<A> value) { store(sum.row(t) + c, value); });
+      weighted_sums<false>(t, end, 0, weights, items,
+                           [sum](int64_t t, int64_t c, Vector<A> value) { store(sum.row(t) + c, value); });
       send_rows(sum, t, end, to);
     }
   }
 
-  // Whether losses are best worked out while the unit queries are written.
+  // Whether the losses are best computed while the unit queries are written.
   static bool compares_while_writing(const Items<A>&) { return true; }
 
   // What the losses need of each query, its nearest and its second nearest item. Writes the unit queries as well.
@@ -254,7 +255,7 @@ class RowTile {
   template <class F>
   void compare_row(int64_t t, A inverse, const A* near, const A* far, int64_t at, Differences<A>& found,
                    F&& take) const {
-    // Two strands of sums, as one alone would wait for itself.
+    // Two accumulators of each sum, as an addition to one alone would wait for the one before.
     Vector<A> near_square[2] = {}, near_total[2] = {}, far_square[2] = {}, far_total[2] = {};
     const A* x = row(t);
     const auto add = [&](int64_t c, int i) {
@@ -332,9 +333,11 @@ class RowTile {
       for (int q = 0; q < Queries; ++q) scores[m * kTile + q] = sum<A>(sums[q][m]);
   }
 
-  // For queries [begin, end): take(t, c, the mix of up to kSummedItems items from `first` on), added to x_t or not.
+  // For queries [begin, end): take(t, c, sum) with the weighted sum of up to kSummedItems items from `first` on,
+  // added to x_t or not.
   template <bool Add, class F>
-  void mix(int64_t begin, int64_t end, int64_t first, const A* weights, const Items<A>& items, F&& take) const {
+  void weighted_sums(int64_t begin, int64_t end, int64_t first, const A* weights, const Items<A>& items,
+                     F&& take) const {
     const int64_t count = std::min(kSummedItems, items.M - first);
     // Few items stay in the first cache, and each query is done in one go; of many, some channels stay for all queries.
     const int64_t channels = count * length_ <= kNearItemElements ? length_ : 2 * W;
@@ -342,8 +345,9 @@ class RowTile {
     for (int64_t c = 0; c < length_; c += channels) {
       const int64_t last = std::min(c + channels, length_);
       int64_t t = begin;
-      for (; t + kSummedQueries <= end; t += kSummedQueries) mix_queries<Add, kSummedQueries>(t, c, last, part, take);
-      for (; t < end; ++t) mix_queries<Add, 1>(t, c, last, part, take);
+      for (; t + kSummedQueries <= end; t += kSummedQueries)
+        weighted_sums_of<Add, kSummedQueries>(t, c, last, part, take);
+      for (; t < end; ++t) weighted_sums_of<Add, 1>(t, c, last, part, take);
     }
   }
 
@@ -355,14 +359,14 @@ class RowTile {
 
   // Not inlined: in a longer function the compiler keeps the sums in memory.
   template <bool Add, int Queries, class F>
-  [[gnu::noinline]] void mix_queries(int64_t t, int64_t begin, int64_t end, const Part& part, F take) const {
+  [[gnu::noinline]] void weighted_sums_of(int64_t t, int64_t begin, int64_t end, const Part& part, F take) const {
     int64_t c = begin;
-    for (; c + 2 * W <= end; c += 2 * W) mix_block<Add, Queries, 2>(t, c, part, take);
-    if (c < end) mix_block<Add, Queries, 1>(t, c, part, take);
+    for (; c + 2 * W <= end; c += 2 * W) weighted_sum_block<Add, Queries, 2>(t, c, part, take);
+    if (c < end) weighted_sum_block<Add, Queries, 1>(t, c, part, take);
   }
 
   template <bool Add, int Queries, int Vectors, class F>
-  void mix_block(int64_t t, int64_t c, const Part& part, F& take) const {
+  void weighted_sum_block(int64_t t, int64_t c, const Part& part, F& take) const {
     Vector<A> sums[Queries][Vectors];
 #pragma GCC unroll 8
     for (int q = 0; q < Queries; ++q)

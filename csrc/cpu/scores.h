@@ -41,7 +41,7 @@ inline void rank(const A* scores, int64_t M, Index<A>* first, Index<A>* second) 
 
 // weights = softmax over the items; peak and total such that weights * total * exp(peak) = exp(scores).
 template <class A>
-inline void soften(const A* scores, int64_t M, A* weights, A* peak, A* total) {
+inline void softmax(const A* scores, int64_t M, A* weights, A* peak, A* total) {
   for (int t = 0; t < kTile; t += kWidth<A>) {
     Vector<A> highest = load(scores + t), sum{};
     for (int64_t m = 1; m < M; ++m) highest = larger<A>(highest, load(scores + m * kTile + t));

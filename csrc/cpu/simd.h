@@ -169,7 +169,7 @@ inline void store(f16* to, Vector<float> v) {
 #endif
 }
 
-// Stores past the caches; `to` must be aligned to what is written.
+// Stores past the caches; `to` is aligned to the size of what is written.
 template <class T, class V>
 inline void stream(T* to, V v) {
   assert(reinterpret_cast<uintptr_t>(to) % (sizeof v / sizeof v[0] * sizeof(T)) == 0);
@@ -207,7 +207,8 @@ inline void store_one(double* to, double x) { *to = x; }
 inline void store_one(bf16* to, float x) { *to = narrow_bf16(x); }
 inline void store_one(f16* to, float x) { *to = narrow_f16(x); }
 
-// Takes v through a register: it is rounded there, not fused with what uses it, and not loaded anew for each use.
+// An optimisation barrier: v is in a register from here on. The compiler can neither load it again for each use, nor
+// contract the product that it is, and a sum that it goes into, to an FMA.
 template <class V>
 inline void to_register(V& v) {
 #if defined(__AVX512F__)
@@ -248,7 +249,7 @@ template <class A>
 inline void load_transposed(const A* from, int64_t stride, Vector<A> (&rows)[kWidth<A>]) {
   constexpr int W = kWidth<A>;
 #if defined(__AVX512F__)
-  // Loads of halves take less of what moves lanes than the swap of the largest blocks.
+  // Loads of halves need fewer permutations of lanes than the swap of the largest blocks.
   const auto half = [](const A* at) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at)); };
   for (int i = 0; i < W; ++i) {
     const A* low = from + i % (W / 2) * stride + i / (W / 2) * (W / 2);

@@ -1,4 +1,4 @@
-// What both kinds of tile share: their size, the items they meet, reads and writes of single elements.
+// What both kinds of tile share: their size, what they hand to each other, reads and writes of single elements.
 //
 // A tile is up to kTile queries in the computing type A. Contiguous maps become ColumnTiles, whose vectors run over
 // positions, channels-last maps become RowTiles, whose vectors run over channels; both offer the same operations, so a
@@ -76,15 +76,15 @@ class ByItem {
   const A* factors_ = nullptr;
 };
 
-// A map to write to. A streamed one is written past the caches: what does not fit there only costs time in them.
+// A map to write to. A streamed one is written past the caches (non-temporal stores).
 template <class T, class A>
 struct Target {
   T* data;
   Strides s;
   bool streamed;
-  A* spare;  // of the size of a tile, for what isn't written to its place at once
+  A* staging;  // a staging buffer of the size of a tile, for what is not written to the map at once
 
-  Target from_channel(int64_t c) const { return {data + c * s.c, s, streamed, spare}; }
+  Target from_channel(int64_t c) const { return {data + c * s.c, s, streamed, staging}; }
 };
 
 template <class T, class A>

@@ -35,8 +35,8 @@ constexpr int64_t kStagedChannels = 16;
 // How many channels ahead of a store its line is prefetched.
 constexpr int64_t kWriteAheadChannels = 16;
 
-// Channels of two maps that are read together while the next ones are prefetched: with more, their runs need more pages
-// than the translation buffer has entries.
+// Channels of two maps that are read together while the next ones are prefetched. More amortise the reads and writes of
+// the sums better, but each run of a large map is another page, and the first TLB has few entries.
 constexpr int64_t kPairedChannels = 32;
 
 // Channels that many items are scored with before the next ones: they stay in the second cache.

@@ -20,12 +20,12 @@ A update_scale(const Statistics& statistics, UpdateRule rule, int64_t row) {
   return 0;
 }
 
-// The sum of squares, in strands that do not wait for one another.
+// The sum of squares, in accumulators that do not wait for one another.
 template <class A>
 double square_of(const A* values, int64_t count) {
-  constexpr int kStrands = 8;
-  double sums[kStrands] = {};
-  for (int64_t i = 0; i < count; ++i) sums[i % kStrands] += double(values[i]) * double(values[i]);
+  constexpr int kAccumulators = 8;
+  double sums[kAccumulators] = {};
+  for (int64_t i = 0; i < count; ++i) sums[i % kAccumulators] += double(values[i]) * double(values[i]);
   double total = 0;
   for (const double sum : sums) total += sum;
   return total;

@@ -1,4 +1,4 @@
-// The backward pass: one look at the features and at each gradient that comes.
+// The backward pass: the features and each incoming gradient are read once.
 //
 // What it cannot do without, in float32 at C = 512, P = 1024, M = 10, with the gradients of the queries' half of the
 // output and of the losses (features, gradient and indices in, gradient out):
@@ -10,7 +10,7 @@
 // All that comes from the losses and from the scores is a sum of x and of the items, whose factors depend on the
 // position alone:  grad_x = inverse (g + alpha x + sum over m of k_m p_m + shift).
 // The part along x that alpha takes away follows from sums over the channels and from the scores. So the threads of a
-// block meet four times a tile: when the tile is there, when the partial sums are, when the factors are, and at the
+// block synchronise four times a tile: after the tile is loaded, after the partial sums, after the factors, and at the
 // end; more often for gradients of scores and items.
 //
 // rounded_product() stands where the compiler could fuse a product with a sum: so every kind of kernel gives the same
@@ -104,12 +104,12 @@ class BackwardChunk : Chunk<K> {
 
   // |x|^2, the sum of x, and x . g
   __device__ void put_sums() const {
-    const Seat<K> seat;
+    const ThreadCoordinates<K> thread;
     A sums[kPairSums][K::kRows] = {};
-    seat.for_each_channel(channels(), [&](int step, int) {
+    thread.for_each_channel(channels(), [&](int step, int) {
       A x[K::kChannelsAtOnce][K::kRows], g[K::kChannelsAtOnce][K::kRows];
-      seat.load(queries(), step, x);
-      seat.load(gradient(), step, g);
+      thread.load(queries(), step, x);
+      thread.load(gradient(), step, g);
 #pragma unroll
       for (int i = 0; i < K::kChannelsAtOnce; ++i)
 #pragma unroll

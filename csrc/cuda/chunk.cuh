@@ -96,8 +96,8 @@ class Chunk {
 
   // Finds one of the block's arrays.
   template <class E>
-  __device__ E* array(const Place& place) const {
-    return reinterpret_cast<E*>((K::kFast || place.shared ? shared_ : own_scratch_) + place.offset);
+  __device__ E* array(const Slot& slot) const {
+    return reinterpret_cast<E*>((K::kFast || slot.shared ? shared_ : own_scratch_) + slot.offset);
   }
 
   // The plan lies in constant memory: what follows of it costs no register between its uses.

@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kThreads, kBlocks)
   load_items<false>(items + (memory * M + begin) * C, int(count), C, channels, to + int64_t{blockIdx.x} * stride);
 }
 
-// Copies the items to their place in the scratch memory, if that is where the plan has them.
+// Copies the items to the scratch memory, if the plan has them there.
 template <class A>
 cudaError_t pad_items(const Shape& shape, const A* items, const Plan& plan, char* scratch, cudaStream_t stream) {
   if (plan.items.shared) return cudaSuccess;

@@ -1,4 +1,4 @@
-// The forward pass: read, top two, losses and update statistics from one look at the features.
+// The forward pass: read, top two, losses and update statistics from one read of the features.
 //
 // What it cannot do without, in float32 at C = 512, P = 1024, M = 10, for a read (features in; output, weights out):
 //   B =  1:    6.3 MB,    21 MFLOP of multiply-adds with the items,    2 MFLOP for norms and unit queries
@@ -6,9 +6,9 @@
 //   B = 64:  405.3 MB,  1342 MFLOP                                   134 MFLOP
 // 3.6 FLOP a byte: memory is the limit on every GPU, if the tile and the items stay in shared memory.
 //
-// The threads of a block meet four times a tile for a read: when the tile is there, when the partial products are, when
-// the weights are, and when nobody needs the tile any more. Losses and statistics need the ranks of all positions and
-// come between, with two more. More items than a block of them need two for each further block.
+// The threads of a block synchronise four times a tile for a read: after the tile is loaded, after the partial
+// products, after the weights, and when nobody needs the tile any more. Losses and statistics need the ranks of all
+// positions and come between, with two more barriers. More items than a block of them need two for each further block.
 //
 // fma() stands where the compiler could choose what to fuse: every kind of kernel gives the same bits.
 #include "cuda/chunk.cuh"
@@ -87,7 +87,7 @@ class ForwardChunk : Chunk<K> {
       __syncthreads();
       if (pass_.wants_losses() && has_position) measure_losses();
     }
-    if (has_position && (pass_.output || pass_.weights)) turn_to_weights(peak);
+    if (has_position && (pass_.output || pass_.weights)) softmax(peak);
     __syncthreads();
     if (pass_.wants_losses()) write_losses();
     if (pass_.weights) write_weights();
@@ -173,17 +173,17 @@ class ForwardChunk : Chunk<K> {
 
   // |q - p|^2 and the sum of q - p over the channels, for the nearest and the second nearest item.
   __device__ void put_differences() const {
-    const Seat<K> seat;
+    const ThreadCoordinates<K> thread;
     const A *first[K::kRows], *second[K::kRows];
     A inverse[K::kRows], sums[kPairSums][K::kRows] = {};
 #pragma unroll
     for (int r = 0; r < K::kRows; ++r) {
-      const int t = seat.position(r);
+      const int t = thread.position(r);
       first[r] = &items_.at(at_.first[t], 0), second[r] = &items_.at(at_.second[t], 0), inverse[r] = at_.inverse[t];
     }
-    seat.for_each_channel(channels(), [&](int step, int row) {
+    thread.for_each_channel(channels(), [&](int step, int row) {
       A x[K::kChannelsAtOnce][K::kRows];
-      seat.load(queries(), step, x);
+      thread.load(queries(), step, x);
 #pragma unroll
       for (int i = 0; i < K::kChannelsAtOnce; ++i)
 #pragma unroll
@@ -224,7 +224,7 @@ class ForwardChunk : Chunk<K> {
   }
 
   // The softmax over the items.
-  __device__ void turn_to_weights(A peak) const {
+  __device__ void softmax(A peak) const {
     const int t = lane_.position;
     A total[1] = {};
     lane_.for_each_item(blocks(), [&](int m) {

@@ -84,8 +84,8 @@ struct Device {
   }
 };
 
-// Where an array of a block begins.
-struct Place {
+// Where an array of a block begins: in shared memory or in the block's part of the scratch memory.
+struct Slot {
   int64_t offset = 0;
   bool shared = true;
 };
@@ -151,7 +151,7 @@ struct Plan {
   int item_blocks;
   int64_t items_stride, table_stride;  // elements of a table of kItemBlock items, by channels and by positions
 
-  Place positions, partial_sums, maps[3], tables[2], items, sums, numbers;
+  Slot positions, partial_sums, maps[3], tables[2], items, sums, numbers;
   int64_t shared_bytes, scratch_per_chunk;
 
   // A sequence is all tiles that share items: those of a sample, or of all.
@@ -160,7 +160,7 @@ struct Plan {
   int64_t scratch_bytes;
 };
 
-// Gives every array of a pass its place and cuts the pass into chunks.
+// Assigns every array of a pass its slot and cuts the pass into chunks.
 class Planner {
  public:
   template <class Pass>
@@ -227,15 +227,15 @@ class Planner {
     plan.item_blocks = int((shape_.M + kItemBlock - 1) / kItemBlock);
     plan.items_stride = table_elements(plan.channels), plan.table_stride = table_elements(tile);
     const int64_t map = int64_t{tile} * (channels_last_ ? plan.pitch : plan.channels);
-    plan.positions = place(plan, kPositionBytes, limit);
-    plan.partial_sums = place(plan, int64_t{kWarps} * kColumns * sums_of_thread(tile) * computing_, limit);
-    for (int i = 0; i < needs_.maps * (twice ? 2 : 1); ++i) plan.maps[i] = place(plan, map * storage_, limit);
+    plan.positions = take_slot(plan, kPositionBytes, limit);
+    plan.partial_sums = take_slot(plan, int64_t{kWarps} * kColumns * sums_of_thread(tile) * computing_, limit);
+    for (int i = 0; i < needs_.maps * (twice ? 2 : 1); ++i) plan.maps[i] = take_slot(plan, map * storage_, limit);
     for (int i = 0; i < needs_.tables; ++i)
-      plan.tables[i] = place(plan, int64_t{plan.item_blocks} * plan.table_stride * computing_, limit);
-    plan.items = place_here_or_elsewhere(plan, plan.item_blocks * plan.items_stride * computing_, limit);
+      plan.tables[i] = take_slot(plan, int64_t{plan.item_blocks} * plan.table_stride * computing_, limit);
+    plan.items = take_slot_if_it_fits(plan, plan.item_blocks * plan.items_stride * computing_, limit);
     if (needs_.item_sums) {
-      plan.sums = place_here_or_elsewhere(plan, shape_.M * plan.channels * computing_, limit);
-      plan.numbers = place_here_or_elsewhere(plan, partial_bytes(shape_.M, 0, computing_), limit);
+      plan.sums = take_slot_if_it_fits(plan, shape_.M * plan.channels * computing_, limit);
+      plan.numbers = take_slot_if_it_fits(plan, partial_bytes(shape_.M, 0, computing_), limit);
     }
     plan.fast = fast && plan.scratch_per_chunk == 0 && plan.items.shared && plan.sums.shared && plan.numbers.shared;
     return plan;
@@ -243,7 +243,7 @@ class Planner {
 
   int64_t sums_of_thread(int tile) const { return int64_t{needs_.partial_sums} * (tile / kColumns) + kRestOfPitches; }
 
-  Place place(Plan& plan, int64_t bytes, int64_t shared_limit) const {
+  Slot take_slot(Plan& plan, int64_t bytes, int64_t shared_limit) const {
     bytes = round_up(bytes, 16);
     int64_t& end = plan.shared_bytes + bytes <= shared_limit ? plan.shared_bytes : plan.scratch_per_chunk;
     const bool shared = &end == &plan.shared_bytes;
@@ -251,12 +251,12 @@ class Planner {
     return {end - bytes, shared};
   }
 
-  // Items and sums that don't fit have places of their own: a copy for all blocks, and the partial sums.
-  Place place_here_or_elsewhere(Plan& plan, int64_t bytes, int64_t limit) const {
+  // Items and sums that don't fit need no slot of a block: there is a copy of the items for all, and the partial sums.
+  Slot take_slot_if_it_fits(Plan& plan, int64_t bytes, int64_t limit) const {
     const int64_t before = plan.scratch_per_chunk;
-    const Place found = place(plan, bytes, limit);
+    const Slot found = take_slot(plan, bytes, limit);
     plan.scratch_per_chunk = before;
-    return found.shared ? found : Place{0, false};
+    return found.shared ? found : Slot{0, false};
   }
 
   void cut(Plan& plan) const {

@@ -64,12 +64,13 @@ __device__ inline void wait_for_copies() {
   __pipeline_wait_prior(0);
 }
 
-// A product that is rounded, and not fused with a sum that it goes into.
+// A product that is rounded: the compiler does not contract it and a sum to an FMA.
 __device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
 __device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
 
-// Gives every lane the values of the lane whose number differs by `distance`, within groups of `Width` lanes. All lanes
-// of a group call it together, and with kWholeWarp all lanes of the warp. Orders no other access to memory.
+// Replaces the values of every lane by those of the lane whose number differs by `distance`, within groups of `Width`
+// lanes. All lanes of a group call it together, and with kWholeWarp all lanes of the warp. Orders no other access to
+// memory.
 template <int Width, bool kWholeWarp = true, class V, int N>
 __device__ inline void swap_lanes(V (&values)[N], int distance) {
   const unsigned lane = threadIdx.x % 32, all = Width == 32 ? ~0u : (1u << Width % 32) - 1;

@@ -40,9 +40,9 @@ __device__ inline void load_row(const A* row, A (&to)[kItemBlock]) {
   }
 }
 
-// A thread's column of a tile and its group of channels, as it goes through them.
+// A thread's coordinates in a tile: its column of positions and its group of channels.
 template <class K>
-class Seat {
+class ThreadCoordinates {
  public:
   const int column = int(threadIdx.x) % kColumns, group = int(threadIdx.x) / kColumns;
 
@@ -83,11 +83,11 @@ class Seat {
 template <class K, class A = typename K::A>
 __device__ inline void add_products(const Tile<K>& tile, int channels, const Table<const A>& items, int block,
                                     A (&sums)[kScoreSums][K::kRows]) {
-  const Seat<K> seat;
+  const ThreadCoordinates<K> thread;
   const A* const of_block = items.row(block, 0);
-  seat.for_each_channel(channels, [&](int step, int row) {
+  thread.for_each_channel(channels, [&](int step, int row) {
     A x[K::kChannelsAtOnce][K::kRows];
-    seat.load(tile, step, x);
+    thread.load(tile, step, x);
 #pragma unroll
     for (int i = 0; i < K::kChannelsAtOnce; ++i) {
       A item[kItemBlock];
