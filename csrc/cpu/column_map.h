@@ -9,9 +9,6 @@
 
 namespace mnad::cpu::MNAD_ISA {
 
-// The cache that a line is prefetched to, as __builtin_prefetch numbers them.
-constexpr int kFirstCache = 3, kSecondCache = 2;
-
 template <int kCache = kSecondCache, class T>
 inline void prefetch(const T* run, int64_t length) {
   for (int64_t i = 0; i < length; i += 64 / sizeof(T)) __builtin_prefetch(run + i, 0, kCache);

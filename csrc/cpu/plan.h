@@ -1,8 +1,8 @@
 // How a pass is cut into tiles and chunks.
 //
-// A tile is a run of positions of one sample that stays in the second cache. In a contiguous map it is one piece of
-// memory for each channel. A chunk is a run of tiles of one sample that leaves one partial
-// sum behind. The cut depends on the shape alone, never on the number of threads, so that neither does any result.
+// A tile is a run of positions of one sample that stays in the second cache; in a contiguous map it is one piece of
+// memory for each channel. A chunk is a run of tiles of one sample that leaves one partial sum behind. The cut depends
+// on the shape alone, never on the number of threads, so that neither does any result.
 #pragma once
 
 #include <algorithm>
@@ -55,6 +55,7 @@ inline Streaming streaming(DType dtype, const Shape& shape, int maps, bool rows,
   const int64_t bytes = maps * shape.B * shape.C * shape.P * element;
   if (!to || !aligned || bytes <= kSmallBytes) return Streaming::nothing;
   if (bytes > kHeldBytes) return Streaming::everything;
+  // More is streamed where deferred stores hide it behind the computation.
   return rows ? Streaming::nothing : vector_bytes == 64 ? Streaming::later_half : Streaming::last_chunk;
 }
 
