@@ -56,7 +56,8 @@ def build(command: Command, options: Namespace) -> Any:
         ConfigError: If one is out of its range.
     """
     config = command.load_config()
-    return config(**{field.name: options[field.name] for field in fields(config)})
+    values = {field.name: options[field.name] for field in fields(config)}
+    return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 
 def with_dashes_undone(arguments: Sequence[str]) -> list[str]:

@@ -20,11 +20,16 @@ class LayoutOption:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions(LayoutOption):
-    """How data are laid out, and where what is made of them is kept.
+class CacheOption:
+    """Where what is made of data is kept.
 
     Attributes:
         cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
     """
 
     cache: Path | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(LayoutOption, CacheOption):
+    """How data are laid out, and where what is made of them is kept."""

@@ -15,6 +15,7 @@ import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from mnad.data.cache import check_data
+from mnad.data.options import CacheOption
 from mnad.reproduction import anomalies, skip_probe, tables, timing, usage
 from mnad.reproduction.aucs import auc_table, specs_of_row
 from mnad.reproduction.results import Result
@@ -24,6 +25,7 @@ from mnad.runtime.errors import ConfigError, Interrupted
 from mnad.runtime.files import atomic_write, writable_folder
 from mnad.runtime.progress import print_line
 from mnad.runtime.provenance import device_name, source_commit
+from mnad.training.config import ComputeOptions
 
 ExperimentName = Literal[
     "table1", "table2-3", "table4", "table5", "table6", "table7", "table8", "table9", "figures2-4", "figures1-5",
@@ -43,7 +45,7 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class ReproduceConfig:
+class ReproduceConfig(ComputeOptions, CacheOption):
     """Options of a reproduction.
 
     Attributes:
@@ -54,11 +56,6 @@ class ReproduceConfig:
         scale: full as published, or small: smaller networks and frames and fewer epochs, which every output says.
         seeds: How many seeds; from two on tables give mean and standard deviation.
         seed: The first of them.
-        accelerator: cpu, cuda, or auto for what there is.
-        precision: Of training: 32-true, bf16-mixed or 16-mixed.
-        compile: Whether networks are compiled in training.
-        device_cache: Whether training frames are held in the memory of the device.
-        cache: Where clip stores are kept; the variable MNAD_CACHE, or ~/.cache/mnad, if left out.
     """
 
     name: ExperimentName | Literal["all"]
@@ -67,11 +64,6 @@ class ReproduceConfig:
     scale: ScaleName = "full"
     seeds: int = 1
     seed: int = 0
-    accelerator: str = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    compile: bool = False
-    device_cache: bool = False
-    cache: Path | None = None
 
     def __post_init__(self) -> None:
         """Checks the ranges."""

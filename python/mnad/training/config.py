@@ -23,8 +23,23 @@ FREE_TO_CHANGE = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions(DeviceOption):
+    """How training computes on its device.
+
+    Attributes:
+        precision: 32-true, bf16-mixed or 16-mixed. The memory computes in float32 all the same.
+        compile: Whether to compile the network with torch.compile.
+        device_cache: Whether to hold all frames in the memory of the device, which must be large enough.
+    """
+
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    compile: bool = False
+    device_cache: bool = False
+
+
 @dataclass(frozen=True)
-class TrainConfig(DeviceOption, DataOptions):
+class TrainConfig(ComputeOptions, DataOptions):
     """Options of a training run. What is left out is the preset's, which is the published value.
 
     Attributes:
@@ -49,14 +64,11 @@ class TrainConfig(DeviceOption, DataOptions):
         devices: Devices of this machine.
         num_nodes: Machines; each runs the same command, or torchrun starts it.
         sync_batchnorm: Whether batch statistics are those of all GPUs together.
-        precision: 32-true, bf16-mixed or 16-mixed. The memory computes in float32 all the same.
-        compile: Whether to compile the network with torch.compile.
         cuda_graphs: Whether to replay each step as one CUDA graph; on one GPU, in 32-true or bf16-mixed.
         levels: Black and white of pixels of more than 8 bits; chosen from the training frames if left out. They stay
             with the model.
         stride: Frames from the beginning of one training window to that of the next.
         hold_out: Share of each training video's end that is never trained on, for mnad calibrate; 0 trains on all.
-        device_cache: Whether to hold all frames in the memory of the device, which must be large enough.
         workers: Processes that read ahead. 0 is fastest while the frames are in the system's file cache.
         resume: Whether to go on from the checkpoint in out, if there is one; ``epochs`` may then be more than at first.
         overwrite: Whether to remove an earlier run from out, with all that was measured of it, and begin anew.
@@ -84,13 +96,10 @@ class TrainConfig(DeviceOption, DataOptions):
     devices: int = 1
     num_nodes: int = 1
     sync_batchnorm: bool = False
-    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
-    compile: bool = False
     cuda_graphs: bool = False
     levels: tuple[float, float] | None = None
     stride: int = 1
     hold_out: float = 0
-    device_cache: bool = False
     workers: int = 0
     resume: bool = False
     overwrite: bool = False
