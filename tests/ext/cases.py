@@ -45,6 +45,11 @@ CASES = [
     Case(1, 24, 16, 24, 70),
     Case(1, 20, 16, 20, 13),
     Case(2, 96, 5, 8, 5, per_sample=True),
+    # Tiles of the CPU kernels are 128 positions: one less, a whole tile, one more, and a short third tile.
+    Case(2, 12, 1, 127, 3),
+    Case(2, 16, 8, 16, 10, per_sample=True),
+    Case(3, 17, 3, 43, 12),
+    Case(1, 32, 7, 37, 2),
     Case(0, 8, 4, 4, 3),
     Case(2, 8, 0, 4, 3),
 ]
@@ -83,12 +88,19 @@ def make_features(
     return features.to(memory_format=torch.channels_last) if layout == "channels-last" else features
 
 
+def exact_scores(features: Tensor, items: Tensor) -> Tensor:
+    """(B, M, H, W), the scores of all items in float64."""
+    query = F.normalize(features.double(), dim=1, eps=1e-12)
+    return torch.einsum("bchw,bmc->bmhw", query, items.double().expand(features.shape[0], -1, -1))
+
+
 def without_ties(features: Tensor, items: Tensor, gap: float = 1e-5) -> Tensor:
     """Moves queries whose best two items score alike towards the better one: rounding must not decide between them."""
-    unit = F.normalize(features.double(), dim=1)
-    scores = torch.einsum("bchw,mc->bmhw", unit, items.double())
+    scores = exact_scores(features, items)
     (best, second), nearest = scores.topk(2, dim=1).values.unbind(1), scores.argmax(dim=1)
     size = features.double().norm(dim=1, keepdim=True)
-    step = 0.02 * size * items.double()[nearest].movedim(-1, 1)
+    per_sample = items.double().expand(features.shape[0], -1, -1)
+    item_of_query = per_sample.take_along_dim(nearest.flatten(1)[..., None], dim=1)
+    step = 0.02 * size * item_of_query.transpose(1, 2).reshape(features.shape)
     moved: Tensor = torch.where((best - second < gap)[:, None], features.double() + step, features.double())
     return moved.to(features.dtype)
