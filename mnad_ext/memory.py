@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.distributed as dist
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 import mnad_ext
 from mnad_ext import reference
-from mnad_ext.ops.checkpointing import ITEMS_MOVED, computed_again, gather_, keep_items
+from mnad_ext.ops.checkpointing import ITEMS_MOVED, gather_, is_recomputation, keep_items
 from mnad_ext.statistics import UPDATE_RULES, UpdateRule, UpdateStatistics, zero_statistics
 
 UpdateOn = Literal["forward", "call"]
@@ -114,6 +114,7 @@ class MemoryModule(nn.Module):
         if self._gathers:
             for name, value in zero_statistics(items)._asdict().items():
                 self.register_buffer(f"gathered_{name}", value, persistent=False)
+            self.register_load_state_dict_post_hook(_forget_after_loading)  # type: ignore[no-untyped-call]
         self.reset_items(generator)
 
     @torch.no_grad()
@@ -164,7 +165,7 @@ class MemoryModule(nn.Module):
         if not self._gathers:
             self._move(_summed_over_ranks(statistics))
             return
-        again = computed_again()
+        again = is_recomputation()
         if again and self._moved_since_pass:
             raise RuntimeError(ITEMS_MOVED)
         gather_(self._gathered, statistics if again else _summed_over_ranks(statistics))
@@ -275,11 +276,6 @@ class MemoryModule(nn.Module):
                 'is for update_on="call"'
             )
 
-    def _load_from_state_dict(self, *args: Any) -> None:
-        super()._load_from_state_dict(*args)
-        with torch.no_grad():
-            self._forget()
-
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> MemoryModule:
         # module.half() or .bfloat16() must not touch the memory: rounding the items at every update would freeze them.
         named = (*self.named_parameters(recurse=False), *self.named_buffers(recurse=False))
@@ -304,6 +300,12 @@ def _summed_over_ranks(statistics: UpdateStatistics) -> UpdateStatistics:
     for name, value in statistics._asdict().items():
         dist.all_reduce(value, dist.ReduceOp.MAX if name.startswith("peak") else dist.ReduceOp.SUM)
     return statistics
+
+
+@torch.no_grad()
+def _forget_after_loading(memory: nn.Module, _: object) -> None:
+    assert isinstance(memory, MemoryModule)
+    memory._forget()
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

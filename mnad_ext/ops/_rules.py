@@ -1,4 +1,4 @@
-"""What the rules of all operators have in common: fake results, autocast, and the fallback to the reference."""
+"""Helpers to register the rules of operators: fake results, autocast, gradients, the fallback to the reference."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from torch import Tensor
 from torch.autograd import forward_ad
 
 from mnad_ext import _extension  # noqa: F401  (defines the operators)
+from mnad_ext.ops import _torch_internals as internals
 
 LIBRARY = torch.library.Library("mnad", "IMPL")
 _warned: set[tuple[str, str]] = set()
 
 
 def computing_dtype(features: Tensor) -> torch.dtype:
-    """Gives the dtype of all results but the output: float64 for float64 features, else float32."""
+    """Returns the dtype of all results but the output: float64 for float64 features, else float32."""
     return torch.float64 if features.dtype == torch.float64 else torch.float32
 
 
 def empty_map(features: Tensor, channels: int) -> Tensor:
-    """Gives an empty (B, channels, H, W) map in the dtype and memory format of the features."""
+    """Returns an empty (B, channels, H, W) map in the dtype and memory format of the features."""
     B, _, H, W = features.shape
     if features.stride(1) == 1 and not features.is_contiguous():
         return features.new_empty((B, H, W, channels)).permute(0, 3, 1, 2)
@@ -30,12 +31,12 @@ def empty_map(features: Tensor, channels: int) -> Tensor:
 
 
 def empty_per_query(features: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
-    """Gives an empty contiguous (B, channels, H, W) map of any dtype."""
+    """Returns an empty contiguous (B, channels, H, W) map of any dtype."""
     return features.new_empty((features.shape[0], channels, *features.shape[2:]), dtype=dtype)
 
 
 def empty_statistics(items: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gives empty update statistics."""
+    """Returns empty update statistics."""
     per_item = items.shape[:-1]
     return (
         items.new_empty(items.shape),
@@ -50,22 +51,26 @@ def register_autocast(name: str) -> None:
     """Lets an operator take items in half precision under autocast.
 
     The features need no cast: the operators read every floating dtype and compute in float32 or better. But a layer
-    that makes items under autocast gives them in half precision, which the memory does not take.
+    that computes items under autocast returns them in half precision, which the operators refuse.
+    ``torch.library.register_autocast`` would cast the features as well.
     """
     operator = getattr(torch.ops.mnad, name).default
 
     for device in ("cpu", "cuda"):
-        key = f"Autocast{device.upper()}"
 
-        def cast_items(features: Tensor, items: Tensor, *args: Any, _key: str = key, **options: Any) -> Any:
-            with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(getattr(torch._C.DispatchKey, _key))):
-                return operator(features, items.to(computing_dtype(features)), *args, **options)
+        def cast_items(features: Tensor, items: Tensor, *args: Any, _device: str = device, **options: Any) -> Any:
+            items = items.to(computing_dtype(features))
+            torch.set_autocast_enabled(_device, False)
+            try:
+                return operator(features, items, *args, **options)
+            finally:
+                torch.set_autocast_enabled(_device, True)
 
-        LIBRARY.impl(name, cast_items, key)
+        LIBRARY.impl(name, cast_items, f"Autocast{device.upper()}")
 
 
 def register_fallback(name: str, reference: Callable[..., Any]) -> None:
-    """Serves the devices that this build has no kernel for by the reference, with one warning each."""
+    """Calls the reference on devices that this build has no kernel for, with one warning each."""
 
     def fallback(*args: Any, **options: Any) -> Any:
         device = next(arg.device for arg in args if isinstance(arg, Tensor))
@@ -82,26 +87,56 @@ def register_fallback(name: str, reference: Callable[..., Any]) -> None:
     LIBRARY.impl(name, fallback, "CompositeExplicitAutograd")
 
 
-def register_gradient(name: str, function: type[torch.autograd.Function]) -> None:
-    """Gives an operator its gradient: ``function`` is applied to features, items and grad_through_weights.
+def register_gradient(name: str, backward: Callable[..., Any], setup_context: Callable[..., None]) -> None:
+    """Registers the gradient of an operator (features, items, *, grad_through_weights).
 
-    As torch.library.register_autograd does, but a call costs less: beside a small map that counts.
+    Takes the functions that ``torch.library.register_autograd`` takes and behaves like it, but a call costs less, and
+    forward mode is refused where no gradient is recorded, too.
     """
     operator = getattr(torch.ops.mnad, name).default
+    if not internals.HAS_BELOW_AUTOGRAD:
+        _register_gradient_in_public(name, backward, setup_context)
+        return
 
-    def kernel(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> Any:
+    def forward(ctx: Any, features: Tensor, items: Tensor, grad_through_weights: bool) -> Any:
+        options = {"grad_through_weights": grad_through_weights}
+        with internals.below_autograd():
+            output = operator(features, items, **options)
+        setup_context(ctx, (features, items), options, output)
+        return output
+
+    def backward_of_all(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+        return *backward(ctx, *grads), None
+
+    methods = {"forward": staticmethod(forward), "backward": staticmethod(backward_of_all)}
+    function = type(name, (torch.autograd.Function,), methods)
+
+    def rule(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> Any:
         refuse_forward_mode(features, items)
         if torch.is_grad_enabled() and (features.requires_grad or items.requires_grad):
-            return function.apply(features, items, grad_through_weights)
-        with torch._C._AutoDispatchBelowAutograd():
+            return function.apply(features, items, grad_through_weights)  # type: ignore[attr-defined]
+        with internals.below_autograd():
             return operator(features, items, grad_through_weights=grad_through_weights)
 
-    LIBRARY.impl(name, kernel, "Autograd")
+    LIBRARY.impl(name, rule, "Autograd")
+
+
+def _register_gradient_in_public(name: str, backward: Callable[..., Any], setup_context: Callable[..., None]) -> None:
+    operator = getattr(torch.ops.mnad, name).default
+    torch.library.register_autograd(operator, backward, setup_context=setup_context)
+    for key in ("AutogradCPU", "AutogradCUDA"):
+        registered = torch.library.get_kernel(operator, key)
+
+        def rule(keys: Any, features: Tensor, items: Tensor, _registered: Any = registered, **options: Any) -> Any:
+            refuse_forward_mode(features, items)
+            return _registered.call_boxed(keys, features, items, **options)
+
+        LIBRARY.impl(name, rule, key, with_keyset=True)
 
 
 def refuse_forward_mode(*tensors: Tensor | None) -> None:
-    """Makes sure that none carries a tangent: the operators would drop it, which is a derivative of zero."""
-    if forward_ad._current_level < 0:
+    """Raises where a tensor carries a tangent: the operators would drop it, which is a derivative of zero."""
+    if not internals.may_carry_tangents():
         return
     if any(tensor is not None and forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors):
         raise RuntimeError(

@@ -1,6 +1,6 @@
-"""keep_items and gather_: they keep the memory's state right where a forward pass is computed again.
+"""keep_items and gather_: they keep the memory's state right where activation checkpointing recomputes a forward pass.
 
-Both decide when they run: compiled code is traced once, for a first pass and for one that is computed again.
+Both decide when they run: compiled code is traced once, for the first pass and for its recomputation.
 """
 
 from __future__ import annotations
@@ -11,21 +11,23 @@ from typing import Any
 
 import torch
 import torch.fx.traceback
-import torch.utils._python_dispatch
 from torch import Tensor
-from torch.utils.checkpoint import CheckpointPolicy
+from torch.utils.checkpoint import CheckpointPolicy, create_selective_checkpoint_contexts
+from torch.utils.module_tracker import ModuleTracker
 
+from mnad_ext.ops import _torch_internals as internals
 from mnad_ext.statistics import UpdateStatistics
 
-COMPUTED_AGAIN = (
-    "this forward pass of the memory is computed again for the backward pass (activation checkpointing), when its own "
+RECOMPUTED = (
+    "this forward pass of the memory is recomputed for the backward pass (activation checkpointing), but its own "
     'update has moved the items; use MemoryModule(..., update_on="call") and call apply_update() after '
     "optimizer.step(), or leave the memory out of what is checkpointed"
 )
 ITEMS_MOVED = (
-    "the items of the memory have moved between this forward pass and its backward pass, which reads them again; call "
-    "apply_update() or update() after backward()"
+    "the items of the memory have moved between this forward pass and its backward pass, which needs those that the "
+    "forward pass has read; call apply_update() or update() after backward()"
 )
+_TRACKER = ModuleTracker()  # is never entered: it tells whether this thread is in a backward pass
 _DEFINITION = torch.library.Library("mnad", "FRAGMENT")
 _DEFINITION.define("keep_items(Tensor items) -> Tensor")
 _DEFINITION.define("gather_(Tensor(a!)[] gathered, Tensor[] statistics) -> ()")
@@ -44,7 +46,7 @@ def keep_items(items: Tensor) -> Tensor:
         The copy, without a gradient.
 
     Raises:
-        RuntimeError: If it is within what activation checkpointing computes again.
+        RuntimeError: If activation checkpointing recomputes it, or would have to.
 
     Example:
         >>> import torch
@@ -59,7 +61,7 @@ def keep_items(items: Tensor) -> Tensor:
 
 
 def gather_(gathered: UpdateStatistics, statistics: UpdateStatistics) -> None:
-    """Merges the statistics of a forward pass into those that are gathered, unless it is computed again.
+    """Merges the statistics of a forward pass into those that are gathered, unless it is a recomputation.
 
     One operator, so that selective checkpointing meets the same sequence of operators in both passes.
 
@@ -81,25 +83,25 @@ def gather_(gathered: UpdateStatistics, statistics: UpdateStatistics) -> None:
     torch.ops.mnad.gather_.default(gathered, statistics)
 
 
-def computed_again() -> bool:
-    """Whether a forward pass is computed again for a backward pass; False while it is traced."""
+def is_recomputation() -> bool:
+    """Whether a forward pass runs within a backward pass, as checkpointing recomputes it; False while it is traced."""
     return not torch.compiler.is_compiling() and _in_backward()
 
 
 def note_items(ctx: Any, items: Tensor) -> None:
     """Notes the version of the items that a forward pass reads, for :func:`refuse_moved_items`."""
     ctx.items_read = items
-    ctx.items_version = None if items.is_inference() else items._version  # autograd saves no inference tensor
+    ctx.items_version = None if items.is_inference() else internals.version_of(items)  # autograd saves no such tensor
 
 
 def refuse_moved_items(ctx: Any, items: Tensor) -> None:
-    """Makes sure that the items given to a backward pass hold what its forward pass has read.
+    """Raises where the items given to a backward pass no longer hold what its forward pass has read.
 
-    Autograd checks the tensors that it saves, but not those that a checkpoint computes again. Items in other memory
+    Autograd checks the tensors that it saves, but not those that a checkpoint recomputes. Items in other memory
     are a copy that a hook has made (``save_on_cpu``), which no update has reached.
     """
     read: Tensor = ctx.items_read
-    if read._version != ctx.items_version and items.data_ptr() == read.data_ptr():
+    if internals.has_changed(read, ctx.items_version) and items.data_ptr() == read.data_ptr():
         raise RuntimeError(ITEMS_MOVED)
 
 
@@ -114,13 +116,13 @@ def _fake_gather(gathered: Sequence[Tensor], statistics: Sequence[Tensor]) -> No
 
 
 def _in_backward() -> bool:
-    return torch._C._current_graph_task_id() != -1
+    return bool(_TRACKER.is_bw)
 
 
 def _copy(items: Tensor) -> Tensor:
     if _in_backward():
-        raise RuntimeError(COMPUTED_AGAIN)
-    return items.clone()
+        raise RuntimeError(RECOMPUTED)
+    return items.detach().clone()
 
 
 def _gather(gathered: Sequence[Tensor], statistics: Sequence[Tensor]) -> None:
@@ -131,23 +133,21 @@ def _gather(gathered: Sequence[Tensor], statistics: Sequence[Tensor]) -> None:
         kept.copy_(value)
 
 
-def _keep(items: Tensor) -> Tensor:
-    if _in_checkpoint():
-        raise RuntimeError(COMPUTED_AGAIN)
-    # The notes are one dictionary for the whole process: who does not trace leaves them alone.
+def _copy_and_save(items: Tensor) -> Tensor:
+    # The metadata is one dictionary for the whole process: only who traces may write to it.
     saved = _saved_by_the_compiler() if torch.fx.traceback.has_preserved_node_meta() else nullcontext()
-    with saved, torch._C._AutoDispatchBelowAutograd():
+    with saved, internals.below_autograd():
         kept: Tensor = torch.ops.mnad.keep_items.default(items)
         return kept
 
 
 @contextmanager
 def _saved_by_the_compiler() -> Iterator[None]:
-    """Notes what selective checkpointing notes of an operator: save the result, never compute it again."""
-    meta = torch.fx.traceback.current_meta
+    """Marks an operator as selective checkpointing does: save the result, never recompute it."""
+    meta = torch.fx.traceback.get_current_meta()
     before = meta.get("recompute")
     if before in (CheckpointPolicy.MUST_RECOMPUTE, CheckpointPolicy.PREFER_RECOMPUTE):
-        raise RuntimeError(COMPUTED_AGAIN)
+        raise RuntimeError(RECOMPUTED)
     meta["recompute"] = CheckpointPolicy.MUST_SAVE
     try:
         yield
@@ -157,12 +157,16 @@ def _saved_by_the_compiler() -> Iterator[None]:
             meta["recompute"] = before
 
 
-def _in_checkpoint() -> bool:
-    modes = torch.utils._python_dispatch._get_current_dispatch_mode_stack()
-    return any(type(mode).__name__ == "_CachingTorchDispatchMode" for mode in modes)
+def _refuse(*_: Any) -> None:
+    # Selective checkpointing may save the copy and recompute the update after it, which would move the items twice.
+    raise RuntimeError(RECOMPUTED)
 
 
+_caching_mode, _ = create_selective_checkpoint_contexts([])  # the mode in which a first pass runs
+torch.library.register_torch_dispatch("mnad::keep_items", type(_caching_mode), _refuse)
 _DEFINITION.impl("keep_items", _copy, "CompositeExplicitAutograd")
-_DEFINITION.impl("keep_items", _keep, "Autograd")
+# Unmarked, a copy that torch.compile recomputes in the backward pass raises there.
+_autograd_rule = _copy_and_save if internals.HAS_BELOW_AUTOGRAD else torch.library.fallthrough_kernel
+_DEFINITION.impl("keep_items", _autograd_rule, "Autograd")
 _DEFINITION.impl("gather_", _gather, "CompositeExplicitAutograd")
 _DEFINITION.impl("gather_", torch.library.fallthrough_kernel, "Autograd")

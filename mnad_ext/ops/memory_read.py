@@ -11,6 +11,7 @@ from torch import Tensor
 from mnad_ext import reference
 from mnad_ext._checks import check_features_and_items
 from mnad_ext.ops import _rules
+from mnad_ext.ops import _torch_internals as internals
 from mnad_ext.ops.checkpointing import note_items, refuse_moved_items
 
 
@@ -59,64 +60,54 @@ def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False
     return output, weights
 
 
-class _MemoryRead(torch.autograd.Function):
-    """memory_read with its gradient."""
+def _setup_context(
+    ctx: Any, inputs: tuple[Tensor, Tensor], keyword_only_inputs: dict[str, bool], output: tuple[Tensor, Tensor]
+) -> None:
+    save_for_gradient(ctx, inputs, keyword_only_inputs, output[1:])
 
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, items: Tensor, grad_through_weights: bool) -> tuple[Tensor, Tensor]:
-        with torch._C._AutoDispatchBelowAutograd():
-            output, weights = torch.ops.mnad.memory_read.default(
-                features, items, grad_through_weights=grad_through_weights
-            )
-        ctx.save_for_backward(features, items, weights)
-        note_items(ctx, items)
-        ctx.grad_through_weights = grad_through_weights
-        ctx.set_materialize_grads(False)
-        return output, weights
 
-    @staticmethod
-    def backward(
-        ctx: Any, grad_output: Tensor | None, grad_weights: Tensor | None
-    ) -> tuple[Tensor | None, Tensor | None, None]:
-        features, items, weights = ctx.saved_tensors
-        return memory_gradient(ctx, (grad_output, grad_weights, None, None), features, items, weights)
+def _backward(ctx: Any, grad_output: Tensor | None, grad_weights: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    return memory_gradient(ctx, (grad_output, grad_weights, None, None))
+
+
+def save_for_gradient(
+    ctx: Any, inputs: tuple[Tensor, Tensor], keyword_only_inputs: dict[str, bool], results: tuple[Tensor, ...]
+) -> None:
+    """Saves what :func:`memory_gradient` reads: features, items, weights and, of a step, indices, scores, distances."""
+    ctx.save_for_backward(*inputs, *results)
+    note_items(ctx, inputs[1])
+    ctx.grad_through_weights = keyword_only_inputs["grad_through_weights"]
+    ctx.set_materialize_grads(False)
 
 
 def memory_gradient(
-    ctx: Any,
-    grads: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None],
-    features: Tensor,
-    items: Tensor,
-    weights: Tensor,
-    indices: Tensor | None = None,
-    scores: Tensor | None = None,
-    distances: Tensor | None = None,
-) -> tuple[Tensor | None, Tensor | None, None]:
-    """Calls the backward operator for what autograd needs of features, items and the constant behind them.
+    ctx: Any, grads: tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Calls the backward operator for the gradients of features and items that autograd needs.
 
-    ``grads`` are those of output, weights, compactness and separateness; the losses' need the last three arguments.
+    Args:
+        ctx: As :func:`save_for_gradient` left it.
+        grads: Those of output, weights, compactness and separateness; None for one that is not there.
     """
     wants_features, wants_items = ctx.needs_input_grad[:2]
     if all(grad is None for grad in grads) or not (wants_features or wants_items):
-        return None, None, None
+        return None, None
+    features, items, weights, *of_losses = ctx.saved_tensors
     refuse_moved_items(ctx, items)
     _rules.refuse_forward_mode(*grads)
     # Where no second derivative is recorded, its rule need not be asked for.
-    skip_rule = nullcontext() if torch.is_grad_enabled() else torch._C._AutoDispatchBelowAutograd()
-    with skip_rule:
+    with nullcontext() if torch.is_grad_enabled() else internals.below_autograd():
         grad_features, grad_items = torch.ops.mnad.memory_backward.default(
             *grads,
             features,
             items,
             weights,
-            indices,
-            scores,
-            distances,
+            *(of_losses or (None, None, None)),
             grad_through_weights=ctx.grad_through_weights,
             wants_features=wants_features,
             wants_items=wants_items,
         )
-    return (grad_features if wants_features else None), (grad_items if wants_items else None), None
+    return (grad_features if wants_features else None), (grad_items if wants_items else None)
 
 
 @torch.library.register_fake("mnad::memory_backward")
@@ -151,5 +142,5 @@ def _refuse_double_backward(ctx: Any, *grads: Tensor | None) -> None:
 _rules.register_fallback("memory_read", reference.memory_read)
 _rules.register_fallback("memory_backward", reference.memory_backward)
 _rules.register_autocast("memory_read")
-_rules.register_gradient("memory_read", _MemoryRead)
+_rules.register_gradient("memory_read", _backward, _setup_context)
 torch.library.register_autograd("mnad::memory_backward", _refuse_double_backward)

@@ -10,8 +10,7 @@ from torch import Tensor
 from mnad_ext import reference
 from mnad_ext._checks import check_features_and_items, check_two_items
 from mnad_ext.ops import _rules
-from mnad_ext.ops.checkpointing import note_items
-from mnad_ext.ops.memory_read import memory_gradient
+from mnad_ext.ops.memory_read import memory_gradient, save_for_gradient
 from mnad_ext.statistics import UpdateStatistics
 
 
@@ -100,29 +99,18 @@ def _fake(features: Tensor, items: Tensor, *, grad_through_weights: bool = False
     )
 
 
-class _MemoryStep(torch.autograd.Function):
-    """memory_step with its gradient."""
+def _setup_context(
+    ctx: Any, inputs: tuple[Tensor, Tensor], keyword_only_inputs: dict[str, bool], output: tuple[Tensor, ...]
+) -> None:
+    save_for_gradient(ctx, inputs, keyword_only_inputs, output[1:5])
+    ctx.mark_non_differentiable(*output[2:5], *output[7:])
 
-    @staticmethod
-    def forward(ctx: Any, features: Tensor, items: Tensor, grad_through_weights: bool) -> tuple[Tensor, ...]:
-        with torch._C._AutoDispatchBelowAutograd():
-            results: tuple[Tensor, ...] = torch.ops.mnad.memory_step.default(
-                features, items, grad_through_weights=grad_through_weights
-            )
-        ctx.save_for_backward(features, items, *results[1:5])
-        note_items(ctx, items)
-        ctx.grad_through_weights = grad_through_weights
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*results[2:5], *results[7:])
-        return results
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None, None]:
-        grad_output, grad_weights, _, _, _, grad_compactness, grad_separateness = grads[:7]
-        wanted = (grad_output, grad_weights, grad_compactness, grad_separateness)
-        return memory_gradient(ctx, wanted, *ctx.saved_tensors)
+def _backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
+    grad_output, grad_weights, _, _, _, grad_compactness, grad_separateness = grads[:7]
+    return memory_gradient(ctx, (grad_output, grad_weights, grad_compactness, grad_separateness))
 
 
 _rules.register_fallback("memory_step", _reference)
 _rules.register_autocast("memory_step")
-_rules.register_gradient("memory_step", _MemoryStep)
+_rules.register_gradient("memory_step", _backward, _setup_context)
