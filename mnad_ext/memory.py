@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple, get_args
 
 import torch
-import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 import mnad_ext
 from mnad_ext import reference
+from mnad_ext._distributed import merge_over_ranks
 from mnad_ext.ops.checkpointing import ITEMS_MOVED, gather_, is_recomputation, keep_items
 from mnad_ext.statistics import UPDATE_RULES, UpdateRule, UpdateStatistics, zero_statistics
 
@@ -163,12 +163,12 @@ class MemoryModule(nn.Module):
     @torch.no_grad()
     def _learn(self, statistics: UpdateStatistics) -> None:
         if not self._gathers:
-            self._move(_summed_over_ranks(statistics))
+            self._move(merge_over_ranks(statistics))
             return
         again = is_recomputation()
         if again and self._moved_since_pass:
             raise RuntimeError(ITEMS_MOVED)
-        gather_(self._gathered, statistics if again else _summed_over_ranks(statistics))
+        gather_(self._gathered, statistics if again else merge_over_ranks(statistics))
         if not torch.compiler.is_compiling():
             self._moved_since_pass = False
 
@@ -211,7 +211,7 @@ class MemoryModule(nn.Module):
             RuntimeError: If the items are learned by gradient (``update_rule=None``).
         """
         self._check_has_update()
-        self._move(_summed_over_ranks(mnad_ext.update_statistics(features, self.items)))
+        self._move(merge_over_ranks(mnad_ext.update_statistics(features, self.items)))
         self._moved_since_pass = True
 
     @torch.no_grad()
@@ -292,14 +292,6 @@ class MemoryModule(nn.Module):
             f"channels={self.channels}, num_items={self.num_items}, update_rule={self.update_rule!r}, "
             f"update_on={self.update_on!r}, grad_through_weights={self.grad_through_weights}"
         )
-
-
-def _summed_over_ranks(statistics: UpdateStatistics) -> UpdateStatistics:
-    if not (dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1):
-        return statistics
-    for name, value in statistics._asdict().items():
-        dist.all_reduce(value, dist.ReduceOp.MAX if name.startswith("peak") else dist.ReduceOp.SUM)
-    return statistics
 
 
 @torch.no_grad()

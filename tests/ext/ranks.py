@@ -1,4 +1,4 @@
-"""Two processes that know of each other, as distributed training starts them."""
+"""Processes that know of each other, as distributed training starts them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch.multiprocessing as mp
 Work = Callable[[int, Path], None]
 
 
-def on_two_ranks(work: Work, folder: Path) -> None:
-    """Runs ``work(rank, folder)`` in two processes; it must stand in a module."""
+def on_ranks(count: int, work: Work, folder: Path) -> None:
+    """Runs ``work(rank, folder)`` in so many processes; it must stand in a module."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    mp.spawn(_run, args=(work, port, folder), nprocs=2)
+    mp.spawn(_run, args=(count, work, port, folder), nprocs=count)
 
 
-def _run(rank: int, work: Work, port: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+def _run(rank: int, count: int, work: Work, port: int, folder: Path) -> None:
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=count)
     try:
         work(rank, folder)
     finally:

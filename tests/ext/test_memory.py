@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from pathlib import Path
 
 import pytest
 import torch
@@ -11,7 +10,6 @@ from torch import nn
 
 import mnad_ext
 from mnad_ext import UPDATE_RULES, MemoryModule, reference
-from tests.ext.ranks import on_two_ranks
 
 
 def features(B: int = 2, C: int = 16) -> torch.Tensor:
@@ -112,24 +110,6 @@ def test_compiles_into_one_graph_and_trains() -> None:
     torch.testing.assert_close(memory.items, twin.items)
     (grad,) = torch.autograd.grad(out.output.sum() + out.compactness.sum(), x)
     torch.testing.assert_close(grad, torch.autograd.grad(expected.output.sum() + expected.compactness.sum(), x)[0])
-
-
-def test_two_ranks_update_as_one_large_batch(tmp_path: Path) -> None:
-    memory, x = MemoryModule(16, 4), features(4)
-    torch.save({"items": memory.items, "x": x}, tmp_path / "input.pt")
-    on_two_ranks(_update_on_rank, tmp_path)
-    memory(x)
-    for rank in range(2):
-        items = torch.load(tmp_path / f"items{rank}.pt", weights_only=True)
-        torch.testing.assert_close(items, memory.items, atol=1e-6, rtol=0)
-
-
-def _update_on_rank(rank: int, folder: Path) -> None:
-    given = torch.load(folder / "input.pt", weights_only=True)
-    memory = MemoryModule(16, 4)
-    memory.items.copy_(given["items"])
-    memory(given["x"].chunk(2)[rank])
-    torch.save(memory.items, folder / f"items{rank}.pt")
 
 
 def test_build_info() -> None:

@@ -106,11 +106,11 @@ def test_a_pass_that_records_no_gradient_is_refused_as_well() -> None:
         loss.backward()
 
 
-def test_ranks_sum_up_a_pass_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    sums = []
-    monkeypatch.setattr(mnad_ext.memory, "_summed_over_ranks", lambda statistics: sums.append(1) or statistics)
+def test_ranks_merge_a_pass_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    merged = []
+    monkeypatch.setattr(mnad_ext.memory, "merge_over_ranks", lambda statistics: merged.append(1) or statistics)
     checkpointed(network, "reentrant")(MemoryModule(16, 4, update_on="call"), features().requires_grad_()).backward()
-    assert len(sums) == 1
+    assert len(merged) == 1
 
 
 @pytest.mark.parametrize("num_items", [1, 4])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ from torch import Tensor, nn
 
 from mnad_ext import MemoryModule, UpdateStatistics, reference
 from mnad_ext.statistics import zero_statistics
-from tests.ext.ranks import on_two_ranks
 from tests.ext.training import features, loss_of, trained
 
 
@@ -218,28 +216,3 @@ def test_transforms_are_refused_in_words_while_training() -> None:
         torch.func.jvp(lambda x: memory(x).output, (x,), (x,))
     with pytest.raises(RuntimeError, match="setup_context"):
         torch.func.grad(lambda x: loss_of(memory, x))(x)
-
-
-def test_two_ranks_gather_as_one_large_batch(tmp_path: Path) -> None:
-    """Under DistributedDataParallel, which sends rank 0's buffers to all before each pass."""
-    memory, x = MemoryModule(16, 4, update_on="call"), features(8)
-    torch.save({"items": memory.items, "x": x}, tmp_path / "input.pt")
-    on_two_ranks(_gather_on_rank, tmp_path)
-    memory(x)
-    memory.apply_update()
-    for rank in range(2):
-        items = torch.load(tmp_path / f"items{rank}.pt", weights_only=True)
-        torch.testing.assert_close(items, memory.items, atol=1e-6, rtol=0)
-
-
-def _gather_on_rank(rank: int, folder: Path) -> None:
-    given = torch.load(folder / "input.pt", weights_only=True)
-    memory = MemoryModule(16, 4, update_on="call")
-    memory.items.copy_(given["items"])
-    encoder = nn.Conv2d(16, 16, 1, bias=False)
-    nn.init.dirac_(encoder.weight)
-    network = nn.parallel.DistributedDataParallel(nn.Sequential(encoder, memory))
-    for part in given["x"].chunk(2)[rank].chunk(2):
-        network(part).output.sum().backward()
-    memory.apply_update()
-    torch.save(memory.items, folder / f"items{rank}.pt")
