@@ -1,4 +1,4 @@
-"""Loads the compiled module, which registers the operators, and tells how it was built."""
+"""Loads the compiled module, which registers the operators, and reports how it was built."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class BuildInfo(TypedDict):
 
 
 def build_info() -> BuildInfo:
-    """Tells how the extension was built.
+    """Returns how the extension was built.
 
     Returns:
         ``version`` of the package, ``torch`` it was built with, ``torch_floor``, the oldest torch it runs with,

@@ -1,4 +1,4 @@
-"""Functions of PyTorch whose very first call on a CPU may be of low accuracy."""
+"""A workaround for PyTorch functions whose first call on a CPU may be of low accuracy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The memory as a module for anyone's network."""
+"""The memory as an nn.Module, for any network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ UPDATE_ON: tuple[UpdateOn, ...] = get_args(UpdateOn)
 
 
 class MemoryOutput(NamedTuple):
-    """What one pass through the memory gives.
+    """Result of a forward pass of :class:`MemoryModule`.
 
     Attributes:
         output: (B, 2C, H, W) in the dtype of the features: unit queries, then readouts.
@@ -40,27 +40,28 @@ class MemoryOutput(NamedTuple):
 class MemoryModule(nn.Module):
     """A memory of M unit vectors that queries read and training updates (Park et al., CVPR 2020, section 3.2).
 
-    ``items``, the (M, C) memory, is a buffer in float32 (float64 after ``.double()``): part of the state dict, moved by
-    the update rule and not by the optimizer. As BatchNorm's statistics it is moved in place. In training mode every
-    forward pass is followed by one update; in evaluation mode the items stay, and :meth:`update` moves them when asked
-    to. Where ``torch.distributed`` is initialised an update uses the queries of all ranks, which equals the update of
-    one large batch; under ``nn.DataParallel`` it uses those of the first device alone.
+    ``items``, the (M, C) memory, is a buffer in float32 (float64 after ``.double()``): part of the state dict, changed
+    by the update rule and not by the optimizer. Like BatchNorm's statistics it is updated in place. In training mode
+    every forward pass is followed by one update; in evaluation mode only :meth:`update` changes the items. Where
+    ``torch.distributed`` is initialised an update uses the queries of all ranks, which equals the update of one large
+    batch; under ``nn.DataParallel`` it uses those of the first device alone.
 
-    With ``update_on="call"`` forward passes in training mode only gather what an update needs, and
-    :meth:`apply_update` moves the items by all of it: call it after ``optimizer.step()``, or :meth:`discard_gathered`
-    where that step is skipped. Several passes before it equal one of a large batch (gradient accumulation), and a pass
-    that is computed again for the backward pass (``torch.utils.checkpoint``) reads the items that it read before and
-    counts once. Every pass that runs within a backward pass is taken for such a one, even a first one in a hook.
+    With ``update_on="call"`` forward passes in training mode only add up the statistics of their queries, and
+    :meth:`apply_update` updates the items by all of them: call it after ``optimizer.step()``, or
+    :meth:`discard_gathered` where that step is skipped. Several passes before it equal one of a large batch (gradient
+    accumulation). A pass that activation checkpointing recomputes for the backward pass (``torch.utils.checkpoint``)
+    reads the same items again and counts once. Every pass that runs within a backward pass is taken for a
+    recomputation, even a first one in a hook.
 
     A backward pass needs the items that its forward pass has read. With ``update_on="forward"`` a forward pass in
-    training mode keeps a copy of them. Otherwise move the items after the backward pass: where they have moved before,
-    it raises, unless a checkpoint around compiled code, or a reentrant one in evaluation mode, hides it. Items that you
-    put in place of the first ones must own their memory: an expanded view cannot be moved.
+    training mode keeps a copy of them. Otherwise update the items after the backward pass: if they have changed before,
+    it raises, unless a checkpoint around compiled code, or a reentrant one in evaluation mode, hides the change. A
+    tensor that you assign to ``items`` must own its memory: an expanded view cannot be updated in place.
 
     Args:
         channels: C >= 1, the width of the feature map.
         num_items: M >= 1.
-        update_rule: ``"max-all"`` (the released code), ``"max-assigned"`` (the paper's eq. 5) or ``"plain"``;
+        update_rule: ``"max-all"`` (the released code), ``"max-assigned"`` (eq. 5) or ``"plain"``;
             ``None`` makes the items a parameter that the optimizer learns instead.
         update_on: ``"forward"``, at the end of each forward pass in training mode, or ``"call"``, when
             :meth:`apply_update` is called.
@@ -81,7 +82,7 @@ class MemoryModule(nn.Module):
     """
 
     items: Tensor
-    _moved_since_pass = False  # then a pass that is computed again reads other items; not noted in compiled code
+    _moved_since_pass = False  # if so, a recomputed pass would read other items; not tracked in compiled code
 
     def __init__(
         self,
@@ -114,18 +115,18 @@ class MemoryModule(nn.Module):
         if self._gathers:
             for name, value in zero_statistics(items)._asdict().items():
                 self.register_buffer(f"gathered_{name}", value, persistent=False)
-            self.register_load_state_dict_post_hook(_forget_after_loading)  # type: ignore[no-untyped-call]
+            self.register_load_state_dict_post_hook(_reset_gathered_after_loading)  # type: ignore[no-untyped-call]
         self.reset_items(generator)
 
     @torch.no_grad()
     def reset_items(self, generator: torch.Generator | None = None) -> None:
-        """Draws new items, uniform in [0, 1), then scaled to unit length, and forgets what was gathered for others."""
+        """Draws new items, uniform in [0, 1), then scaled to unit length, and discards gathered statistics."""
         drawn = torch.rand(self.num_items, self.channels, generator=generator)
         self.items.copy_(F.normalize(drawn, dim=1))
-        self._forget()
+        self._reset_gathered()
 
     def forward(self, features: Tensor) -> MemoryOutput:
-        """Reads the memory, measures both losses and, in training mode, updates the items.
+        """Reads the memory, computes both losses and, in training mode, updates the items.
 
         Args:
             features: (B, C, H, W), the encoder's raw output, in any floating dtype; it need not be normalised.
@@ -136,19 +137,19 @@ class MemoryModule(nn.Module):
         Raises:
             TypeError: If ``features`` is not a floating tensor.
             ValueError: If its shape or device does not fit the items.
-            RuntimeError: If it is computed again for a backward pass after its own update moved the items, or if the
-                items are no longer those that passes were gathered for.
+            RuntimeError: If it is recomputed for a backward pass after its own update changed the items, or if other
+                items were assigned since statistics were gathered.
         """
-        learns = self.training and self.update_rule is not None
+        updates = self.training and self.update_rule is not None
         # The backward pass needs the items that were read, and the update writes over them.
-        items = keep_items(self.items) if learns and self.update_on == "forward" else self.items
+        items = keep_items(self.items) if updates and self.update_on == "forward" else self.items
         output, statistics = self._read(features, items)
-        if learns:
-            self._learn(mnad_ext.update_statistics(features, items) if statistics is None else statistics)
+        if updates:
+            self._update_or_gather(mnad_ext.update_statistics(features, items) if statistics is None else statistics)
         return output
 
     def _read(self, features: Tensor, items: Tensor) -> tuple[MemoryOutput, UpdateStatistics | None]:
-        """Reads items; the statistics come with it where one pass over the features gives both."""
+        """Reads items, and returns the statistics too where the same pass over the features computes them."""
         through = self.grad_through_weights
         if self.num_items > 1:
             step = mnad_ext.memory_step(features, items, grad_through_weights=through)
@@ -161,14 +162,14 @@ class MemoryModule(nn.Module):
         return MemoryOutput(read, weights, nearest, compactness, None), None
 
     @torch.no_grad()
-    def _learn(self, statistics: UpdateStatistics) -> None:
+    def _update_or_gather(self, statistics: UpdateStatistics) -> None:
         if not self._gathers:
             self._move(merge_over_ranks(statistics))
             return
-        again = is_recomputation()
-        if again and self._moved_since_pass:
+        recomputed = is_recomputation()
+        if recomputed and self._moved_since_pass:
             raise RuntimeError(ITEMS_MOVED)
-        gather_(self._gathered, statistics if again else merge_over_ranks(statistics))
+        gather_(self._gathered, statistics if recomputed else merge_over_ranks(statistics))
         if not torch.compiler.is_compiling():
             self._moved_since_pass = False
 
@@ -183,26 +184,26 @@ class MemoryModule(nn.Module):
     @property
     def _gathered(self) -> UpdateStatistics:
         gathered = UpdateStatistics(*(getattr(self, f"gathered_{name}") for name in UpdateStatistics._fields))
-        if not _alike(gathered.weighted_sum, self.items):
+        if not _same_kind(gathered.weighted_sum, self.items):
             raise RuntimeError(
                 f"passes were gathered for items {_described(gathered.weighted_sum)}, but the items are "
                 f"{_described(self.items)} now; call discard_gathered() after items were replaced"
             )
         return gathered
 
-    def _forget(self) -> None:
+    def _reset_gathered(self) -> None:
         if not self._gathers:
             return
         for name, value in zero_statistics(self.items)._asdict().items():
             gathered = getattr(self, f"gathered_{name}")
-            if _alike(gathered, value):
+            if _same_kind(gathered, value):
                 gathered.copy_(value)  # in place, as a CUDA graph needs it
             else:
                 setattr(self, f"gathered_{name}", value)
 
     @torch.no_grad()
     def update(self, features: Tensor) -> None:
-        """Moves every item towards the queries nearest to it (eq. 3 to 5), on all ranks alike.
+        """Moves every item towards the queries nearest to it (eq. 3 to 5), the same on all ranks.
 
         Args:
             features: (B, C, H, W) as for :meth:`forward`. Queries that are not finite are left out.
@@ -216,13 +217,13 @@ class MemoryModule(nn.Module):
 
     @torch.no_grad()
     def apply_update(self) -> None:
-        """Moves the items by all forward passes in training mode since the last call, and forgets these.
+        """Updates the items by all forward passes in training mode since the last call.
 
-        Without any it leaves the items where they are. Call it after their backward passes.
+        Without any, the items stay unchanged. Call it after their backward passes.
 
         Raises:
-            RuntimeError: If the items are learned by gradient, every forward pass updates them, or they are no longer
-                those that passes were gathered for.
+            RuntimeError: If the items are learned by gradient, every forward pass updates them, or other items
+                were assigned since statistics were gathered.
 
         Example:
             >>> import torch
@@ -239,11 +240,11 @@ class MemoryModule(nn.Module):
         self._check_gathers()
         self._move(self._gathered)
         self._moved_since_pass = True
-        self._forget()
+        self._reset_gathered()
 
     @torch.no_grad()
     def discard_gathered(self) -> None:
-        """Forgets all forward passes since the last :meth:`apply_update`; the items stay.
+        """Discards the statistics of all forward passes since the last :meth:`apply_update`.
 
         For a step that is skipped, as ``torch.amp.GradScaler`` does where it finds infinities, and for items that were
         replaced by others. :meth:`reset_items` and ``load_state_dict`` do it by themselves.
@@ -262,7 +263,7 @@ class MemoryModule(nn.Module):
             True
         """
         self._check_gathers()
-        self._forget()
+        self._reset_gathered()
 
     def _check_has_update(self) -> None:
         if self.update_rule is None:
@@ -295,12 +296,12 @@ class MemoryModule(nn.Module):
 
 
 @torch.no_grad()
-def _forget_after_loading(memory: nn.Module, _: object) -> None:
+def _reset_gathered_after_loading(memory: nn.Module, _: object) -> None:
     assert isinstance(memory, MemoryModule)
-    memory._forget()
+    memory._reset_gathered()
 
 
-def _alike(one: Tensor, other: Tensor) -> bool:
+def _same_kind(one: Tensor, other: Tensor) -> bool:
     return (one.shape, one.dtype, one.device) == (other.shape, other.dtype, other.device)
 
 

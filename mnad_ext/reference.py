@@ -2,7 +2,7 @@
 
 Every function has the signature and the meaning of its namesake in :mod:`mnad_ext`, is differentiable by
 autograd wherever the operator is, and runs on any device. It is written to be read, not to be fast. The letters
-are those of the paper: B samples, C channels, an H x W grid, K = B*H*W queries, M items.
+are those of Park et al., CVPR 2020: B samples, C channels, an H x W grid, K = B*H*W queries, M items.
 
 Half-precision features are computed in float32, float64 features in float64.
 """
@@ -48,9 +48,9 @@ def memory_backward(
     wants_features: bool,
     wants_items: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Gives the gradients of a read and of the losses by differentiating them again.
+    """Returns the gradients of a read and of the losses, by autograd through a forward pass of its own.
 
-    ``scores`` and ``distances``, which spare a kernel work, are not looked at.
+    ``scores`` and ``distances``, which save a kernel work, are not used.
 
     Returns:
         The gradients of ``features`` and of ``items``, an empty tensor where not wanted.
@@ -83,7 +83,7 @@ def assign_top2(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def update_statistics(features: Tensor, items: Tensor) -> UpdateStatistics:
-    """Sums up what an update needs of the queries. See :func:`mnad_ext.update_statistics`."""
+    """Returns the statistics of the queries that an update needs. See :func:`mnad_ext.update_statistics`."""
     query, scores = _query_and_scores(features.detach(), items.detach())
     finite = scores.isfinite().all(dim=1, keepdim=True)
     query = query.where(finite, 0)
@@ -102,7 +102,7 @@ def update_statistics(features: Tensor, items: Tensor) -> UpdateStatistics:
 
 
 def update_items(items: Tensor, statistics: UpdateStatistics, rule: UpdateRule = "max-all") -> Tensor:
-    """Closes an update: from statistics to new items. See :func:`mnad_ext.update_items`."""
+    """Returns the new items, computed from the statistics. See :func:`mnad_ext.update_items`."""
     if rule == "plain":
         scale = 1 / statistics.total
     else:
@@ -118,7 +118,7 @@ def memory_update(features: Tensor, items: Tensor, rule: UpdateRule = "max-all")
 
 
 def compactness(features: Tensor, items: Tensor, nearest: Tensor) -> Tensor:
-    """Gives every sample's mean squared distance between its queries and their nearest items.
+    """Returns every sample's mean squared distance between its queries and their nearest items.
 
     Args:
         features: (B, C, H, W), the encoder's raw output.
@@ -133,12 +133,12 @@ def compactness(features: Tensor, items: Tensor, nearest: Tensor) -> Tensor:
 
 
 def separateness(features: Tensor, items: Tensor, indices: Tensor) -> Tensor:
-    """Gives every sample's mean triplet margin between nearest and second nearest item.
+    """Returns every sample's mean triplet margin between nearest and second nearest item.
 
     Args:
         features: (B, C, H, W), the encoder's raw output.
         items: (M, C) or (B, M, C), M >= 2.
-        indices: (B, 2, H, W) int64 as :func:`assign_top2` gives them.
+        indices: (B, 2, H, W) int64 as :func:`assign_top2` returns them.
 
     Returns:
         (B,), the mean over H*W queries of max(0, d(q_k, p_first) - d(q_k, p_second) + 1), where d is the L2 norm
@@ -150,12 +150,12 @@ def separateness(features: Tensor, items: Tensor, indices: Tensor) -> Tensor:
 
 
 def distances(features: Tensor, items: Tensor, indices: Tensor) -> Tensor:
-    """Gives the distances of every query to its nearest and its second nearest item.
+    """Returns the distances of every query to its nearest and its second nearest item.
 
     Args:
         features: (B, C, H, W), the encoder's raw output.
         items: (M, C) or (B, M, C), M >= 2.
-        indices: (B, 2, H, W) int64 as :func:`assign_top2` gives them.
+        indices: (B, 2, H, W) int64 as :func:`assign_top2` returns them.
 
     Returns:
         (B, 2, H, W), the L2 norms of (q_k - p + 1e-6). The gradient reaches the features only.

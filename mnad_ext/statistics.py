@@ -1,4 +1,4 @@
-"""What one pass over the queries leaves behind for an update of the items."""
+"""The statistics of the queries from which an update computes the new items."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class UpdateStatistics(NamedTuple):
     peak_assigned: Tensor
 
     def merge(self, other: UpdateStatistics) -> UpdateStatistics:
-        """Gives the statistics of both sets of queries together."""
+        """Returns the statistics of both sets of queries together."""
         return UpdateStatistics(
             self.weighted_sum + other.weighted_sum,
             self.total + other.total,
@@ -43,7 +43,7 @@ class UpdateStatistics(NamedTuple):
 
 
 def zero_statistics(items: Tensor) -> UpdateStatistics:
-    """Gives the statistics of no query at all for some items, ([B,] M, C): what any others merged with it stay."""
+    """Returns the statistics of no queries for items ([B,] M, C): merging with them changes nothing."""
     per_item = items.shape[:-1]
     return UpdateStatistics(
         items.new_zeros(items.shape),

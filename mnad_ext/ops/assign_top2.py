@@ -11,7 +11,7 @@ from mnad_ext.ops import _rules
 
 
 def assign_top2(features: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
-    """Finds the nearest and the second nearest item of every query, p_first and p_second of the paper's losses.
+    """Finds the nearest and the second nearest item of every query, p_first and p_second of the losses.
 
     The same in plain PyTorch is :func:`mnad_ext.reference.assign_top2`.
 

@@ -36,8 +36,8 @@ _DEFINITION.define("gather_(Tensor(a!)[] gathered, Tensor[] statistics) -> ()")
 def keep_items(items: Tensor) -> Tensor:
     """Copies items that are written to before the backward pass of a read needs them.
 
-    ``items.clone()`` does the same, but torch.compile may replace a clone by what it copies, or copy in the backward
-    pass, and so read the items when they have moved.
+    torch.compile may replace ``items.clone()`` by the original, or compute it in the backward pass when the items have
+    changed. It does neither with this operator.
 
     Args:
         items: Of any shape and dtype.

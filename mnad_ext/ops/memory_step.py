@@ -1,4 +1,4 @@
-"""memory_step: all that a training step needs of the memory, from one pass over the features."""
+"""memory_step: all that a training step needs of the memory, computed in one pass over the features."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from mnad_ext.statistics import UpdateStatistics
 
 
 class MemoryStep(NamedTuple):
-    """What :func:`memory_step` gives.
+    """Results of :func:`memory_step`.
 
     Attributes:
-        output: (B, 2C, H, W), as :func:`mnad_ext.memory_read` gives it.
+        output: (B, 2C, H, W), as :func:`mnad_ext.memory_read` returns it.
         weights: (B, M, H, W), likewise.
-        indices: (B, 2, H, W) int64, as :func:`mnad_ext.assign_top2` gives them.
+        indices: (B, 2, H, W) int64, as :func:`mnad_ext.assign_top2` returns them.
         compactness: (B,), the mean over H*W*C elements of (q_k - p_first)^2.
         separateness: (B,), the mean over H*W queries of max(0, d(q_k, p_first) - d(q_k, p_second) + 1), where d is
             the L2 norm of (a - b + 1e-6).
-        statistics: As :func:`mnad_ext.update_statistics` gives them.
+        statistics: As :func:`mnad_ext.update_statistics` returns them.
     """
 
     output: Tensor
@@ -36,10 +36,10 @@ class MemoryStep(NamedTuple):
 
 
 def memory_step(features: Tensor, items: Tensor, *, grad_through_weights: bool = False) -> MemoryStep:
-    """Reads the memory and gives both losses and the statistics of an update, from one pass over the features.
+    """Reads the memory and computes both losses and the statistics of an update, in one pass over the features.
 
-    Equals memory_read, assign_top2, both losses of the paper's section 3.3 per sample and update_statistics, one
-    after the other, with one backward pass. The losses give the items no gradient.
+    Equals memory_read, assign_top2, both losses per sample (Park et al., CVPR 2020, section 3.3) and update_statistics,
+    one after the other, with one backward pass. The items get no gradient from the losses.
 
     Args:
         features: (B, C, H, W) as for :func:`mnad_ext.memory_read`.

@@ -1,4 +1,4 @@
-"""The update of the items: statistics of the queries, the closing step, and both in one."""
+"""The update of the items: statistics of the queries, new items from statistics, and both in one call."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def memory_update(features: Tensor, items: Tensor, rule: UpdateRule = "max-all")
         features: (B, C, H, W) as for :func:`mnad_ext.memory_read`. Queries with a non-finite value are left out.
         items: (M, C), or (B, M, C) for one memory per sample, each updated by its own sample's queries.
         rule: ``"max-all"``, v_km over its maximum over all queries (the released code); ``"max-assigned"``, over its
-            maximum over U_m (the paper's eq. 5); ``"plain"``, v_km itself.
+            maximum over U_m (eq. 5); ``"plain"``, v_km itself.
 
     Returns:
         The new items, in the shape and dtype of ``items``, without gradient.
@@ -46,7 +46,7 @@ def memory_update(features: Tensor, items: Tensor, rule: UpdateRule = "max-all")
 
 
 def update_statistics(features: Tensor, items: Tensor) -> UpdateStatistics:
-    """Sums up, in one pass over the queries, what an update of the items needs.
+    """Computes, in one pass over the queries, the statistics that an update of the items needs.
 
     Statistics of parts add up to the statistics of the whole (:meth:`UpdateStatistics.merge`; sums by sum and peaks by
     max across devices), so that an update by several devices equals one update by one large batch.
@@ -75,11 +75,11 @@ def update_statistics(features: Tensor, items: Tensor) -> UpdateStatistics:
 
 
 def update_items(items: Tensor, statistics: UpdateStatistics, rule: UpdateRule = "max-all") -> Tensor:
-    """Closes an update: turns statistics into new items.
+    """Computes the new items from statistics, the last step of an update.
 
     Args:
         items: (M, C) or (B, M, C), float32 or float64.
-        statistics: What :func:`update_statistics` gave for these items.
+        statistics: What :func:`update_statistics` returned for these items.
         rule: As for :func:`memory_update`.
 
     Returns:

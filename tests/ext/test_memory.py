@@ -16,7 +16,7 @@ def features(B: int = 2, C: int = 16) -> torch.Tensor:
     return torch.randn(B, C, 5, 7)
 
 
-def test_items_start_as_the_published_ones_do() -> None:
+def test_items_start_as_those_of_the_released_code() -> None:
     items = MemoryModule(512, 10).items
     torch.testing.assert_close(items.norm(dim=1), torch.ones(10))
     assert (items >= 0).all()

@@ -1,4 +1,4 @@
-"""MemoryModule where activation checkpointing computes its forward pass again."""
+"""MemoryModule where activation checkpointing recomputes its forward pass."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def _compiled_anew() -> None:
     ("where", "recompute"),
     [("eager", False), *itertools.product(["around-compiled", "in-compiled"], [False, True])],
 )
-def test_a_pass_that_is_computed_again_counts_once(where: str, recompute: bool, kind: str) -> None:
-    """Also where the compiler would rather compute things again than save them."""
+def test_a_recomputed_pass_counts_once(where: str, recompute: bool, kind: str) -> None:
+    """Also where the compiler would rather recompute things than save them."""
     memory = MemoryModule(16, 4, update_on="call")
     with torch._functorch.config.patch(aggressive_recomputation=recompute):
         actual = trained(copy.deepcopy(memory), WHERE[where](kind))
@@ -150,7 +150,7 @@ def test_a_hook_that_saves_copies_keeps_the_items() -> None:
     torch.testing.assert_close(torch.autograd.grad(loss, x)[0], expected)
 
 
-def test_a_first_pass_in_a_hook_is_taken_for_one_that_is_computed_again() -> None:
+def test_a_first_pass_in_a_hook_is_taken_for_a_recomputation() -> None:
     memory, x = MemoryModule(16, 4, update_on="call"), features()
     before, leaf = memory.items.clone(), features().requires_grad_()
     leaf.register_hook(lambda grad: memory(x).output.new_zeros(grad.shape))

@@ -190,7 +190,7 @@ def test_words_for_what_makes_no_sense() -> None:
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("update_on", ["forward", "call"])
 def test_compiled_it_reads_the_items_before_the_update(update_on: str, recompute: bool) -> None:
-    """Also where the compiler would rather compute things again than save them."""
+    """Also where the compiler would rather recompute things than save them."""
     memory = MemoryModule(16, 4, update_on=update_on)  # type: ignore[arg-type]
     torch._dynamo.reset()
     with torch._functorch.config.patch(aggressive_recomputation=recompute):
