@@ -11,9 +11,9 @@ from mnad_ext.statistics import UpdateStatistics
 def merge_over_ranks(statistics: UpdateStatistics) -> UpdateStatistics:
     """Returns the statistics of all ranks together, the same bits on each; without other ranks they are returned as is.
 
-    One all-reduce of M C + 2 M (1 + ranks) numbers. It sums float64, in which counts are exact up to 2^53, and the
-    order of the ranks does not show once the sums are rounded to float32. The peaks are in it as well: each rank adds
-    its own where all others add 0, and their maximum is taken afterwards.
+    One all-reduce of M C + 2 M (1 + ranks) numbers. It sums in float64, in which counts are exact up to 2^53 and the
+    order of the ranks changes a float32 sum only where it lies at the border between two roundings. The peaks are in it
+    as well: each rank adds its own where all others add 0, and their maximum is taken afterwards.
 
     Args:
         statistics: Of the queries of this rank, of the same shapes on all ranks.
