@@ -22,12 +22,12 @@ class Block(NamedTuple):
 def blocks(page: Path) -> list[Block]:
     """Returns the fenced blocks of a page, in order."""
     text = page.read_text()
-    return [
-        Block(
-            found[2], re.sub(f"^{found[1]}", "", found[3], flags=re.MULTILINE), text[: found.start(3)].count("\n") + 1
-        )
-        for found in FENCE.finditer(text)
-    ]
+    found = []
+    for fence in FENCE.finditer(text):
+        indent, language, body = fence.groups()
+        line = text[: fence.start(3)].count("\n") + 1
+        found.append(Block(language, re.sub(f"^{indent}", "", body, flags=re.MULTILINE), line))
+    return found
 
 
 def commands(block: Block) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""A Griffe extension: the Sphinx roles of docstrings, such as :func:`NAME`, become links where the site has the name."""
+"""A Griffe extension: Sphinx roles in docstrings, such as :func:`NAME`, become links where the site has the name."""
 
 from __future__ import annotations
 
