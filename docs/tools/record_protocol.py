@@ -13,8 +13,8 @@ from typing import Any
 
 import mnad
 import numpy as np
-from mnad.artifacts.measurements import load_measurements
-
+from mnad.artifacts.measurements import Measurements, load_measurements
+from mnad.evaluation import Scaling, Smoothing, bounds_of, evaluate
 from pages import DOCS
 from provenance import provenance
 
@@ -22,8 +22,13 @@ TRAINING: dict[str, Any] = {
     "size": 64, "width": 8, "epochs": 5, "stride": 2, "learning_rate": 1e-3, "hold_out": 0.2, "accelerator": "cpu",
 }  # fmt: skip
 LAMBDAS = (0, 0.2, 0.4, 0.6, 0.8, 1)
-NORMALISATIONS = ("per-video", "global", "train", "causal", "calibrated")
-SMOOTHINGS = (("none", None), ("gaussian", 5), ("median", 9), ("causal", 5), ("causal", 15))
+SMOOTHINGS = (
+    Smoothing(),
+    Smoothing("gaussian", 5),
+    Smoothing("median", 9),
+    Smoothing("causal", 5),
+    Smoothing("causal", 15),
+)
 
 
 def record(data: Path, runs: Path) -> None:
@@ -33,32 +38,42 @@ def record(data: Path, runs: Path) -> None:
     mnad.train(data, run, **TRAINING)
     mnad.score(run, data, accelerator="cpu")
     mnad.score(run, data, split="training", accelerator="cpu")
-    mnad.calibrate(run, data, fps=10, accelerator="cpu")
-    published = load_measurements(run)
-    (run / "updates").mkdir()
-    often = float(np.median(published.update_error))
+    calibration = mnad.calibrate(run, data, fps=10, accelerator="cpu")
+    measured, training = load_measurements(run), load_measurements(run / "measurements-training.npz")
+    scalings = (
+        Scaling(),
+        Scaling("global"),
+        Scaling("train", bounds_of(training)),
+        Scaling("causal"),
+        calibration.scaling,
+    )
+    found = evaluate(measured)
     result = {
         **stamp,
         "training": TRAINING,
-        "lambda": [{"lambda": value, "auc": auc(run, score_weight=value)} for value in LAMBDAS],
+        "pooling": {"all frames": 100 * found.auc, "mean of the videos": 100 * found.macro_auc},
+        "lambda": [{"lambda": weight, "auc": auc(measured, weight)} for weight in LAMBDAS],
         "normalisation": [
             {
-                "normalisation": name,
-                **{f"auc, lambda {value}": auc(run, normalisation=name, score_weight=value) for value in (0.6, 1)},
+                "normalisation": scaling.name,
+                "auc, lambda 0.6": auc(measured, 0.6, scaling),
+                "auc, lambda 1": auc(measured, 1, scaling),
             }
-            for name in NORMALISATIONS
-        ],  # fmt: skip
+            for scaling in scalings
+        ],
         "smoothing": [
             {
-                "smoothing": name if width is None else f"{name}, {width} frames",
-                "looks ahead": name in ("gaussian", "median"),
-                "auc, per-video": auc(run, smoothing=name, smoothing_width=width),
-                "auc, calibrated": auc(run, smoothing=name, smoothing_width=width, normalisation="calibrated"),
+                "smoothing": smoothing.name,
+                "frames": None if smoothing.name == "none" else smoothing.width,
+                "looks ahead": smoothing.looks_ahead,
+                "auc, per-video": auc(measured, 0.6, Scaling(), smoothing),
+                "auc, calibrated": auc(measured, 0.6, calibration.scaling, smoothing),
             }
-            for name, width in SMOOTHINGS
+            for smoothing in SMOOTHINGS
         ],
-        "update": [update(run, data, scope, threshold) for scope, threshold in updates(often)],
-        "pooling": pooling(run),
+        "update": [
+            update(run, data, scope, threshold) for scope, threshold in updates(float(np.median(measured.update_error)))
+        ],
     }
     (DOCS / "results" / "protocol-ped2.json").write_text(json.dumps(result, indent=2) + "\n")
 
@@ -71,27 +86,20 @@ def updates(often: float) -> list[tuple[str, float | None]]:
 def update(run: Path, data: Path, scope: str, threshold: float | None) -> dict[str, Any]:
     """Scores with a test-time update of its own, beside the run's measurements."""
     options = {} if threshold is None else {"update_threshold": threshold}
-    file = mnad.score(run, data, update=scope, out=run / "updates" / f"{scope}-{threshold}.npz", **options)
+    file = mnad.score(run, data, update=scope, out=run / "measurements-update.npz", **options)
     measured = load_measurements(file)
     return {
         "update": scope,
         "threshold of E_t": threshold,
         "frames that updated": int(measured.updated.sum()),
-        "auc": auc(file),
-        "auc, lambda 0 (D alone)": auc(file, score_weight=0),
+        "auc, lambda 0.6": auc(measured, 0.6),
+        "auc, lambda 0": auc(measured, 0),
     }
 
 
-def auc(run: Path, **options: Any) -> float:
+def auc(measured: Measurements, *choices: Any) -> float:
     """Returns the frame AUC in per cent, all frames pooled."""
-    given = {name: value for name, value in options.items() if value is not None}
-    return 100 * mnad.evaluate(run, **given).evaluation.auc
-
-
-def pooling(run: Path) -> dict[str, float]:
-    """Returns the two AUCs by the published scores."""
-    found = mnad.evaluate(run).evaluation
-    return {"pooled over all frames": 100 * found.auc, "mean of the videos": 100 * found.macro_auc}
+    return 100 * evaluate(measured, *choices).auc
 
 
 if __name__ == "__main__":
