@@ -1,0 +1,74 @@
+"""The documentation builds without a warning, and all links within it lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from pages import DOCS
+
+from tests.docs.site_links import Page, broken
+
+REQUIRED = os.environ.get("MNAD_REQUIRE_DOCS") == "1"
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, built as `make docs` does."""
+    if importlib.util.find_spec("mkdocs") is None and not REQUIRED:
+        pytest.skip("mkdocs is not installed (make .venv/docs-tools); MNAD_REQUIRE_DOCS=1 makes this a failure")
+    folder = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
+    built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
+    assert built.returncode == 0, built.stdout + built.stderr
+    return folder
+
+
+def test_it_builds_every_page(site: Path) -> None:
+    pages = {page.relative_to(DOCS).with_suffix(".html").as_posix() for page in DOCS.rglob("*.md")}
+    built = {page.relative_to(site).as_posix() for page in site.rglob("*.html")}
+    assert pages == built - {"404.html"}
+
+
+def test_no_link_is_broken_and_nothing_is_loaded_from_elsewhere(site: Path) -> None:
+    assert broken(site) == []
+
+
+def test_every_public_name_is_in_the_reference(site: Path) -> None:
+    import mnad
+
+    import mnad_ext
+
+    anchors = {name for page in site.rglob("*.html") for name in Page(page.read_text()).anchors}
+    names = {f"mnad.{name}" for name in mnad.__all__} | {f"mnad_ext.{name}" for name in mnad_ext.__all__}
+    named_elsewhere = {"mnad_ext.BuildInfo", "mnad_ext.UPDATE_RULES", "mnad_ext.UpdateRule", "mnad_ext.__version__"}
+    assert names - named_elsewhere <= anchors
+
+
+def test_no_sphinx_role_is_left(site: Path) -> None:
+    for page in (site / "reference").glob("*.html"):
+        assert ":func:" not in page.read_text()
+        assert ":class:" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    "link",
+    ["missing.html", "index.html#missing", "#missing", "missing.png", "folder/", "https://elsewhere.example/x.js"],
+)
+def test_a_broken_link_would_be_found(tmp_path: Path, link: str) -> None:
+    tag = (
+        f'<script src="{link}">'
+        if link.endswith("js")
+        else f'<img src="{link}">'
+        if "png" in link
+        else f'<a href="{link}">'
+    )
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "index.html").write_text(
+        f'<a href="#here" id="here"><a href="index.html#here"><a href="https://x">{tag}'
+    )
+    assert len(broken(tmp_path)) == 1

@@ -1,0 +1,38 @@
+"""The tables of the documentation are what the recorded results say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pages import DOCS
+from tables import PLACE, filled_in
+
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if "<!-- table:" in page.read_text()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_tables_are_those_of_the_results(page: Path) -> None:
+    text = page.read_text()
+    assert len(PLACE.findall(text)) == text.count("<!-- table:") == text.count("<!-- end -->")
+    assert filled_in(text) == text, "run python docs/tools/tables.py"
+
+
+def test_a_number_that_was_changed_would_be_found() -> None:
+    text = (DOCS / "models" / "prediction.md").read_text()
+    assert filled_in(text.replace("89.6", "98.6")) == text != text.replace("89.6", "98.6")
+
+
+def test_every_preset_has_a_page() -> None:
+    from mnad.models import PRESETS
+
+    assert {page.stem for page in (DOCS / "models").glob("*.md")} == {*PRESETS, "index"}
+    assert all(f"models/{name}.md" in (DOCS.parent / "mkdocs.yml").read_text() for name in PRESETS)
+
+
+def test_files_that_pages_name_are_there() -> None:
+    import re
+
+    for page in DOCS.rglob("*.md"):
+        for name in re.findall(r"`((?:bench|csrc|docs|tests|mnad_ext|python)/[\w./-]+\.\w+)`", page.read_text()):
+            assert "NAME" in name or (DOCS.parent / name).is_file(), f"{page.name} names {name}"
