@@ -1,6 +1,7 @@
 # make demo    build, train and find anomalies, small          make lint    everything that reads and doesn't run
 # make test    build and run the tests                         make cuda    compile and check every CUDA kernel
-# make bench   times beside other ways of computing            make clean   remove what was built
+# make bench   times beside other ways of computing            make docs    the documentation, into build/site
+# make clean   remove what was built
 #
 # Each does its own set-up in .venv. PYTHON=python3.12 names another interpreter.
 
@@ -19,7 +20,7 @@ CUDA_OBJECTS := $(patsubst csrc/cuda/%.cu,build/cuda-check/%.o,$(wildcard csrc/c
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296:$\
 glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0
 
-.PHONY: demo test bench lint cuda clean
+.PHONY: demo test bench lint cuda docs clean
 
 demo: .venv/installed
 	$(BIN)/mnad demo --out demo
@@ -41,6 +42,10 @@ lint: .venv/installed .venv/lint-tools
 cuda: .venv/cuda-tools $(CUDA_OBJECTS)
 	$(BIN)/python bench/cuda_resources.py bench/results/cuda-resources.json csrc/cuda/plan.h $(CUDA_OBJECTS)
 
+docs: .venv/docs-tools
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the documentation is in build/site/index.html"
+
 # Each source has a folder for the cubins that nvcc keeps, and a log of what ptxas says of registers and spills.
 build/cuda-check/%.o: csrc/cuda/%.cu $(SOURCES) Makefile
 	@mkdir -p $(@D)/$*
@@ -61,6 +66,11 @@ clean:
 
 .venv/lint-tools: .venv/bin/python constraints.txt
 	$(PIP) ruff mypy clang-format
+	@touch $@
+
+# ruff formats the signatures of the API reference.
+.venv/docs-tools: .venv/bin/python constraints.txt
+	$(PIP) mkdocs-material "mkdocstrings[python]" ruff
 	@touch $@
 
 .venv/cuda-tools: .venv/bin/python constraints.txt
