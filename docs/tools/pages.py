@@ -31,7 +31,8 @@ def blocks(page: Path) -> list[Block]:
 
 
 def commands(block: Block) -> list[list[str]]:
-    """Returns the arguments of every call of ``mnad`` in a shell block; lines that end in a backslash go on."""
+    """Returns the arguments of every call of ``mnad``, or ``-m mnad.cli``; lines that end in a backslash go on."""
     lines = block.text.replace("\\\n", " ").splitlines()
     words = [shlex.split(line, comments=True) for line in lines]
-    return [line[line.index("mnad") + 1 :] for line in words if "mnad" in line]
+    calls = [(line, next((at for at, word in enumerate(line) if word in ("mnad", "mnad.cli")), None)) for line in words]
+    return [line[at + 1 :] for line, at in calls if at is not None]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from mnad.models.presets import PREDICTION
 from recorded import load, percent, source, table
 
 FILE = "docs/results/protocol-ped2.json"
@@ -13,16 +15,17 @@ REPRODUCED = "bench/results/reproduce-small-amd-epyc-2-cores.json"
 def choices(part: str) -> str:
     """The AUC by each value of a choice."""
     rows: list[dict[str, Any]] = load(FILE)[part]
-    return table(list(rows[0]), [[_cell(name, value) for name, value in row.items()] for row in rows])
+    head = [name.replace("auc", "AUC") for name in rows[0]]
+    return table(head, [[_cell(name, value, row) for name, value in row.items()] for row in rows])
 
 
-def _cell(name: str, value: Any) -> str:
+def _cell(name: str, value: Any, row: Mapping[str, Any]) -> str:
     if name.startswith("auc"):
         return f"{value:.1f} %"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, float) and name.startswith("threshold"):
-        return f"{value:.4f}"
+    if name == "threshold of E_t" and row["update"] != "none":
+        return f"{PREDICTION.update_threshold:g}, published" if value is None else f"{value:.4f}"
     return "" if value is None else f"{value}"
 
 
@@ -37,9 +40,9 @@ def provenance() -> str:
     found = load(FILE)
     training = found["training"]
     return (
-        f"{source(FILE, found)} The model: prediction, {training['size']} x {training['size']} pixels, width "
-        f"{training['width']}, {training['epochs']} epochs of every second window, one seed. Differences of a point "
-        "or two are noise."
+        f"{source(FILE, found)}\n\nThe model: prediction, {training['size']} x {training['size']} pixels, width "
+        f"{training['width']}, {training['epochs']} epochs of every second window, one seed: read "
+        "differences of a point or two as noise."
     )
 
 

@@ -10,6 +10,7 @@ from pages import DOCS
 
 ROOT = DOCS.parent
 NOT_RECORDED = "no recorded run"
+SMALL = "{ .source }"  # the class of the paragraph
 
 
 def load(path: str) -> Any:
@@ -24,15 +25,15 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def source(path: str, stamp: dict[str, Any]) -> str:
-    """Returns where the numbers of a table come from, in a sentence."""
+    """Returns where the numbers of a table come from, a paragraph in small print."""
     told = [f"`{stamp['command']}`"] if "command" in stamp else []
     told += [f"at commit {stamp['commit'][:9]}", stamp["device"], f"torch {stamp['torch']}"]
-    return f"*`{path}`: {', '.join(told)}.*"
+    return f"`{path}`: {', '.join(told)}.\n{SMALL}"
 
 
 def scale(stamp: dict[str, Any]) -> str:
-    """Returns at what scale a reproduction was made, in a sentence."""
-    return f"*{stamp['scale'].replace('SMALL SCALE', 'Small scale')}.*"
+    """Returns at what scale a reproduction was made, a paragraph in small print."""
+    return f"{stamp['scale'].replace('SMALL SCALE', 'Small scale')}.\n{SMALL}"
 
 
 def percent(value: float | None) -> str:

@@ -40,7 +40,7 @@ def operators(machine: str, layout: str, dtype: str) -> str:
     path = _file("operators", machine)
     results = load(path)
     rows = [
-        [f"{work}, B = {B}", f"{by['ours']:.2f} ms", *(_times(by.get(name), by["ours"]) for name in OTHERS)]
+        [f"{work}, B&nbsp;=&nbsp;{B}", f"{by['ours']:.2f} ms", *(_times(by.get(name), by["ours"]) for name in OTHERS)]
         for (work, B), by in _cases(results, layout=layout, dtype=dtype, M=10).items()
         if B < 16
     ]
@@ -91,7 +91,10 @@ def roofline(machine: str) -> str:
         "copied_ms": "copying them through the caches",
         "multiply_add_ms": "the multiply-adds at peak speed",
     }
-    rows = [[f"{row['work']}, B = {row['B']}", *(f"{row[name]:.2f} ms" for name in columns)] for row in results["rows"]]
+    rows = [
+        [f"{row['work']}, B&nbsp;=&nbsp;{row['B']}", *(f"{row[name]:.2f} ms" for name in columns)]
+        for row in results["rows"]
+    ]
     return f"{table(['', *columns.values()], rows)}\n\n{source(path, results)}"
 
 

@@ -28,7 +28,7 @@ def alarms() -> str:
 def provenance() -> str:
     """Where these come from."""
     found = load(FILE)
-    return f"{source(FILE, found)} It took {found['seconds']} s, with `OMP_NUM_THREADS=1`."
+    return f"{source(FILE, found)}\n\nIt took {found['seconds']} s, with `OMP_NUM_THREADS=1`."
 
 
 TABLES = {"tutorial-auc": auc, "tutorial-alarms": alarms, "tutorial-provenance": provenance}
