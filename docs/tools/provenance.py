@@ -1,4 +1,4 @@
-"""Where a recorded number comes from: command, commit, date, machine."""
+"""Where a recorded number comes from: command, commit of the code that was measured, date, machine."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from pathlib import Path
 
 import torch
 
+MEASURED = ("csrc", "mnad_ext", "python")
+
 
 def provenance(command: str) -> dict[str, str]:
     """Returns it as plain values."""
-    root = Path(__file__).parents[2]
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True).stdout
+    git = ["git", "log", "-1", "--format=%H", "--", *MEASURED]
+    commit = subprocess.run(git, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True).stdout
     named = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     processor = named[1] if named else platform.machine()
     return {

@@ -6,11 +6,15 @@ import importlib.util
 import os
 import subprocess
 import sys
+from dataclasses import is_dataclass
 from pathlib import Path
 
+import mnad
 import pytest
+from mnad.cli.commands import COMMANDS
 from pages import DOCS
 
+import mnad_ext
 from tests.docs.site_links import Page, broken
 
 REQUIRED = os.environ.get("MNAD_REQUIRE_DOCS") == "1"
@@ -39,15 +43,19 @@ def test_no_link_is_broken_and_nothing_is_loaded_from_elsewhere(site: Path) -> N
 
 
 def test_every_public_name_is_in_the_reference(site: Path) -> None:
-    import mnad
-
-    import mnad_ext
 
     anchors = {name for page in site.rglob("*.html") for name in Page(page.read_text()).anchors}
     names = {f"mnad.{name}" for name in mnad.__all__} | {f"mnad_ext.{name}" for name in mnad_ext.__all__}
     named_elsewhere = {"mnad_ext.BuildInfo", "mnad_ext.UPDATE_RULES", "mnad_ext.UpdateRule", "mnad_ext.__version__"}
     assert names - named_elsewhere <= anchors
     assert "mnad_ext.ops.memory_read.memory_gradient" not in anchors, "an operator was taken for its module"
+
+
+def test_the_options_of_every_command_are_in_the_reference(site: Path) -> None:
+    anchors = Page((site / "reference" / "options.html").read_text()).anchors
+    configs = [command.load_config() for command in COMMANDS.values()]
+    classes = {each for config in configs for each in config.__mro__ if is_dataclass(each)}
+    assert {f"{each.__module__}.{each.__qualname__}" for each in classes} <= anchors
 
 
 def test_no_sphinx_role_is_left(site: Path) -> None:

@@ -36,5 +36,7 @@ def test_files_that_pages_name_are_there() -> None:
     named = re.compile(r"\b((?:bench|csrc|docs|tests|mnad_ext|python)/[\w./-]+\.(?:json|py|sh|h|cuh|cu|cpp|svg))\b")
     found = {(page.name, name) for page in DOCS.rglob("*.md") for name in named.findall(page.read_text())}
     assert len(found) > 20
+    kernels = (DOCS / "kernels.md").read_text()
+    found |= {("kernels.md", f"csrc/{name}") for name in re.findall(r"`(cpu/[\w.]+)`", kernels)}
     missing = [pair for pair in found if "NAME" not in pair[1] and not (DOCS.parent / pair[1]).is_file()]
     assert missing == []
