@@ -40,3 +40,10 @@ def test_files_that_pages_name_are_there() -> None:
     found |= {("kernels.md", f"csrc/{name}") for name in re.findall(r"`(cpu/[\w.]+)`", kernels)}
     missing = [pair for pair in found if "NAME" not in pair[1] and not (DOCS.parent / pair[1]).is_file()]
     assert missing == []
+
+
+def test_the_kernels_page_and_its_drawing_know_the_size_of_a_tile() -> None:
+    tile = re.search(r"kTile = (\d+)", (DOCS.parent / "csrc" / "cpu" / "tuning.h").read_text())
+    assert tile is not None
+    assert f"{tile[1]} positions" in (DOCS / "kernels.md").read_text()
+    assert f"{tile[1]} positions" in (DOCS / "images" / "kernels-cut.svg").read_text()
