@@ -43,7 +43,7 @@ cuda: .venv/cuda-tools $(CUDA_OBJECTS)
 	$(BIN)/python bench/cuda_resources.py bench/results/cuda-resources.json csrc/cuda/plan.h $(CUDA_OBJECTS)
 
 docs: .venv/docs-tools
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the documentation is in build/site/index.html"
 
 # Each source has a folder for the cubins that nvcc keeps, and a log of what ptxas says of registers and spills.

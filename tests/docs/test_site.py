@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import is_dataclass
@@ -20,16 +21,31 @@ from tests.docs.site_links import Page, broken
 REQUIRED = os.environ.get("MNAD_REQUIRE_DOCS") == "1"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The site, built as `make docs` does."""
+def build(project: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    """Builds the site as `make docs` does. (Not --quiet: warnings that are not shown are not counted either.)"""
     if importlib.util.find_spec("mkdocs") is None and not REQUIRED:
         pytest.skip("mkdocs is not installed (make .venv/docs-tools); MNAD_REQUIRE_DOCS=1 makes this a failure")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(site)]
+    return subprocess.run(command, cwd=project, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
-    built = subprocess.run(command, cwd=DOCS.parent, capture_output=True, text=True)
+    built = build(DOCS.parent, folder)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
+
+
+def test_a_link_that_leads_nowhere_fails_the_build(tmp_path: Path) -> None:
+    for name in ("mkdocs.yml", "python", "mnad_ext"):
+        (tmp_path / name).symlink_to(DOCS.parent / name)
+    shutil.copytree(DOCS, tmp_path / "docs")
+    page = tmp_path / "docs" / "module.md"
+    page.write_text(page.read_text().replace("(operators.md#update)", "(operators.md#no-such-place)"))
+    built = build(tmp_path, tmp_path / "site")
+    assert built.returncode != 0
+    assert "no-such-place" in built.stderr
 
 
 def test_it_builds_every_page(site: Path) -> None:
