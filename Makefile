@@ -25,8 +25,9 @@ glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0
 demo: .venv/installed
 	$(BIN)/mnad demo --out demo
 
+# Threads of a small network that spin for each other take most of its time where the cores are shared.
 test: .venv/installed
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest
 
 bench: .venv/installed
 	@mkdir -p build

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from mnad.evaluation.calibration import Calibration
 from mnad.pipeline.calibrate import CalibrateConfig
 from mnad.pipeline.calibrate import calibrate as calibrate_by
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
-from mnad.pipeline.outcome import Outcome
+from mnad.pipeline.outcome import Outcome, write_outcome
 from mnad.pipeline.score import ScoreConfig
 from mnad.pipeline.score import score as score_by
 from mnad.training import TrainConfig
 from mnad.training import train as train_by
+
+T = TypeVar("T")
 
 
 def train(data: str | Path, out: str | Path, **options: Any) -> Path:
@@ -38,7 +40,7 @@ def train(data: str | Path, out: str | Path, **options: Any) -> Path:
         >>> checkpoint.name
         'checkpoint.safetensors'
     """
-    return train_by(TrainConfig(Path(data), Path(out), **options))
+    return train_by(_config(TrainConfig, data=data, out=out, **options))
 
 
 def score(run: str | Path, data: str | Path, **options: Any) -> Path:
@@ -55,7 +57,7 @@ def score(run: str | Path, data: str | Path, **options: Any) -> Path:
     Raises:
         MnadError: If options, data or checkpoint are not as they should be.
     """
-    return score_by(ScoreConfig(Path(run), Path(data), **options))
+    return score_by(_config(ScoreConfig, run=run, data=data, **options))
 
 
 def calibrate(run: str | Path, data: str | Path, **options: Any) -> Calibration:
@@ -72,7 +74,7 @@ def calibrate(run: str | Path, data: str | Path, **options: Any) -> Calibration:
     Raises:
         MnadError: If options, data or checkpoint are not as they should be.
     """
-    return calibrate_by(CalibrateConfig(Path(run), Path(data), **options))
+    return calibrate_by(_config(CalibrateConfig, run=run, data=data, **options))
 
 
 def evaluate(run: str | Path, **options: Any) -> Outcome:
@@ -94,4 +96,23 @@ def evaluate(run: str | Path, **options: Any) -> Outcome:
         >>> outcome.scores.shape == (outcome.evaluation.frames,)
         True
     """
-    return evaluate_run(EvaluateConfig(Path(run), **options))
+    config = _config(EvaluateConfig, run=run, **options)
+    outcome = evaluate_run(config)
+    if config.out is not None:
+        write_outcome(config.out, outcome)
+    return outcome
+
+
+def _config(kind: type[T], **options: Any) -> T:
+    """Makes a config dataclass of options as people write them: paths as text, several values as a list or one."""
+    types = get_type_hints(kind)
+    return kind(**{name: _as_written(value, types.get(name)) for name, value in options.items()})
+
+
+def _as_written(value: Any, kind: Any) -> Any:
+    kinds = (kind, *get_args(kind))
+    if isinstance(value, str) and Path in kinds:
+        return Path(value)
+    if value is not None and any(get_origin(each) is tuple for each in kinds):
+        return tuple(value) if isinstance(value, list | tuple) else (value,)
+    return value

@@ -51,8 +51,10 @@ class Detector:
     """A trained model that watches streams of frames, each with a memory of its own.
 
     Scores are the calibrated ones: P and D scaled by what ``mnad calibrate`` measured of normal video, so that no
-    other frame of the stream is needed. They equal those of ``mnad score`` and ``mnad evaluate --threshold
-    calibrated``, but for the last bits, which depend on how many frames are computed at once.
+    other frame of the stream is needed. They equal those of ``mnad score`` of the same video, by the calibration's
+    test-time update, and of ``mnad evaluate --threshold calibrated``, but for the last bits, which depend on how many
+    frames are computed at once. A model of grey frames should be given grey frames: of a colour frame it is shown
+    OpenCV's grey (``cv2.cvtColor``), and decoders of files round theirs otherwise.
 
     Args:
         model: The network.
@@ -163,12 +165,12 @@ class Detector:
         return results if isinstance(frames, Mapping) else results[ONE_STREAM]
 
     def score(
-        self, video: str | Path | Iterable[Frame], *, batch_size: int = 8, cache: str | Path | None = None
+        self, video: str | Path | Iterable[Frame | None], *, batch_size: int = 8, cache: str | Path | None = None
     ) -> VideoScores:
         """Scores a whole video with a memory of its own; the streams stay as they are.
 
         Args:
-            video: A video file or a folder of pictures; or its frames, each as for :meth:`step`.
+            video: A video file or a folder of pictures; or its frames, each as for :meth:`step`, None among them.
             batch_size: Frames that are computed at once; it changes no score.
             cache: Where a clip store is made of a file; the variable MNAD_CACHE, or ``~/.cache/mnad``, if None.
 
@@ -216,7 +218,7 @@ class Detector:
         Raises:
             OutputError: If it cannot be written.
         """
-        save_streams(Path(path), self._streams, weights_hash(self.model.state_dict()))
+        save_streams(Path(path), self._streams, self._identity())
 
     def load_state(self, path: str | Path) -> None:
         """Goes on from a state that :meth:`save_state` has written; what the streams are now is forgotten.
@@ -224,7 +226,7 @@ class Detector:
         Raises:
             CheckpointError: If there is no such file, it is damaged, or of another model or calibration.
         """
-        load_streams(Path(path), self._streams, weights_hash(self.model.state_dict()))
+        load_streams(Path(path), self._streams, self._identity())
 
     def _fit(self, frame: Frame, stream: str) -> NDArray[np.uint8]:
         """Returns a frame as the model is shown it, (S, S, C_img) uint8."""
@@ -245,6 +247,9 @@ class Detector:
         pixels = pixels if self.levels is None else self.levels.to_bytes(pixels)
         return resize(pixels, self.size).reshape(self.size, self.size, -1)
 
+    def _identity(self) -> str:
+        return f"weights {weights_hash(self.model.state_dict())}, size {self.size}, levels {self.levels}"
+
     def _open(self, path: Path, cache: str | Path | None) -> Clips:
         clips = open_clips(
             path,
@@ -261,8 +266,14 @@ class Detector:
             )
         return clips
 
-    def _clips(self, frames: Iterable[Frame]) -> Clips:
-        pixels = [self._fit(frame, ONE_STREAM) for frame in frames]
+    def _clips(self, frames: Iterable[Frame | None]) -> Clips:
+        if isinstance(frames, np.ndarray) and (frames.ndim < 3 or (frames.ndim == 3 and frames.shape[2] in (1, 3))):
+            raise ValueError(f"the video must be frames, (N, H, W) or (N, H, W, 1 or 3), got one frame, {frames.shape}")
+        pixels = [None if frame is None else self._fit(frame, ONE_STREAM) for frame in frames]
         if not pixels:
             raise DataError("the video has no frames")
-        return Clips(np.stack(pixels), ("video",), np.array([0, len(pixels)]), None, "none", None, (False,))
+        missing = np.array([frame is None for frame in pixels])
+        black = np.zeros((self.size, self.size, self.model.config.image_channels), np.uint8)
+        whole = np.stack([black if frame is None else frame for frame in pixels])
+        span = np.array([0, len(whole)])
+        return Clips(whole, ("video",), span, None, "none", None, (False,), missing if missing.any() else None)

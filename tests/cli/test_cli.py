@@ -85,6 +85,33 @@ def test_options_from_a_file_and_from_the_line(synthetic: Path, tmp_path: Path) 
     assert (checkpoint.epoch, checkpoint.training["width"]) == (1, 4)
 
 
+def test_a_file_has_options_by_the_names_that_help_shows(
+    synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "train.yaml"
+    lines = [f"data: {synthetic}", f"out: {tmp_path / 'run'}", "size: 32", "width: 4", "epochs: 1", "accelerator: cpu"]
+    config.write_text("\n".join([*lines, "batch-size: 8", "no-resume: true", "no_overwrite: false"]))
+    assert run("train", "--config", config) == 0
+    trained = load_checkpoint(tmp_path / "run").training
+    assert (trained["batch_size"], trained["resume"], trained["overwrite"]) == (8, False, True)
+    for text, words in [
+        ("size: [", "cannot be read as YAML"),
+        ("- size", "NAME: VALUE"),
+        ("size: 8\nno_size: 1", "size"),
+    ]:
+        config.write_text(text)
+        with pytest.raises(SystemExit) as stop:
+            run("train", "--config", config)
+        assert stop.value.code == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_folder_called_as_a_command(held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(held_out, tmp_path / "calibrate")
+    monkeypatch.chdir(tmp_path)
+    assert run("evaluate", "calibrate", "--threshold", "calibrated", "--false-alarms-per-hour", 3600) == 0
+
+
 @pytest.mark.parametrize("levels", [("--levels", "7000,9000"), ("--levels=7000,9000",), ("--levels", "[7000, 9000]")])
 def test_several_values_as_people_write_them(levels: tuple[str, ...], tmp_path: Path) -> None:
     frames = [np.full((32, 32), 7800 + 20 * index, np.uint16) for index in range(6)]

@@ -67,7 +67,7 @@ def write_video(
 
 
 def packets_of(path: Path) -> Iterator[av.Packet]:
-    """Returns the packets of the first video stream, in the order of the file."""
+    """Yields the packets of the first video stream, in the order of the file."""
     with av.open(str(path)) as opened:
         yield from (packet for packet in opened.demux(opened.streams.video[0]) if packet.size)
 

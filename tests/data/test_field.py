@@ -110,7 +110,7 @@ def test_what_must_not_be_read_is_named(tmp_path: Path) -> None:
 
 @contextmanager
 def as_somebody_else() -> Iterator[None]:
-    """Returns up what root may do, if this is root."""
+    """Gives up what root may do, if this is root."""
     root = os.geteuid() == 0
     if root:
         os.seteuid(65534)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import mnad
 import numpy as np
 import pytest
+import torch
 from mnad import Detector, FrameResult
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.cli import main
@@ -135,17 +138,54 @@ def test_a_stopped_detector_goes_on(detector: Detector, calibrated: Path, synthe
         assert rest == whole[stop:]
 
 
-def test_a_frame_that_could_not_be_read(detector: Detector, synthetic: Path, tmp_path: Path) -> None:
-    """Its stream begins a new window and keeps its memory, as the commands do."""
-    folder = shutil.copytree(next((synthetic / "testing" / "frames").iterdir()), tmp_path / "video")
-    frames = frames_of(folder)
+def test_a_frame_that_could_not_be_read(detector: Detector, synthetic: Path) -> None:
+    """Its stream begins a new window and keeps its memory, as a whole video with a missing frame does."""
+    frames: list[NDArray[np.uint8] | None] = [*next(iter(videos(synthetic).values()))]
+    frames[20] = None
     detector.reset()
-    results = [detector.step(None if index == 20 else frame) for index, frame in enumerate(frames)]
+    results = [detector.step(frame) for frame in frames]
     assert [index for index, result in enumerate(results) if result.score is None] == [0, 1, 2, 3, *range(20, 25)]
-    before = watch(detector, frames[:20])
-    np.testing.assert_array_equal(scores_of(results[:20]), scores_of(before))
-    fresh = watch(detector, frames[21:])
-    assert not np.array_equal(scores_of(results[25:]), scores_of(fresh)[4:])  # the memory has learned before
+    whole = detector.score(frames)
+    np.testing.assert_allclose(scores_of(results)[whole.frame], whole.score, **SAME)
+    assert len(whole.frame) == len(frames) - 9
+
+
+def test_an_error_leaves_the_streams_as_they_were(
+    detector: Detector, synthetic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = next(iter(videos(synthetic).values()))
+    expected = watch(detector, frames)
+    detector.reset()
+    for index, frame in enumerate(frames):
+        if index in (5, 11):
+            with monkeypatch.context() as broken:
+                broken.setattr(detector._streams.network, "encode", fail)
+                with pytest.raises(RuntimeError, match="out of memory"):
+                    detector.step({"": frame, "yard": frame})
+            assert detector.streams == ("",)
+        assert detector.step(frame) == expected[index]
+
+
+def fail(*_: object) -> None:
+    raise RuntimeError("out of memory")
+
+
+def test_a_result_keeps_nothing_of_other_streams(detector: Detector, synthetic: Path) -> None:
+    detector.reset()
+    for frame in next(iter(videos(synthetic).values()))[:6]:
+        results = detector.step({str(index): frame for index in range(4)})
+    kept = results["2"]
+    assert kept._expected is not None
+    assert kept._error is not None
+    assert kept._expected.untyped_storage().nbytes() == 32 * 32 * 3
+    assert kept._error.untyped_storage().nbytes() == 32 * 32 * 4
+
+
+def test_autocast_around_it_changes_nothing(detector: Detector, synthetic: Path) -> None:
+    frames = next(iter(videos(synthetic).values()))[:8]
+    expected = watch(detector, frames)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert watch(detector, frames) == expected
 
 
 def test_what_was_expected_and_where_it_differs(detector: Detector, synthetic: Path) -> None:
@@ -206,6 +246,8 @@ def test_what_is_refused(held_out: Path, synthetic: Path, tmp_path: Path) -> Non
         detector.score([])
     with pytest.raises(CheckpointError, match="there is no state of streams"):
         detector.load_state(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match=r"the video must be frames.*got one frame, \(32, 32, 3\)"):
+        detector.score(np.zeros((32, 32, 3), np.uint8))
     (tmp_path / "damaged").write_bytes(b"not a state")
     with pytest.raises(CheckpointError, match="not a state of streams"):
         detector.load_state(tmp_path / "damaged")
@@ -224,6 +266,11 @@ def test_a_state_belongs_to_its_model_and_calibration(
     kept.step(np.zeros((8, 8), np.uint8))
     with pytest.raises(CheckpointError, match="of another model, or of another calibration"):
         kept.load_state(tmp_path / "state")
+    state = bytearray((tmp_path / "state").read_bytes())
+    state[-3] ^= 1
+    (tmp_path / "state").write_bytes(state)
+    with pytest.raises(CheckpointError, match="does not hold the tensors that were written"):
+        detector.load_state(tmp_path / "state")
     assert kept.streams == ("",)  # as it was
 
 
@@ -237,9 +284,6 @@ def test_a_calibration_that_looks_ahead_is_for_whole_videos(held_out: Path, synt
 
 
 def test_importing_the_package_does_not_wait_for_torch() -> None:
-    import subprocess
-    import sys
-
     code = "import mnad, sys, json; print(json.dumps(['torch' in sys.modules, sorted(mnad.__all__)]))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded, names = json.loads(result.stdout)

@@ -11,10 +11,18 @@ from argparse import RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from inspect import get_annotations
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+import yaml
 from docstring_parser import parse as parse_docstring
-from jsonargparse import ActionYesNo, ArgumentParser, DefaultHelpFormatter, Namespace
+from jsonargparse import (  # type: ignore[attr-defined]
+    ActionConfigFile,
+    ActionYesNo,
+    ArgumentParser,
+    DefaultHelpFormatter,
+    Namespace,
+)
 
 from mnad.cli.commands import Command
 
@@ -29,6 +37,28 @@ class HelpFormatter(DefaultHelpFormatter, RawDescriptionHelpFormatter):
 
     def _format_action_invocation(self, action: Any) -> str:
         return _with_dashes(super()._format_action_invocation(action))
+
+
+class ConfigFile(ActionConfigFile):
+    """Reads options from a YAML file by the names that ``--help`` shows, batch-size and no-resume among them."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+        """Hands the options on by the names of their fields."""
+        try:
+            found = yaml.safe_load(Path(values).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            parser.error(f"--config: {values} cannot be read as YAML: {error}")
+        if not isinstance(found, dict):
+            parser.error(f"--config: {values} must hold options as NAME: VALUE")
+        options: dict[str, Any] = {}
+        for name, value in found.items():
+            name = str(name).replace("-", "_")
+            if name.startswith("no_") and isinstance(value, bool):
+                name, value = name.removeprefix("no_"), not value
+            if name in options:
+                parser.error(f"--config: {values} has the option {name} twice")
+            options[name] = value
+        super().__call__(parser, namespace, yaml.safe_dump(options), option_string)  # type: ignore[no-untyped-call]
 
 
 def add_options(parser: ArgumentParser, command: Command) -> set[str]:

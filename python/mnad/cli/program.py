@@ -6,10 +6,10 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace  # type: ignore[attr-defined]
+from jsonargparse import ArgumentParser, Namespace
 
 from mnad.cli.commands import COMMANDS
-from mnad.cli.options import HelpFormatter, add_options, build, with_brackets, with_dashes_undone
+from mnad.cli.options import ConfigFile, HelpFormatter, add_options, build, with_brackets, with_dashes_undone
 from mnad.runtime.errors import Interrupted, MnadError
 
 INTERRUPTED, FAILED = 130, 2
@@ -66,14 +66,15 @@ def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, set[str]]:
     from mnad import __version__
 
     lists: set[str] = set()
+    named = next((argument for argument in arguments if argument in COMMANDS), None)
     parser = ArgumentParser(prog="mnad", description=_overview(), version=__version__, formatter_class=HelpFormatter)
     subcommands = parser.add_subcommands(required=False, dest="command")
     for name, command in COMMANDS.items():
         description = f"{command.summary}\n\nExample: {command.example}"
         sub = ArgumentParser(description=description, formatter_class=HelpFormatter)
-        sub.add_argument("--config", action=ActionConfigFile, help="A YAML file with options of this command.")
-        if name in arguments:  # the others' options would import torch for nothing
-            lists |= add_options(sub, command)
+        sub.add_argument("--config", action=ConfigFile, help="A YAML file with options of this command.")
+        if name == named:  # the others' options would import torch for nothing
+            lists = add_options(sub, command)
         subcommands.add_subcommand(name, sub, help=command.summary)
     return parser, lists
 

@@ -45,7 +45,7 @@ class Clips:
         return len(self.frames)
 
     def videos(self) -> Iterator[tuple[str, slice]]:
-        """Returns every video's name and where its frames stand."""
+        """Yields every video's name and where its frames stand."""
         for name, start, end in zip(self.names, self.starts[:-1], self.starts[1:], strict=True):
             yield name, slice(int(start), int(end))
 

@@ -82,7 +82,7 @@ def files_named(folder: Path, *names: str) -> list[Path]:
 
 
 def all_files(root: Path) -> Iterator[Path]:
-    """Returns every file in a folder and in those below it, each folder once, clutter left out."""
+    """Yields every file in a folder and in those below it, each folder once, clutter left out."""
     seen: set[Path] = set()
     waiting = [root]
     while waiting:

@@ -66,7 +66,7 @@ class FramesSeen:
         return self._shape
 
     def faults(self) -> Iterator[str]:
-        """Returns the faults of a video whose frames have all come."""
+        """Yields the faults of a video whose frames have all come."""
         yield from (f"video {self.video.name} {fault}" for fault in self._told)
         if self.missing:
             yield (

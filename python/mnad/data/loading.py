@@ -56,7 +56,7 @@ class ShuffledBatches(Sampler[list[int]]):
         return self.count // (self.batch_size * self.ranks)
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Returns the batches from where :meth:`at` says."""
+        """Yields the batches from where :meth:`at` says."""
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.count)
         whole = order[: len(self) * self.ranks * self.batch_size].reshape(len(self), self.ranks, self.batch_size)
         yield from whole[self.first :, self.rank].tolist()
@@ -97,7 +97,7 @@ class Batches:
         )
 
     def __iter__(self) -> Iterator[Tensor]:
-        """Returns the batches."""
+        """Yields the batches."""
         if self.frames is None:
             for batch in self.loader:
                 yield batch.to(self.device, non_blocking=True)

@@ -166,7 +166,7 @@ class Numbered:
         return self.declared is None or self.packets.clock.joined or since <= self.declared
 
     def faults(self) -> Iterator[str]:
-        """Returns the faults of the file as a whole, once all frames were read."""
+        """Yields the faults of the file as a whole, once all frames were read."""
         packets, claimed = self.packets, self.stream.frames
         holes = [(after, step) for after, step in self.holes if self.steps.missing(step)] if self.steps.steady else []
         if not packets.clock.joined:

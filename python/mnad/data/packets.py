@@ -22,7 +22,7 @@ PACKETS_NEAR = 32
 
 
 def demuxed(container: InputContainer) -> Iterator[Packet[Any]]:
-    """Returns the packets of all streams as far as the container can be read."""
+    """Yields the packets of all streams as far as the container can be read."""
     import av
 
     with suppress(av.error.FFmpegError):  # it ends in the middle of something
@@ -116,7 +116,7 @@ class Packets:
     clock: Clock = field(default_factory=Clock)
 
     def decoded(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame | None]:
-        """Returns the decoder's frames; None where it fails at a packet whose time says nothing."""
+        """Yields the decoder's frames; None where it fails at a packet whose time says nothing."""
         import av
 
         flushed = False

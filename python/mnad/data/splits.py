@@ -33,7 +33,7 @@ class Video:
     masks: MaskSource | None = None
 
     def problems(self) -> Iterator[Problem]:
-        """Returns the faults that can be seen without decoding."""
+        """Yields the faults that can be seen without decoding."""
         count = self.frames.count()
         if count == 0:
             yield Problem("error", f"video {self.name} has no frames")

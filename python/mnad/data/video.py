@@ -76,7 +76,7 @@ class VideoFile:
                 yield from (converter.pixels(frame) for frame in islice(_readable(container, stream), most))
 
     def _spread(self, most: int) -> Iterator[VideoFrame]:
-        """Returns the frame after each of some times, where the file says how long it is and can be searched."""
+        """Yields the frame after each of some times, where the file says how long it is and can be searched."""
         import av
 
         with self._open() as (container, stream):

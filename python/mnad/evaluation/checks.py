@@ -63,7 +63,7 @@ def check_same_frames(measurements: Measurements, clips: Clips) -> None:
 
 
 def with_labels(measurements: Measurements, clips: Clips) -> Measurements:
-    """Returns the measurements the labels of the clips, whatever labels they were made with.
+    """Returns the measurements with the labels of the clips, whatever labels they were made with.
 
     Raises:
         DataError: If the clips have none, or are not of the same frames.

@@ -48,7 +48,7 @@ def measure(
     Args:
         model: A trained network; it stays as it is, its items, too.
         clips: The frames.
-        update: See :class:`ScoreConfig`; a model without memory has none.
+        update: See :class:`mnad.measuring.options.UpdateOptions`; a model without memory has none.
         update_threshold: E_t below which a frame updates the items.
         batch_size: Frames at a time; it changes no score, see :mod:`mnad.measuring.exact_update`.
         precision: Of the network; the memory computes in float32 all the same.
@@ -136,7 +136,7 @@ def _finished(
     threshold: float,
     batch_size: int,
 ) -> Iterator[tuple[list[int], Finished[DecodedRows]]]:
-    """Returns the indices of windows that are finished, and what they give, until all are."""
+    """Yields the indices of windows that are finished, and what they give, until all are."""
     blocks = list(plan_blocks(owner if update == "per-video" else np.zeros_like(owner), batch_size))
     items = network.memory.items if network.memory is not None else None
     lanes: dict[int, Lane] = {}

@@ -54,6 +54,10 @@ class Network:
         self.device = next(folded.parameters()).device
         warn_of_slow_precision(precision, self.device)
 
+    def own_precision(self) -> torch.autocast:
+        """Returns a context in which a caller's autocast changes nothing."""
+        return torch.autocast(self.device.type, enabled=False)
+
     def encode(self, pixels: Tensor) -> Block:
         """Encodes windows.
 
@@ -63,7 +67,8 @@ class Network:
         pixels = pixels.to(self.device, non_blocking=True)
         frames = to_frames(pixels, self.config.image_channels)
         shown = frames[:, : self.config.frames_in].flatten(1, 2)
-        features, skips = self.encoder(shown.to(self.dtype, memory_format=torch.channels_last))
+        with self.own_precision():
+            features, skips = self.encoder(shown.to(self.dtype, memory_format=torch.channels_last))
         return Block(self, pixels[:, -1], frames[:, -1], features.float(), skips)
 
     def read(self, features: Tensor, items: Tensor) -> MemoryOutput:
@@ -108,7 +113,8 @@ class Block:
         features = self.features[chosen]
         memory = network.read(features, items) if items is not None else None
         code = features if memory is None else memory.output
-        frames = network.decoder(code.to(network.dtype), [skip[chosen] for skip in self.skips]).float()
+        with network.own_precision():
+            frames = network.decoder(code.to(network.dtype), [skip[chosen] for skip in self.skips]).float()
         errors = ((frames - self.targets[chosen]) / 2).square()
         distance = errors.new_full((len(errors),), torch.nan) if memory is None else memory.compactness
         metrics = torch.stack([errors.mean(dim=(1, 2, 3)), distance, update_errors(errors)], dim=1).double()

@@ -12,7 +12,7 @@ _TEN = (
 
 
 def item_colours(count: int) -> list[ColorType]:
-    """Returns each memory item a colour: ten that differ for anyone, else evenly from cividis."""
+    """Returns a colour for each memory item: ten that differ for anyone, else evenly from cividis."""
     if count <= len(_TEN):
         return list(_TEN[:count])
     return [matplotlib.colormaps["cividis"](index / (count - 1)) for index in range(count)]

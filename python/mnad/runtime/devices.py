@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from mnad.runtime.errors import ConfigError
+
 BFLOAT16_INSTRUCTIONS = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")
 
 
@@ -27,13 +29,19 @@ def choose_device(accelerator: str) -> torch.device:
     Args:
         accelerator: ``cpu``, ``cuda``, or ``auto`` for what there is.
 
+    Raises:
+        ConfigError: If torch knows no such device.
+
     Example:
         >>> choose_device("cpu")
         device(type='cpu')
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    return torch.device(accelerator)
+    try:
+        return torch.device(accelerator)
+    except RuntimeError as error:
+        raise ConfigError(f"accelerator must be cpu, cuda or auto, got {accelerator!r}") from error
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -83,7 +83,7 @@ def only_known(values: Mapping[str, Any], known: type[DataclassInstance], path: 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """Returns a temporary path beside ``path`` that takes its place when the block ends well.
+    """Yields a temporary path beside ``path`` that takes its place when the block ends well.
 
     The file at ``path``, if any, stays as it is until then, and for good if anything fails.
 
@@ -104,7 +104,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Returns a temporary folder beside ``path`` that takes its place when the block ends well.
+    """Yields a temporary folder beside ``path`` that takes its place when the block ends well.
 
     Raises:
         OutputError: If ``path`` exists and is not an empty folder, or cannot be written.

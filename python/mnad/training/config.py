@@ -108,6 +108,8 @@ class TrainConfig(ComputeOptions, DataOptions):
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        if self.preset not in PRESETS:
+            raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
         positive = ("size", "width", "num_items", "epochs", "batch_size", "stride", "devices", "num_nodes")
         for name in positive:
             if getattr(self, name) <= 0:

@@ -20,7 +20,7 @@ from mnad.training.state import TrainingState
 
 
 def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
-    """Returns a run its loggers; the curves of a resumed run go on after the rows of its finished epochs.
+    """Sets up the loggers of a run; the curves of a resumed run go on after the rows of its finished epochs.
 
     A new run takes its place here, where nothing that was asked for can be found wrong any more.
     """

@@ -22,7 +22,7 @@ from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
 from mnad.data.cache import check_data
 from mnad.models import ModelConfig
 from mnad.models.memory_health import MemoryHealth, count_nearest, memory_health
-from mnad.runtime.devices import warn_of_slow_precision
+from mnad.runtime.devices import choose_device, warn_of_slow_precision
 from mnad.runtime.errors import ConfigError, Interrupted, MnadError
 from mnad.runtime.files import writable_folder
 from mnad.runtime.progress import log_to
@@ -108,6 +108,7 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
 
 def _launch(config: TrainConfig) -> Fabric:
     several = config.devices * config.num_nodes > 1
+    choose_device(config.accelerator)  # refuses what is no device
     fabric = Fabric(
         accelerator=config.accelerator,
         devices=config.devices,

@@ -88,7 +88,7 @@ class TrainingState:
         return state
 
     def restore_optimizer(self) -> None:
-        """Returns the optimizer what the checkpoint holds; called once it is set up for its devices."""
+        """Restores the optimizer from what the checkpoint holds; called once it is set up for its devices."""
         if self._stored is None or self._stored.optimizer is None:
             return
         optimizer = getattr(self.optimizer, "optimizer", self.optimizer)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from mnad.artifacts.tensors import load_tensors, save_tensors
 from mnad.evaluation.calibration import Calibration
+from mnad.models import weights_hash
 from mnad.runtime.errors import CheckpointError
 from mnad.runtime.files import input_errors, sealed, unsealed
 from mnad.watching.streams import Stream, Streams
@@ -21,34 +22,35 @@ from mnad.watching.streams import Stream, Streams
 FORMAT = "mnad-streams/1"
 
 
-def save_streams(path: Path, streams: Streams, weights: str) -> None:
+def save_streams(path: Path, streams: Streams, model: str) -> None:
     """Writes the state of all streams; whole or not at all.
 
     Args:
         path: The file.
         streams: Of one model.
-        weights: The hash of the model's weights.
+        model: What tells the model from all others.
 
     Raises:
         OutputError: If it cannot be written.
     """
     tensors: dict[str, Tensor] = {}
     for index, stream in enumerate(streams.by_name.values()):
-        tensors[f"{index}.window"] = torch.from_numpy(np.array(list(stream.window), np.uint8))
-        tensors[f"{index}.scores"] = torch.tensor(list(stream.scores), dtype=torch.float64)
+        tensors[f"{index}.window"] = torch.from_numpy(np.array(stream.window, np.uint8))
+        tensors[f"{index}.scores"] = torch.tensor(stream.scores, dtype=torch.float64)
         if stream.items is not None:
             tensors[f"{index}.items"] = stream.items.clone()  # streams may share what they have not updated yet
-    header = {**_belongs_to(streams.calibration, weights), "streams": list(streams.by_name)}
+    names = list(streams.by_name)
+    header = {**_belongs_to(streams.calibration, model), "streams": names, "tensors": weights_hash(tensors)}
     save_tensors(path, tensors, {"format": FORMAT, "header": json.dumps(sealed(header))})
 
 
-def load_streams(path: Path, streams: Streams, weights: str) -> None:
+def load_streams(path: Path, streams: Streams, model: str) -> None:
     """Puts the state of all streams in place of what they are.
 
     Args:
         path: A file that :func:`save_streams` wrote.
         streams: Of the same model.
-        weights: The hash of the model's weights.
+        model: What tells the model from all others.
 
     Raises:
         CheckpointError: If there is no such file, it is damaged, or of another model or calibration; the streams then
@@ -61,21 +63,23 @@ def load_streams(path: Path, streams: Streams, weights: str) -> None:
         if metadata.get("format") != FORMAT:
             raise CheckpointError(f"{path} holds {metadata.get('format')!r}, not {FORMAT}")
         header = unsealed(json.loads(metadata["header"]))
-        names = header.pop("streams")
-        if header != _belongs_to(streams.calibration, weights):
+        names, written = header.pop("streams"), header.pop("tensors")
+        if written != weights_hash(tensors):
+            raise CheckpointError(f"{path} does not hold the tensors that were written; copy it again")
+        if header != _belongs_to(streams.calibration, model):
             raise CheckpointError(f"{path} is the state of another model, or of another calibration of this one")
         found = {name: _filled(streams.new(), index, tensors) for index, name in enumerate(names)}
     streams.by_name = found
 
 
-def _filled(stream: Stream, index: int, tensors: Mapping[str, Tensor]) -> Stream:
-    stream.window.extend(tensors[f"{index}.window"].numpy())
-    stream.scores.extend(tensors[f"{index}.scores"].tolist())
-    if stream.items is not None:
-        stream.items = tensors[f"{index}.items"].to(stream.items)
-    return stream
+def _filled(new: Stream, index: int, tensors: Mapping[str, Tensor]) -> Stream:
+    return Stream(
+        window=tuple(tensors[f"{index}.window"].numpy()),
+        items=None if new.items is None else tensors[f"{index}.items"].to(new.items),
+        scores=tuple(tensors[f"{index}.scores"].tolist()),
+    )
 
 
-def _belongs_to(calibration: Calibration, weights: str) -> dict[str, Any]:
+def _belongs_to(calibration: Calibration, model: str) -> dict[str, Any]:
     stored = json.dumps(calibration.as_dict(), sort_keys=True)
-    return {"weights": weights, "calibration": hashlib.sha256(stored.encode()).hexdigest()}
+    return {"model": model, "calibration": hashlib.sha256(stored.encode()).hexdigest()}

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -16,7 +15,7 @@ from mnad.evaluation.normalisation import parts_by_bounds
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
-from mnad.measuring.network import DISTANCE, MSE, UPDATE_ERROR, DecodedRows, Network
+from mnad.measuring.network import DISTANCE, MSE, UPDATE_ERROR, Block, DecodedRows, Network
 from mnad.runtime.errors import CheckpointError, ConfigError
 
 Pixels = NDArray[np.uint8]
@@ -37,26 +36,21 @@ class FrameResult:
     alarm: bool = False
     psnr: float | None = None
     distance: float | None = None
-    _restored: DecodedRows | None = field(default=None, repr=False, compare=False)
-    _row: int = field(default=0, repr=False, compare=False)
+    _expected: Tensor | None = field(default=None, repr=False, compare=False)
+    _error: Tensor | None = field(default=None, repr=False, compare=False)
 
     @property
-    def expected(self) -> NDArray[np.uint8] | None:
+    def expected(self) -> Pixels | None:
         """(S, S, 1 or 3) uint8, the frame that the model expected, BGR; None where there is no score."""
-        if self._restored is None:
-            return None
-        pixels = (self._restored.frames[self._row] + 1) * 127.5
-        return pixels.round().clamp(0, 255).byte().movedim(0, -1).cpu().numpy()
+        return None if self._expected is None else self._expected.cpu().numpy()
 
     @property
     def error_map(self) -> NDArray[np.float32] | None:
         """(S, S) float32 in [0, 1], the squared error of each pixel, mean of the channels; None without a score."""
-        if self._restored is None:
-            return None
-        return self._restored.errors[self._row].mean(0).cpu().numpy()
+        return None if self._error is None else self._error.cpu().numpy()
 
 
-@dataclass
+@dataclass(frozen=True)
 class Stream:
     """A stream between two frames.
 
@@ -66,22 +60,9 @@ class Stream:
         scores: The last scores before smoothing, up to as many as it takes.
     """
 
-    window: deque[Pixels]
+    window: tuple[Pixels, ...]
     items: Tensor | None
-    scores: deque[float]
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether there are enough frames for a score."""
-        return len(self.window) == self.window.maxlen
-
-    def take(self, pixels: Pixels | None) -> None:
-        """Takes the next frame; None, a frame that could not be read, begins a new window."""
-        if pixels is None:
-            self.window.clear()
-            self.scores.clear()
-        else:
-            self.window.append(pixels)
+    scores: tuple[float, ...]
 
 
 class Streams:
@@ -99,13 +80,14 @@ class Streams:
 
     def new(self) -> Stream:
         """Returns a stream that has seen nothing."""
-        config, smoothing = self.network.config, self.calibration.smoothing
         memory = self.network.memory
-        return Stream(
-            window=deque(maxlen=config.frames_in + (config.target == "next")),
-            items=None if memory is None else memory.items,
-            scores=deque(maxlen=1 if smoothing.name == "none" else smoothing.width),
-        )
+        return Stream((), None if memory is None else memory.items, ())
+
+    @property
+    def window_length(self) -> int:
+        """T, the frames that a score takes."""
+        config = self.network.config
+        return config.frames_in + (config.target == "next")
 
     @torch.inference_mode()
     def step(self, frames: Mapping[str, Pixels | None]) -> dict[str, FrameResult]:
@@ -116,7 +98,7 @@ class Streams:
 
         Raises:
             ConfigError: If the calibration smooths by frames to come.
-            CheckpointError: If the model gives nothing finite.
+            CheckpointError: If the model gives nothing finite. The streams then stay as they are.
         """
         smoothing = self.calibration.smoothing
         if smoothing.looks_ahead:
@@ -124,50 +106,66 @@ class Streams:
                 f"the calibration smooths scores by frames to come ({smoothing.name}), which a stream has not yet; "
                 "calibrate with --smoothing causal or none, or score whole videos"
             )
-        for name, pixels in frames.items():
-            self.by_name.setdefault(name, self.new()).take(pixels)
-        whole = [name for name in frames if self.by_name[name].is_whole]
+        streams = {name: self._with_frame(name, pixels) for name, pixels in frames.items()}
         results = {name: FrameResult() for name in frames}
-        return results | self._measure(whole) if whole else results
+        whole = {name: stream for name, stream in streams.items() if len(stream.window) == self.window_length}
+        if whole:
+            for name, (stream, result) in self._measure(whole).items():
+                streams[name], results[name] = stream, result
+        self.by_name |= streams
+        return results
 
-    def _measure(self, names: list[str]) -> dict[str, FrameResult]:
-        """Measures the newest frame of streams, and updates their items where it is normal enough."""
-        streams = [self.by_name[name] for name in names]
-        block = self.network.encode(torch.from_numpy(np.stack([np.stack(stream.window) for stream in streams])))
-        memories = [stream.items for stream in streams if stream.items is not None]
+    def _with_frame(self, name: str, pixels: Pixels | None) -> Stream:
+        """Returns a stream with the next frame; one that could not be read begins a new window."""
+        stream = self.by_name.get(name) or self.new()
+        if pixels is None:
+            return Stream((), stream.items, ())
+        return replace(stream, window=(*stream.window, pixels)[-self.window_length :])
+
+    def _measure(self, streams: Mapping[str, Stream]) -> dict[str, tuple[Stream, FrameResult]]:
+        """Measures the newest frame of each stream, and updates their items where it is normal enough."""
+        rows = range(len(streams))
+        block = self.network.encode(torch.from_numpy(np.stack([np.stack(each.window) for each in streams.values()])))
+        memories = [stream.items for stream in streams.values() if stream.items is not None]
         items = torch.stack(memories) if memories else None
-        restored = block.restore(range(len(names)), items)
-        _check_finite(names, restored)
-        if items is not None and self.calibration.update_threshold is not None:
-            normal = np.flatnonzero(restored.update_errors < self.calibration.update_threshold).tolist()
-            updated = block.update(normal, items[normal]) if normal else ()
-            for row, new_items in zip(normal, updated, strict=True):
-                streams[row].items = new_items
-        scores = self._scores(streams, restored)
-        return {
-            name: FrameResult(
+        decoded = block.restore(rows, items)
+        _check_finite(list(streams), decoded)
+        new_items = self._updated(block, decoded, memories)
+        expected = ((decoded.frames + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1)
+        errors = decoded.errors.mean(1)
+        measured = {}
+        for row, (name, stream) in enumerate(streams.items()):
+            scores, score = self._score(stream, decoded.metrics[row])
+            result = FrameResult(
                 score=score,
                 alarm=score > self.threshold,
-                psnr=float(psnr(restored.metrics[row, MSE])),
-                distance=None if items is None else float(restored.metrics[row, DISTANCE]),
-                _restored=restored,
-                _row=row,
+                psnr=float(psnr(decoded.metrics[row, MSE])),
+                distance=float(decoded.metrics[row, DISTANCE]) if memories else None,
+                _expected=expected[row].clone(),  # without the rest of the batch
+                _error=errors[row].clone(),
             )
-            for row, (name, score) in enumerate(zip(names, scores, strict=True))
-        }
+            measured[name] = Stream(stream.window, new_items[row] if memories else None, scores), result
+        return measured
 
-    def _scores(self, streams: list[Stream], restored: DecodedRows) -> list[float]:
-        metrics, calibration = restored.metrics, self.calibration
+    def _updated(self, block: Block, decoded: DecodedRows, items: list[Tensor]) -> list[Tensor]:
+        """Returns the items of each row after its update, if there is one."""
+        updated = list(items)
+        if not items or self.calibration.update_threshold is None:
+            return updated
+        normal = np.flatnonzero(decoded.update_errors < self.calibration.update_threshold).tolist()
+        moved = block.update(normal, torch.stack([items[row] for row in normal])) if normal else ()
+        for row, new in zip(normal, moved, strict=True):
+            updated[row] = new.clone()
+        return updated
+
+    def _score(self, stream: Stream, metrics: NDArray[np.float64]) -> tuple[tuple[float, ...], float]:
+        """Returns the last scores before smoothing, the frame's own among them, and the frame's score."""
+        calibration, smoothing = self.calibration, self.calibration.smoothing
         weight = calibration.score_weight
-        parts = parts_by_bounds(
-            psnr(metrics[:, MSE]), metrics[:, DISTANCE], calibration.bounds, with_distance=weight < 1
-        )
-        smoothed = []
-        for stream, score in zip(streams, combine(parts, np.float64(weight)).tolist(), strict=True):
-            stream.scores.append(score)
-            recent = np.array(stream.scores)
-            smoothed.append(float(smooth(recent, np.zeros(len(recent), np.int64), calibration.smoothing)[-1]))
-        return smoothed
+        parts = parts_by_bounds(psnr(metrics[[MSE]]), metrics[[DISTANCE]], calibration.bounds, with_distance=weight < 1)
+        kept = 1 if smoothing.name == "none" else smoothing.width
+        scores = (*stream.scores, float(combine(parts, np.float64(weight))[0]))[-kept:]
+        return scores, float(smooth(np.array(scores), np.zeros(len(scores), np.int64), smoothing)[-1])
 
 
 def _check_finite(names: list[str], restored: DecodedRows) -> None:

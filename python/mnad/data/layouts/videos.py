@@ -57,7 +57,7 @@ def read(root: Path, split: SplitName) -> Split:
 
 
 def _videos(place: Path, base: Path, leave_out: Path | None = None) -> Iterator[Video]:
-    """Returns the videos in a folder and in the folders below it, named by their place under ``base``."""
+    """Yields the videos in a folder and in the folders below it, named by their place under ``base``."""
     if place.is_file():
         if place.suffix.lower() in VIDEO_SUFFIXES or _is_paged(place):
             yield Video(place.stem, _source(place))
