@@ -4,16 +4,16 @@ What is named here is imported when it is used, so that ``import mnad`` does not
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
+
+from mnad.runtime.version import __version__
 
 if TYPE_CHECKING:
     from mnad.api import calibrate, evaluate, score, train
     from mnad.detector import Detector, VideoScores
     from mnad.watching.streams import FrameResult
 
-__version__ = version("mnad-ext")
-__all__ = ["Detector", "FrameResult", "VideoScores", "calibrate", "evaluate", "score", "train"]
+__all__ = ["Detector", "FrameResult", "VideoScores", "__version__", "calibrate", "evaluate", "score", "train"]
 
 _MODULES = {"Detector": "mnad.detector", "VideoScores": "mnad.detector", "FrameResult": "mnad.watching.streams"}
 

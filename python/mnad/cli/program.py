@@ -63,7 +63,7 @@ def _failed(command: str, words: str) -> int:
 
 def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, set[str]]:
     """Returns the parser, and the options that take several values."""
-    from mnad import __version__
+    from mnad.runtime.version import __version__
 
     lists: set[str] = set()
     named = next((argument for argument in arguments if argument in COMMANDS), None)

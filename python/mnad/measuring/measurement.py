@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mnad import __version__
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips, Windows
 from mnad.measuring.blocks import LaneWindows, plan_blocks, read_ahead
@@ -26,6 +25,7 @@ from mnad.models import Autoencoder, weights_hash
 from mnad.runtime.errors import CheckpointError
 from mnad.runtime.progress import FrameProgress
 from mnad.runtime.provenance import device_name, source_commit
+from mnad.runtime.version import __version__
 
 
 @torch.inference_mode()

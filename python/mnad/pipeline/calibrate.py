@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mnad import __version__
 from mnad.artifacts.checkpoint import load_checkpoint, save_calibration
 from mnad.data import Clips, open_clips
 from mnad.data.clips import common_rate, tails
@@ -23,6 +22,7 @@ from mnad.models import Autoencoder
 from mnad.models.presets import RECIPES
 from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.errors import ConfigError, DataError
+from mnad.runtime.version import __version__
 
 LAST_TENTH = 0.1
 

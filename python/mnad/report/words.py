@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from mnad import __version__
 from mnad.artifacts.measurements import Measurements
 from mnad.models.memory_health import POSITION_ALONE
 from mnad.report.judgement import Judgement
 from mnad.report.material import Material
 from mnad.report.sprites import SpritePlan
 from mnad.runtime.provenance import source_commit
+from mnad.runtime.version import __version__
 
 Facts = list[tuple[str, str]]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from mnad import __version__
+from mnad.runtime.version import __version__
 
 
 def source_commit() -> str:
