@@ -83,7 +83,7 @@ def held_out(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def _gate(request: pytest.FixtureRequest) -> None:
-    """Gives examples of the front door a folder where data/gate and runs/gate are."""
+    """Runs examples of the front door in a folder where data/gate and runs/gate are."""
     if not isinstance(request.node, pytest.DoctestItem) or not request.node.name.startswith(
         ("mnad.api", "mnad.detector")
     ):

@@ -28,7 +28,7 @@ def windows(way: str, batch: int, size: int) -> Tensor:
 
 
 def training_step(way: str, size: int, width: int) -> tuple[Callable[[], None], float]:
-    """Gives the step, and the milliseconds that the memory takes of it."""
+    """Returns the step, and the milliseconds that the memory takes of it."""
     model = build(width, plain=way == PLAIN).train()
     optimizer = torch.optim.Adam(model.parameters(), 2e-4, fused=way != PLAIN)
     network = torch.compile(model, fullgraph=True) if way == COMPILED else model
@@ -56,7 +56,7 @@ def training_step(way: str, size: int, width: int) -> tuple[Callable[[], None], 
 
 
 def scoring_step(way: str, size: int, width: int) -> tuple[Callable[[], None], float]:
-    """Gives the step of one frame that updates the items, and the milliseconds that the memory takes of it."""
+    """Returns the step of one frame that updates the items, and the milliseconds that the memory takes of it."""
     model = build(width, plain=way == PLAIN).eval()
     network = torch.compile(model, fullgraph=True) if way == COMPILED else model
     frames = windows(way, 1, size)

@@ -1,4 +1,4 @@
-"""Says which of the bars that the operators have to clear on a GPU they clear, from a file of results.
+"""Judges which of the bars that the operators have to clear on a GPU they clear, from a file of results.
 
     python bench/gpu_bars.py OUT/operators-DEVICE.json      prints a table, writes OUT/bars.json and OUT/table.md
 
@@ -70,7 +70,7 @@ class Bar:
 
 
 def bars(results: dict[str, Any]) -> list[Bar]:
-    """Gives every bar."""
+    """Returns every bar."""
     cases = plot_results.by_case(results)
     found = [*_bandwidth(cases), *_small_steps(cases)]
     for work, batches, other, wanted in FASTER:
@@ -81,7 +81,7 @@ def bars(results: dict[str, Any]) -> list[Bar]:
 
 
 def judged(row: Row) -> tuple[float, str]:
-    """Gives the time by which a row is judged, in milliseconds, and which of its times that is."""
+    """Returns the time by which a row is judged, in milliseconds, and which of its times that is."""
     return (row["graph_ms"], "by graph") if "graph_ms" in row else (row["median_ms"], "by call")
 
 

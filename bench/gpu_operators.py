@@ -78,7 +78,7 @@ def with_backward(contender: Contender, dtype: torch.dtype) -> Contender:
 
 
 def way_of(work: str, name: str, dtype: torch.dtype) -> Contender:
-    """Gives a contender; the published way and attention take items in the dtype of the features."""
+    """Returns a contender; the published way and attention take items in the dtype of the features."""
     part = "step" if work == "step + backward" else work
     if name == "compiled":
         torch.compiler.reset()
@@ -128,7 +128,7 @@ def _figures(times: Times, graph: Times | None) -> dict[str, Any]:
 
 
 def tasks() -> Iterator[tuple[str, Task]]:
-    """Gives what is to be measured, and to which list it belongs, the most telling first."""
+    """Returns what is to be measured, and to which list it belongs, the most telling first."""
     layouts = list(LAYOUTS) if ON_GPU else ["contiguous"]
     cases = list(product(BATCHES, DTYPES if ON_GPU else ["float32"], layouts))
     compared = [case for case in cases if case[0] in COMPARED_BATCHES]

@@ -130,7 +130,7 @@ def _on_the_gpu(found: profile) -> list[Any]:
 
 
 def copy_of(size: int, device: torch.device) -> Work:
-    """Gives a copy within the device's memory that reads and writes ``size`` bytes in all."""
+    """Returns a copy within the device's memory that reads and writes ``size`` bytes in all."""
     source = torch.randint(0, 255, (size // 2,), dtype=torch.uint8, device=device)
     target: Tensor = torch.empty_like(source)
     return lambda: target.copy_(source)

@@ -38,7 +38,7 @@ class Instruction:
 
     @cached_property
     def kind(self) -> str | None:
-        """Says what it counts as, such as LDG.128; nothing for most."""
+        """Returns what it counts as, such as LDG.128; nothing for most."""
         name, *modifiers = self.opcode.split(".")
         if name in MEMORY:
             return f"{name}.{next((BITS[word] for word in modifiers if word in BITS), 32)}"
@@ -121,7 +121,7 @@ class Body(Executed):
 
 
 def read(text: str) -> tuple[str, dict[str, Body]]:
-    """Gives the architecture and each kernel's body by its mangled name."""
+    """Returns the architecture and each kernel's body by its mangled name."""
     architecture = ARCHITECTURE.search(text)
     if architecture is None:
         raise ValueError("this is no listing of nvdisasm -c: it names no .target")
@@ -209,7 +209,7 @@ def edges(code: Code, blocks: Sequence[Block]) -> list[list[int]]:
 
 
 def nested_loops(nodes: frozenset[int], following: Edges, depth: int = 1) -> Iterator[tuple[int, frozenset[int]]]:
-    """Gives depth and blocks of every loop: a largest set of blocks of which each can be reached from each.
+    """Returns depth and blocks of every loop: a largest set of blocks of which each can be reached from each.
 
     Without the block by which one enters a loop, what is left of it that still goes round is a loop inside.
     A branch back alone tells no loop: the compiler moves rare code behind the end, from where it branches back, too.

@@ -71,7 +71,7 @@ def run(case: Case, *, per_sample: bool) -> tuple[Tensor, Tensor, MemoryStep]:
 
 
 def differs(case: Case, features: Tensor, items: Tensor, step: MemoryStep) -> bool:
-    """Tells whether a step is far from what the reference makes on the CPU."""
+    """Returns whether a step is far from what the reference makes on the CPU."""
     features, items = features.detach().cpu(), items.detach().cpu()
     indices, _ = reference.assign_top2(features, items)
     expected = (

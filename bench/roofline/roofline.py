@@ -66,7 +66,7 @@ def build() -> None:
 
 
 def roofs() -> dict[str, Any]:
-    """Gives multiply-adds in FLOP/s, bytes/s written past the caches, and copied in and past them by size in MiB."""
+    """Returns multiply-adds in FLOP/s, bytes/s written past the caches, and copied in and past them by size in MiB."""
     found: dict[str, Any] = json.loads(subprocess.run([ROOFS], check=True, capture_output=True, text=True).stdout)
     return found
 
@@ -88,7 +88,7 @@ def instructions(work: str, B: int) -> int | None:
 
 
 def operation(work: str, features: Tensor, items: Tensor) -> Callable[[], object]:
-    """Gives the call of the operators that does the work."""
+    """Returns the call of the operators that does the work."""
     if work == "read":
         return lambda: torch.ops.mnad.memory_read(features, items)
     B = features.shape[0]
@@ -105,7 +105,7 @@ def operation(work: str, features: Tensor, items: Tensor) -> Callable[[], object
 
 
 def median_ms(run: Callable[[], object]) -> float:
-    """Gives the median time of a call."""
+    """Returns the median time of a call."""
     times = []
     end = time.perf_counter() + SECONDS
     while time.perf_counter() < end:
