@@ -7,6 +7,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,8 @@ from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
 from mnad.runtime.errors import ConfigError, DataError
 
 from tests.evaluation.samples import measurements
+
+BY_TRAINING: dict[str, Any] = {"score_weight": 1.0, "normalisation": "train"}
 
 
 def run(*arguments: object) -> int:
@@ -105,19 +108,21 @@ def test_alarms_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_normalised_by_the_training_set(tmp_path: Path) -> None:
     file = saved(tmp_path / "m.npz")
     with pytest.raises(DataError, match="measurements-training.npz; make them with: .* --split training"):
-        evaluate_run(EvaluateConfig(file, 1.0, "train"))
+        evaluate_run(EvaluateConfig(file, **BY_TRAINING))
     training = saved(tmp_path / "measurements-training.npz", seed=1, split="training")
-    outcome = evaluate_run(EvaluateConfig(file, 1.0, "train"))
-    np.testing.assert_array_equal(outcome.scores, evaluate_run(EvaluateConfig(file, 1.0, "train", training)).scores)
+    outcome = evaluate_run(EvaluateConfig(file, **BY_TRAINING))
+    np.testing.assert_array_equal(
+        outcome.scores, evaluate_run(EvaluateConfig(file, **BY_TRAINING, training=training)).scores
+    )
     m, t = load_measurements(file), load_measurements(training)
     np.testing.assert_allclose(outcome.scores, (t.psnr.max() - m.psnr) / np.ptp(t.psnr))
     other = saved(tmp_path / "other.npz", weights="another", split="training")
     with pytest.raises(
         DataError, match="other.npz is of another model than the measurements: .*weights another, not .*weights made up"
     ):
-        evaluate_run(EvaluateConfig(file, 1.0, "train", other))
+        evaluate_run(EvaluateConfig(file, **BY_TRAINING, training=other))
     with pytest.raises(DataError, match="m.npz is not of the training split"):
-        evaluate_run(EvaluateConfig(file, 1.0, "train", file))
+        evaluate_run(EvaluateConfig(file, **BY_TRAINING, training=file))
     with pytest.raises(ConfigError, match="give --normalisation train, too"):
         EvaluateConfig(file, training=training)
 
@@ -126,7 +131,7 @@ def test_normalised_by_the_training_set(tmp_path: Path) -> None:
     ("options", "message"),
     [
         ({"hysteresis": 0.1}, "are of events: give --threshold"),
-        ({"fps": 10}, "are of events: give --threshold"),
+        ({"fps": 10}, "fps is of events: give --threshold"),
         ({"false_alarms_per_hour": 1, "threshold": 0.5}, "chooses among calibrated thresholds"),
         ({"smoothing_width": 3}, "give --smoothing, too"),
         ({"bootstrap": -1}, "bootstrap must not be negative"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -112,6 +112,7 @@ class EvaluateConfig(EvaluationOptions):
     """
 
     run: Path
+    _: KW_ONLY
     sweep: bool = False
     fps: float | None = None
     bootstrap: int = 0

@@ -61,13 +61,16 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
     check_same_model(measured, checkpoint.describe(), f"the checkpoint in {run}")
     if len(measured) == 0:
         raise DataError(f"{file} holds no frames: there is nothing to show")
+    plots = [plot for folder in PLOTS for plot in (run / folder).glob("*.png")]
     return Material(
         run=run,
         checkpoint=checkpoint,
         measurements=measured,
         maps=maps,
         curves=_columns(run),
-        plots=tuple(sorted(file for folder in PLOTS for file in (run / folder).glob("*.png"))),
+        plots=tuple(
+            sorted((file for folder in PLOTS for file in (run / folder).glob("*.png")), key=lambda file: file.name)
+        ),
     )
 
 
