@@ -68,9 +68,7 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
         measurements=measured,
         maps=maps,
         curves=_columns(run),
-        plots=tuple(
-            sorted((file for folder in PLOTS for file in (run / folder).glob("*.png")), key=lambda file: file.name)
-        ),
+        plots=tuple(sorted(plots, key=lambda plot: plot.name)),
     )
 
 
