@@ -166,6 +166,18 @@ def test_an_error_leaves_the_streams_as_they_were(
         assert detector.step(frame) == expected[index]
 
 
+def test_a_model_that_gives_nothing_finite(held_out: Path) -> None:
+    detector = Detector.load(held_out, accelerator="cpu")
+    torch.nn.init.constant_(detector._streams.network.decoder.exit[0].bias, torch.nan)  # type: ignore[index]
+    frame = np.zeros((8, 8), np.uint8)
+    for _ in range(4):
+        detector.step({"yard": frame})
+    before = dict(detector._streams.by_name)
+    with pytest.raises(CheckpointError, match="nothing finite for the newest frame of stream 'yard', though"):
+        detector.step({"gate": frame, "yard": frame})
+    assert detector._streams.by_name == before
+
+
 def fail(*_: object) -> None:
     raise RuntimeError("out of memory")
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.frames import with_channels
 from mnad.data.levels import Levels, as_bytes
 from mnad.runtime.errors import DataError
 
@@ -58,7 +59,7 @@ def read_pixels(path: Path, channels: int) -> NDArray[Any]:
         image = _decoded(data, cv2.IMREAD_ANYDEPTH)
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can read ({len(data)} bytes)")
-    return _with_channels(image, channels)
+    return with_channels(image, channels)
 
 
 def read_pages(path: Path, first: int, count: int, channels: int) -> list[NDArray[Any]]:
@@ -77,7 +78,7 @@ def read_pages(path: Path, first: int, count: int, channels: int) -> list[NDArra
         found = []
     if len(found) != count:
         raise DataError(f"{path} cannot be read from picture {first + len(found)} on, counted from 0")
-    return [_with_channels(image, channels) for image in found]
+    return [with_channels(image, channels) for image in found]
 
 
 def read_mask(path: Path) -> NDArray[np.bool_]:
@@ -127,11 +128,6 @@ def _mode(channels: int) -> int:
 def _without_alpha(frame: Any, channels: int) -> NDArray[Any]:
     pixels: NDArray[Any] = cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR if channels == 3 else cv2.COLOR_BGRA2GRAY)
     return pixels
-
-
-def _with_channels(image: Any, channels: int) -> NDArray[Any]:
-    pixels: NDArray[Any] = image.reshape(*image.shape[:2], -1)
-    return np.repeat(pixels, channels, axis=2) if pixels.shape[2] != channels else pixels
 
 
 def _count(path: Path) -> int:

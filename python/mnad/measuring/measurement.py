@@ -19,10 +19,9 @@ from mnad.measuring.blocks import LaneWindows, plan_blocks, read_ahead
 from mnad.measuring.exact_update import Finished, Lane, finish_frames
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.metrics import psnr, query_distances
-from mnad.measuring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, DecodedRows, Network
+from mnad.measuring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, DecodedRows, Network, diverged, finite_rows
 from mnad.measuring.options import Precision, UpdateScope, check_choice
 from mnad.models import Autoencoder, weights_hash
-from mnad.runtime.errors import CheckpointError
 from mnad.runtime.progress import FrameProgress
 from mnad.runtime.provenance import device_name, source_commit
 from mnad.runtime.version import __version__
@@ -161,16 +160,12 @@ def _rows_of(runs: Sequence[LaneWindows]) -> list[range]:
 def _check_finite(
     metrics: NDArray[np.float64], indices: Sequence[int], clips: Clips, windows: Windows, owner: NDArray[np.int64]
 ) -> None:
-    wanted = [MSE, UPDATE_ERROR, DISTANCE][: 3 if metrics.shape[1] > NEAREST else 2]
-    broken = ~np.isfinite(metrics[np.ix_(indices, wanted)]).all(axis=1)
+    broken = ~finite_rows(metrics[indices])
     if broken.any():
         index = min(np.asarray(indices)[broken])
         video = owner[index]
-        raise CheckpointError(
-            f"the model gives nothing finite for frame {windows.targets[index] - clips.starts[video]} of video "
-            f"{clips.names[video]}, though its weights are finite: training has diverged; take an earlier checkpoint, "
-            "or train with a lower learning rate"
-        )
+        frame = windows.targets[index] - clips.starts[video]
+        raise diverged(f"frame {frame} of video {clips.names[video]}")
 
 
 def _add_maps(maps: MapRecorder, indices: Sequence[int], found: Finished[DecodedRows]) -> None:

@@ -154,6 +154,20 @@ class DecodedRows:
         return self.metrics[:, UPDATE_ERROR]
 
 
+def finite_rows(metrics: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Returns for each row of :attr:`DecodedRows.metrics` whether its errors and its distance are finite, (R,)."""
+    wanted = [MSE, UPDATE_ERROR, DISTANCE][: 3 if metrics.shape[1] > NEAREST else 2]
+    return np.asarray(np.isfinite(metrics[:, wanted]).all(axis=1))
+
+
+def diverged(frame: str) -> CheckpointError:
+    """Returns the error of a model that gives nothing finite for a frame."""
+    return CheckpointError(
+        f"the model gives nothing finite for {frame}, though its weights are finite: training has diverged; take an "
+        "earlier checkpoint, or train with a lower learning rate"
+    )
+
+
 def _index(rows: Sequence[int]) -> slice | list[int]:
     """Returns rows as a slice where they follow one another, which copies nothing."""
     if list(rows) == list(range(rows[0], rows[0] + len(rows))):

@@ -7,7 +7,7 @@ from math import isfinite, nan
 from pathlib import Path
 
 from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
-from mnad.artifacts.curves import read_curves
+from mnad.artifacts.curves import curves_file, read_curves
 from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, measurements_file
 from mnad.evaluation.checks import check_same_model
@@ -73,7 +73,7 @@ def load_material(run: Path, measurements: Path | None = None) -> Material:
 
 
 def _columns(run: Path) -> Curves:
-    if not (run / "curves" / "metrics.csv").is_file():
+    if not curves_file(run).is_file():
         return {}
     epochs = read_curves(run)
     names = dict.fromkeys(name for epoch in epochs for name in epoch)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from mnad.analysis import Probe, probed
-from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.maps import maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, save_measurements
@@ -305,7 +305,7 @@ class Runner:
 def checkpoint_of(folder: Path, epoch: int) -> Path:
     """Returns the checkpoint of an epoch, among those that were kept or the last."""
     kept = folder / "checkpoints" / f"epoch-{epoch:03d}.safetensors"
-    return kept if kept.is_file() else folder / "checkpoint.safetensors"
+    return kept if kept.is_file() else checkpoint_file(folder)
 
 
 def training_seconds(folder: Path) -> float:

@@ -15,8 +15,8 @@ from mnad.evaluation.normalisation import parts_by_bounds
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
-from mnad.measuring.network import DISTANCE, MSE, UPDATE_ERROR, Block, DecodedRows, Network
-from mnad.runtime.errors import CheckpointError, ConfigError
+from mnad.measuring.network import DISTANCE, MSE, Block, DecodedRows, Network, diverged, finite_rows
+from mnad.runtime.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
 
@@ -129,7 +129,9 @@ class Streams:
         memories = [stream.items for stream in streams.values() if stream.items is not None]
         items = torch.stack(memories) if memories else None
         decoded = block.restore(rows, items)
-        _check_finite(list(streams), decoded)
+        finite = finite_rows(decoded.metrics)
+        if not finite.all():
+            raise diverged(f"the newest frame of stream {list(streams)[int(finite.argmin())]!r}")
         new_items = self._updated(block, decoded, memories)
         expected = ((decoded.frames + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1)
         errors = decoded.errors.mean(1)
@@ -166,14 +168,3 @@ class Streams:
         kept = 1 if smoothing.name == "none" else smoothing.width
         scores = (*stream.scores, float(combine(parts, np.float64(weight))[0]))[-kept:]
         return scores, float(smooth(np.array(scores), np.zeros(len(scores), np.int64), smoothing)[-1])
-
-
-def _check_finite(names: list[str], restored: DecodedRows) -> None:
-    wanted = [MSE, UPDATE_ERROR, DISTANCE][: 2 if restored.memory is None else 3]
-    broken = ~np.isfinite(restored.metrics[:, wanted]).all(axis=1)
-    if broken.any():
-        raise CheckpointError(
-            f"the model gives nothing finite for the newest frame of stream {names[int(broken.argmax())]!r}, though "
-            "its weights are finite: training has diverged; take an earlier checkpoint, or train with a lower learning "
-            "rate"
-        )
