@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mnad.artifacts.checkpoint import load_checkpoint, save_calibration
-from mnad.data import Clips, open_clips
+from mnad.data import Clips
 from mnad.data.clips import common_rate, tails
 from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration, check_rates, find_thresholds
@@ -20,6 +20,7 @@ from mnad.measuring import measure
 from mnad.measuring.options import UpdateOptions
 from mnad.models import Autoencoder
 from mnad.models.presets import RECIPES
+from mnad.pipeline.model_clips import open_as_trained
 from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.errors import ConfigError, DataError
 from mnad.runtime.version import __version__
@@ -79,15 +80,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
             "0.1 for thresholds that hold",
             stacklevel=2,
         )
-    clips = open_clips(
-        config.data,
-        "training",
-        checkpoint.training["size"],
-        image_channels=model.config.image_channels,
-        layout=config.layout,
-        levels=checkpoint.training.get("levels"),
-        cache=config.cache,
-    )
+    clips = open_as_trained(checkpoint, config.data, "training", config)
     fps = config.fps or common_rate(clips.rates)
     if fps is None:
         raise ConfigError(

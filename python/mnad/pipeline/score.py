@@ -10,13 +10,13 @@ import numpy as np
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.maps import load_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, measurements_file, save_measurements
-from mnad.data import open_clips
 from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.measurement import measure
 from mnad.measuring.options import Precision, UpdateOptions, check_choice
 from mnad.models.presets import RECIPES
+from mnad.pipeline.model_clips import open_as_trained
 from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.errors import ConfigError, DataError
 from mnad.runtime.progress import log_to, print_line
@@ -84,17 +84,7 @@ def _score(config: ScoreConfig) -> Path:
     out = config.destination
     model = checkpoint.build_model()
     model.to(choose_device(config.accelerator))
-    size = checkpoint.training["size"]
-    clips = open_clips(
-        config.data,
-        config.split,
-        size,
-        image_channels=model.config.image_channels,
-        layout=config.layout,
-        labels=config.labels,
-        levels=checkpoint.training.get("levels"),
-        cache=config.cache,
-    )
+    clips = open_as_trained(checkpoint, config.data, config.split, config, labels=config.labels)
     usual = RECIPES[model.config.task].update_threshold
     maps = MapRecorder() if config.maps else None
     measurements = measure(
@@ -113,7 +103,7 @@ def _score(config: ScoreConfig) -> Path:
         checkpoint=str(config.run),
         data=str(config.data),
         split=config.split,
-        size=size,
+        size=checkpoint.training["size"],
         levels=clips.levels,
         rates=clips.rates,
     )

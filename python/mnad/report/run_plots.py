@@ -11,8 +11,8 @@ from mnad.analysis.usage import PATCHES
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.measurements import load_measurements
-from mnad.data import open_clips
 from mnad.data.options import DataOptions
+from mnad.pipeline.model_clips import open_as_trained
 from mnad.report.embedding_plot import draw_embeddings
 from mnad.report.usage_plot import draw_usage
 from mnad.runtime.devices import choose_device
@@ -60,16 +60,7 @@ def draw_run_plots(config: PlotsConfig) -> list[Path]:
     checkpoint = load_checkpoint(config.run)
     model = checkpoint.build_model().to(choose_device("auto"))
     measurements, curves = load_measurements(config.run), read_curves(config.run)
-    clips = open_clips(
-        config.data,
-        "testing",
-        checkpoint.training["size"],
-        image_channels=model.config.image_channels,
-        layout=config.layout,
-        levels=checkpoint.training.get("levels"),
-        cache=config.cache,
-        progress=False,
-    )
+    clips = open_as_trained(checkpoint, config.data, "testing", config, progress=False)
     few = sample_queries(model, clips, config.frames, config.queries, config.seed)
     every = sample_queries(model, clips, config.frames, checkpoint.training["size"] ** 2, config.seed)
     embedding, usage = (config.run / "plots" / f"{name}.png" for name in ("embedding", "usage"))
