@@ -53,8 +53,7 @@ class Detector:
     Scores are the calibrated ones: P and D scaled by what ``mnad calibrate`` measured of normal video, so that no
     other frame of the stream is needed. They equal those of ``mnad score`` of the same video, by the calibration's
     test-time update, and of ``mnad evaluate --threshold calibrated``, but for the last bits, which depend on how many
-    frames are computed at once. A model of grey frames should be given grey frames: of a colour frame it is shown
-    OpenCV's grey (``cv2.cvtColor``), and decoders of files round theirs otherwise.
+    frames are computed at once. A model of grey frames is shown OpenCV's grey (``cv2.cvtColor``) of a frame in colour.
 
     Args:
         model: The network.

@@ -221,6 +221,18 @@ def test_frames_of_any_size_in_grey_or_colour(detector: Detector) -> None:
         np.testing.assert_array_equal(scores_of(watch(detector, shown)), scores_of(watch(detector, grey)))
 
 
+def test_a_model_of_grey_frames_sees_one_grey_of_files_and_frames(synthetic: Path, tmp_path: Path) -> None:
+    train(TrainConfig(synthetic, tmp_path / "run", image_channels=1, **HELD_OUT))
+    calibrate(CalibrateConfig(tmp_path / "run", synthetic, fps=25, accelerator="cpu"))
+    detector = Detector.load(tmp_path / "run", accelerator="cpu")
+    random = np.random.default_rng(0)
+    frames = [random.integers(0, 255, (32, 32, 3), np.uint8) for _ in range(8)]
+    (tmp_path / "video").mkdir()
+    for index, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / "video" / f"{index}.png"), frame)
+    np.testing.assert_array_equal(detector.score(tmp_path / "video").psnr, detector.score(frames).psnr)
+
+
 @pytest.mark.parametrize(
     ("frame", "error", "words"),
     [

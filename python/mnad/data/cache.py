@@ -17,6 +17,8 @@ from mnad.data.store import FORMAT, Store, is_store, open_store
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.progress import print_line
 
+# Counts up when the same files become other pixels, so that they are prepared anew.
+PIXELS = 2
 Levels = tuple[float, float] | Literal["choose"] | None
 
 
@@ -98,7 +100,7 @@ def _cached(
 ) -> Store:
     found = find_splits(data, [split], layout)
     given = None if levels == "choose" else levels
-    key = f"{FORMAT} {found.layout} {data.resolve()} {image_channels} {given} {found.fingerprint}"
+    key = f"{FORMAT} {PIXELS} {found.layout} {data.resolve()} {image_channels} {given} {found.fingerprint}"
     name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
     channels: Channels = 1 if image_channels == 1 else "auto"

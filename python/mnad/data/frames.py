@@ -37,5 +37,6 @@ def with_channels(frame: NDArray[Any], channels: int) -> NDArray[Any]:
         return frame
     if channels == 3:
         return np.repeat(frame, 3, axis=2)
+    frame = frame if frame.dtype in (np.uint8, np.uint16) else frame.astype(np.float32)
     grey: NDArray[Any] = cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY)
     return grey[..., None]

@@ -21,6 +21,8 @@ from mnad.runtime.errors import DataError
 
 ANIMATED = {".webp", ".png"}
 PAGED = {".tif", ".tiff", *ANIMATED}
+# Colour stays colour: a decoder's grey is rounded otherwise than that of a frame which a camera gives.
+AS_IT_IS = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR
 TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # A marker inside the coded data of a JPEG: 0xFF before neither a stuffed zero, nor a restart, nor another 0xFF.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -54,9 +56,7 @@ def read_pixels(path: Path, channels: int) -> NDArray[Any]:
         DataError: As :func:`read_image`.
     """
     data = _whole_file(path)
-    image = _decoded(data, _mode(channels))
-    if image is None and channels == 3:  # fractions are read in grey alone
-        image = _decoded(data, cv2.IMREAD_ANYDEPTH)
+    image = _decoded(data)
     if image is None:
         raise DataError(f"{path} is not an image that OpenCV can read ({len(data)} bytes)")
     return with_channels(image, channels)
@@ -71,9 +71,9 @@ def read_pages(path: Path, first: int, count: int, channels: int) -> list[NDArra
     try:
         if path.suffix.lower() in ANIMATED:
             read, animation = cv2.imreadanimation(str(path), first, count)
-            found = [_without_alpha(frame, channels) for frame in animation.frames] if read else []
+            found = [cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR) for frame in animation.frames] if read else []
         else:
-            found = list(cv2.imreadmulti(str(path), first, count, flags=_mode(channels))[1])
+            found = list(cv2.imreadmulti(str(path), first, count, flags=AS_IT_IS)[1])
     except cv2.error:
         found = []
     if len(found) != count:
@@ -113,21 +113,12 @@ def pages_of(path: Path) -> int:
     return _count(path) if path.suffix.lower() in PAGED else 1
 
 
-def _decoded(data: bytes, mode: int) -> NDArray[Any] | None:
+def _decoded(data: bytes) -> NDArray[Any] | None:
     try:
-        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), mode)
+        image: NDArray[Any] | None = cv2.imdecode(np.frombuffer(data, np.uint8), AS_IT_IS)
     except cv2.error:  # nothing at all, or a header that names more than there can be
         return None
     return image
-
-
-def _mode(channels: int) -> int:
-    return cv2.IMREAD_ANYDEPTH | (cv2.IMREAD_COLOR if channels == 3 else 0)
-
-
-def _without_alpha(frame: Any, channels: int) -> NDArray[Any]:
-    pixels: NDArray[Any] = cv2.cvtColor(frame, cv2.COLOR_BGRA2BGR if channels == 3 else cv2.COLOR_BGRA2GRAY)
-    return pixels
 
 
 def _count(path: Path) -> int:
