@@ -156,7 +156,7 @@ def _levels(splits: Sequence[Split]) -> tuple[tuple[float, float] | None, list[P
     try:
         return settle_levels(found), []
     except DataError as error:
-        # Where the same videos serve for training, that chooses levels.
+        # Of one split alone: training, by whatever videos, will choose the levels.
         level: Literal["error", "warning"] = "error" if len(found) > 1 else "warning"
         return next(filter(None, found.values())), [Problem(level, str(error))]
 

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 # A damaged stream may give frames out of order, and times that say nothing of it show that within so many: H.264 and
 # HEVC hold no more.
 REORDERED = 16
-# Some packets of it are never shown.
+# A codec some of whose packets are never shown.
 HIDES_FRAMES = "vp8"
-# A longer hole is none of it: the recording was stopped, or files were joined.
+# A longer hole is no loss: the recording was stopped, or files were joined.
 SECONDS_LOST = 10
 # A file whose frames stop so many usual steps before its header says has lost some; without a constant rate, seconds.
 STEPS_EARLY, LEAST_EARLY, SECONDS_EARLY = 4.5, 0.1, 0.5
@@ -106,7 +106,7 @@ class Numbered:
             return False
         if not self.packets.clock.holes:
             return True
-        # What is lost in a hole puts one frame out of order, wrong times each group of frames.
+        # What is lost in a hole puts one frame out of order; wrong times do so in each group of frames.
         again = time < self.previous and self.serial - self.went_back <= REORDERED
         if time < self.previous:
             self.went_back = self.serial

@@ -97,7 +97,7 @@ class Packets:
         gone: The last packet of which the container says that something before it is lost.
         end: When the last packet's frame ends, in seconds.
         read: The byte of the file up to which packets were read.
-        clock: Whose times are those of frames.
+        clock: Makes their times go on where they begin again.
     """
 
     hides: bool
