@@ -13,7 +13,8 @@ from typing import TypeVar
 
 import rich.progress
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.runtime.files import output_errors
@@ -140,7 +141,7 @@ class FrameProgress:
             TextColumn(description),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.speed:.0f} frames/s"),
+            _Speed(),
             TimeRemainingColumn(),
             console=console,
             transient=True,
@@ -163,3 +164,10 @@ class FrameProgress:
         self.done += frames
         self.pace.at(self.done)
         self.progress.advance(self.task, frames)
+
+
+class _Speed(ProgressColumn):
+    """Frames a second; nothing until two were counted."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:.0f} frames/s")
