@@ -14,10 +14,12 @@ from tests.training.test_training import curves
 
 # Running statistics of BatchNorm are each rank's own, so the comparison freezes them.
 PROGRAM = """
+import os
 import sys
 import torch
 from pathlib import Path
 from mnad.models import Autoencoder
+from mnad.runtime.errors import Interrupted
 from mnad.training import TrainConfig, train
 from mnad.training import loop
 
@@ -29,15 +31,32 @@ def frozen(config, fabric, state, setup=loop._network):
     return network
 
 loop._network = frozen
-data, out, devices, batch, rate = sys.argv[1:6]
-train(TrainConfig(Path(data), Path(out), size=32, width=4, epochs=2, learning_rate=float(rate), accelerator="cpu",
-                  devices=int(devices), batch_size=int(batch)))
+data, out, devices, batch, rate, *event = sys.argv[1:]
+if event == ["stop"]:
+    loop._all_agree_to_stop = lambda fabric, step, stopped: step == 17  # of 24, in the second epoch
+
+def diverged(state, losses, count=loop.TrainingState.count):
+    count(state, losses)
+    if os.environ.get("LOCAL_RANK") == "1" and state.step == 24:
+        state.first_bad_step.fill_(24)
+
+if event == ["diverge"]:
+    loop.TrainingState.count = diverged
+try:
+    train(TrainConfig(Path(data), Path(out), size=32, width=4, epochs=2, learning_rate=float(rate), accelerator="cpu",
+                      devices=int(devices), batch_size=int(batch), resume=event == ["resume"]))
+except Interrupted:
+    assert event == ["stop"]
 """
 
 
 def run(*command: object) -> None:
-    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=300)
+    result = ended(*command)
     assert result.returncode == 0, result.stderr[-3000:]
+
+
+def ended(*command: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture
@@ -76,3 +95,22 @@ def test_torchrun_and_an_uneven_last_batch(synthetic: Path, tmp_path: Path) -> N
     # 72 windows: 7 whole batches of 2 x 5, and 2 windows over.
     assert load_checkpoint(tmp_path / "run").step == 7
     assert len(curves(tmp_path / "run")) == 1
+
+
+def test_stopped_in_the_middle_of_an_epoch_two_ranks_go_on(program: Path, synthetic: Path, tmp_path: Path) -> None:
+    run(sys.executable, program, synthetic, tmp_path / "whole", 2, 3, 5e-4)
+    for event in ("stop", "resume"):
+        run(sys.executable, program, synthetic, tmp_path / "stopped", 2, 3, 5e-4, event)
+    whole, stopped = curves(tmp_path / "whole"), curves(tmp_path / "stopped")
+    assert len(whole) == len(stopped) == 2
+    for name in ("loss", "pixel", "compactness", "separateness", "usage_perplexity", "positional_share"):
+        assert stopped[1][name] == pytest.approx(whole[1][name], rel=1e-5), name
+
+
+def test_one_rank_that_diverges_ends_all_and_the_checkpoint_stays(
+    program: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    result = ended(sys.executable, program, synthetic, tmp_path / "run", 2, 3, 5e-4, "diverge")
+    assert result.returncode != 0
+    assert "the loss was not finite at step 24, in epoch 2" in result.stderr
+    assert load_checkpoint(tmp_path / "run").epoch == 1

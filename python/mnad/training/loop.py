@@ -184,10 +184,8 @@ def _recorder(fabric: Fabric) -> Recorder[StepResult]:
 def _finish_epoch(
     fabric: Fabric, config: TrainConfig, state: TrainingState
 ) -> tuple[dict[str, float], MemoryHealth | None]:
-    """Sums up over all devices and makes sure that the loss is finite."""
-    state.totals = _over_ranks(fabric, state.totals, "mean")
-    state.usage = _over_ranks(fabric, state.usage, "sum")
-    _check_finite(config, state)
+    """Sums up over all devices and begins the next epoch."""
+    _sum_up(fabric, config, state)
     means = _means(state)
     memory = state.model.memory
     health = None if memory is None else memory_health(state.usage, memory.items)
@@ -202,8 +200,15 @@ def _save_epoch(fabric: Fabric, config: TrainConfig, state: TrainingState) -> No
     fabric.barrier()
 
 
-def _check_finite(config: TrainConfig, state: TrainingState) -> None:
-    bad = int(state.first_bad_step)
+def _sum_up(fabric: Fabric, config: TrainConfig, state: TrainingState) -> None:
+    """Makes the sums of this epoch those of all devices, and makes sure that the loss was finite on each.
+
+    Raises:
+        MnadError: If it was not; on every device, so that none overwrites the checkpoint or waits for another.
+    """
+    state.totals = _over_ranks(fabric, state.totals, "mean")
+    state.usage = _over_ranks(fabric, state.usage, "sum")
+    bad = int(_over_ranks(fabric, state.first_bad_step, "max"))
     if bad >= 0:
         kept = f"{state.path} holds epoch {state.epoch}" if state.path.exists() else "no checkpoint was written"
         raise MnadError(
@@ -213,7 +218,7 @@ def _check_finite(config: TrainConfig, state: TrainingState) -> None:
 
 
 def _stop(fabric: Fabric, config: TrainConfig, state: TrainingState) -> None:
-    _check_finite(config, state)
+    _sum_up(fabric, config, state)
     if fabric.is_global_zero:
         state.save(config)
     fabric.barrier()

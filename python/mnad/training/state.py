@@ -83,8 +83,9 @@ class TrainingState:
         )
         if stored is not None:
             state.epoch, state.batch, state.step = stored.epoch, stored.batch, stored.step
-            state.usage.copy_(stored.loop["usage"])
             state.totals.copy_(stored.loop["totals"])
+            if fabric.is_global_zero:  # the mean over devices is taken again, and so is the sum: one may begin with it
+                state.usage.copy_(stored.loop["usage"])
         return state
 
     def restore_optimizer(self) -> None:
