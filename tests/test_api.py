@@ -34,3 +34,26 @@ def test_wrong_options_are_told_in_words(held_out: Path, synthetic: Path, tmp_pa
             call(synthetic, tmp_path / "run", accelerator="gpu0")
     with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
         mnad.train(synthetic, tmp_path / "run", epoch=1)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ({"smoothing": "mean"}, "smoothing must be one of none, gaussian, median, causal, got 'mean'"),
+        ({"normalisation": "zscore"}, "normalisation must be one of per-video, global, .*, got 'zscore'"),
+        ({"threshold": "calibrate"}, "threshold must be one of calibrated, got 'calibrate'"),
+        ({"layout": "unknown"}, "layout must be one of ucsd, avenue, shanghaitech, frames, videos, got 'unknown'"),
+    ],
+)
+def test_a_name_that_no_option_has(option: dict[str, str], words: str, held_out: Path) -> None:
+    with pytest.raises(ConfigError, match=words):
+        mnad.evaluate(held_out, **option)
+
+
+def test_a_name_that_training_or_calibration_does_not_have(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="loggers must be one of tensorboard, wandb, got 'mlflow'"):
+        mnad.train(synthetic, tmp_path / "run", loggers=("mlflow",))
+    with pytest.raises(ConfigError, match="precision must be one of 32-true, bf16-mixed, 16-mixed, got '64'"):
+        mnad.train(synthetic, tmp_path / "run", precision="64")
+    with pytest.raises(ConfigError, match="smoothing must be one of .* got 'gauss'"):
+        mnad.calibrate(held_out, synthetic, smoothing="gauss")

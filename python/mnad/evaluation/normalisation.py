@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
+from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, DataError
 
 Normalisation = Literal["per-video", "global", "train", "causal", "calibrated"]
@@ -47,14 +48,15 @@ class Scaling:
         bounds: The values themselves for ``train`` and ``calibrated``; with them g may leave [0, 1].
 
     Raises:
-        ConfigError: If bounds are missing or not wanted.
+        ConfigError: If there is no such normalisation, or bounds are missing or not wanted.
     """
 
     name: Normalisation = "per-video"
     bounds: Bounds | None = None
 
     def __post_init__(self) -> None:
-        """Checks that there are bounds where they are needed."""
+        """Checks the name, and that there are bounds where they are needed."""
+        check_choices(self)
         if (self.bounds is not None) != (self.name in ("train", "calibrated")):
             wanted = "needs the bounds of normal video" if self.bounds is None else "takes no bounds"
             raise ConfigError(f"the normalisation {self.name} {wanted}")

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, median_filter
 
+from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError
 
 SmoothingName = Literal["none", "gaussian", "median", "causal"]
@@ -25,7 +26,7 @@ class Smoothing:
         width: In frames, at least 1; for ``median`` odd.
 
     Raises:
-        ConfigError: If the width does not fit.
+        ConfigError: If there is no such smoothing, or the width does not fit.
     """
 
     name: SmoothingName = "none"
@@ -37,7 +38,8 @@ class Smoothing:
         return self.name in ("gaussian", "median")
 
     def __post_init__(self) -> None:
-        """Checks the width."""
+        """Checks name and width."""
+        check_choices(self)
         if self.width < 1:
             raise ConfigError(f"smoothing_width must be at least 1 frame, got {self.width}")
         if self.name == "median" and self.width % 2 == 0:

@@ -20,8 +20,9 @@ from mnad.measuring.exact_update import Finished, Lane, finish_frames
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.metrics import psnr, query_distances
 from mnad.measuring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, DecodedRows, Network, diverged, finite_rows
-from mnad.measuring.options import Precision, UpdateScope, check_choice
+from mnad.measuring.options import Precision, UpdateScope
 from mnad.models import Autoencoder, weights_hash
+from mnad.runtime.choices import check_choice
 from mnad.runtime.progress import FrameProgress
 from mnad.runtime.provenance import device_name, source_commit
 from mnad.runtime.version import __version__

@@ -15,8 +15,9 @@ import mnad_ext
 from mnad.data import to_frames
 from mnad.measuring.folding import fold_batchnorm
 from mnad.measuring.metrics import update_errors
-from mnad.measuring.options import Precision, check_choice
+from mnad.measuring.options import Precision
 from mnad.models import Autoencoder
+from mnad.runtime.choices import check_choice
 from mnad.runtime.devices import warn_of_slow_precision
 from mnad.runtime.errors import CheckpointError
 from mnad_ext import MemoryOutput

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
+from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError
 
 UpdateScope = Literal["carried-over", "per-video", "none"]
@@ -29,16 +30,6 @@ class UpdateOptions:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        check_choice("update", self.update, UpdateScope)
+        check_choices(self)
         if self.update_threshold is not None and self.update_threshold < 0:
             raise ConfigError(f"update_threshold must not be negative, got {self.update_threshold}")
-
-
-def check_choice(name: str, value: str, choices: object) -> None:
-    """Makes sure that an option is one of those of its type.
-
-    Raises:
-        ConfigError: If it is not.
-    """
-    if value not in get_args(choices):
-        raise ConfigError(f"{name} must be one of {', '.join(get_args(choices))}, got {value!r}")

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError
 from mnad_ext import UPDATE_RULES, MemoryModule, MemoryOutput, UpdateRule
 from mnad_ext._vector_math import settle
@@ -64,6 +65,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        check_choices(self)
         for name in ("frames_in", "width"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")

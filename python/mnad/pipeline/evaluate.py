@@ -30,6 +30,7 @@ from mnad.evaluation.scores import Choices, ScoreWeightOption, abnormality
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
 from mnad.evaluation.summary import metrics_of
 from mnad.pipeline.outcome import Outcome
+from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, DataError
 
 
@@ -71,6 +72,7 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
 
     def __post_init__(self) -> None:
         """Checks what can be checked before anything is read."""
+        check_choices(self)
         if self.training is not None and self.normalisation != "train":
             raise ConfigError(
                 "training names measurements for the normalisation train: give --normalisation train, too"

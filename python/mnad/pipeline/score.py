@@ -14,7 +14,7 @@ from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.measurement import measure
-from mnad.measuring.options import Precision, UpdateOptions, check_choice
+from mnad.measuring.options import Precision, UpdateOptions
 from mnad.models.presets import RECIPES
 from mnad.pipeline.model_clips import open_as_trained
 from mnad.runtime.devices import DeviceOption, choose_device
@@ -61,7 +61,6 @@ class ScoreConfig(UpdateOptions, DeviceOption, DataOptions):
         super().__post_init__()
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
-        check_choice("precision", self.precision, Precision)
 
 
 def score(config: ScoreConfig) -> Path:

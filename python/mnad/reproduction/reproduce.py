@@ -21,6 +21,7 @@ from mnad.reproduction.aucs import auc_table, specs_of_row
 from mnad.reproduction.results import Result
 from mnad.reproduction.runner import MeasurementSpec, Runner
 from mnad.reproduction.scale import DATASETS, SCALES, DatasetName, ScaleName
+from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, Interrupted
 from mnad.runtime.files import atomic_write, writable_folder
 from mnad.runtime.progress import print_line
@@ -67,6 +68,7 @@ class ReproduceConfig(ComputeOptions, CacheOption):
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        check_choices(self)
         if self.seeds < 1:
             raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
         self.datasets()
@@ -75,8 +77,8 @@ class ReproduceConfig(ComputeOptions, CacheOption):
         """The data sets by name."""
         found: dict[DatasetName, Path] = {}
         for given in self.data:
-            name, equals, path = given.rpartition("=")
-            where = Path(path)
+            name, equals, path = given.partition("=")
+            where = Path(path if equals else given)
             names = [known for known in DATASETS if (known == name if equals else known in _plain(where.name))]
             if len(names) != 1:
                 raise ConfigError(f"data must be NAME=PATH with NAME one of {', '.join(DATASETS)}, got {given!r}")

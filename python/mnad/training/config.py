@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from mnad.data.options import DataOptions
 from mnad.models import PRESETS, ModelConfig, PresetName, Recipe
+from mnad.runtime.choices import check_choices
 from mnad.runtime.devices import DeviceOption
 from mnad.runtime.errors import ConfigError
 from mnad.training.losses import LossWeights
@@ -108,8 +109,7 @@ class TrainConfig(ComputeOptions, DataOptions):
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
-        if self.preset not in PRESETS:
-            raise ConfigError(f"preset must be one of {', '.join(PRESETS)}, got {self.preset!r}")
+        check_choices(self)
         positive = ("size", "width", "num_items", "epochs", "batch_size", "stride", "devices", "num_nodes")
         for name in positive:
             if getattr(self, name) <= 0:

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from mnad.data.folders import VIDEO_SUFFIXES, all_files, folders_in
 from mnad.data.layouts import avenue, frames, shanghaitech, ucsd, videos
 from mnad.data.splits import SPLITS, Split, SplitName
+from mnad.runtime.choices import check_choice
 from mnad.runtime.errors import DataError
 
 LayoutName = Literal["ucsd", "avenue", "shanghaitech", "frames", "videos"]
@@ -91,6 +92,7 @@ def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
 
     Raises:
         DataError: If there is no such folder, or it is laid out in no known way; the message says what was found.
+        ConfigError: If there is no layout of that name.
     """
     archive = next((part for part in (root, *root.parents) if part.is_file()), None)
     if archive is not None and archive.suffix.lower() in ARCHIVES:
@@ -106,6 +108,7 @@ def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
     if not root.exists():
         raise DataError(f"the data folder {root} does not exist")
     if name is not None:
+        check_choice("layout", name, LayoutName)
         return LAYOUTS[name]
     particular = [layout for name, layout in LAYOUTS.items() if name != "videos"]
     for layout in particular:
