@@ -95,7 +95,8 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
                 if result.nearest is not None:
                     state.usage += count_nearest(result.nearest, config.num_items)
                 progress.advance(state.batch, partial(_means, state))
-                if _all_agree_to_stop(fabric, state.step, stopped):
+                # A finished epoch is saved as such, at its end.
+                if state.batch < len(sampler) and _all_agree_to_stop(fabric, state.step, stopped):
                     _stop(fabric, config, state)
             samples = (len(sampler) - first) * config.batch_size * fabric.world_size / (time.perf_counter() - began)
             means, health = _finish_epoch(fabric, config, state)
