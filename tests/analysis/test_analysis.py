@@ -193,6 +193,10 @@ def test_a_run_gets_pictures_with_captions(trained: Path, synthetic: Path, tmp_p
         assert picture.with_suffix(".txt").read_text().strip().endswith(".")
     with pytest.raises(ConfigError, match="t-SNE needs more points .* got 2 queries"):
         draw_run_plots(PlotsConfig(run, synthetic, frames=1, queries=2))
+    _, usage = draw_run_plots(PlotsConfig(run, synthetic, frames=1000))
+    assert "among 108 test frames" in usage.with_suffix(".txt").read_text()  # all that there are
+    with pytest.raises(DataError, match="the measurements are of another data set"):
+        draw_run_plots(PlotsConfig(run, synthetic / "testing" / "frames" / "01"))
     (run / "curves" / "metrics.csv").unlink()
     with pytest.raises(DataError, match="cannot read the curves of"):
         draw_run_plots(PlotsConfig(run, synthetic))

@@ -45,6 +45,11 @@ class Queries:
         """The number of queries."""
         return len(self.nearest)
 
+    @property
+    def frames(self) -> int:
+        """The number of frames that they were drawn from."""
+        return len(np.unique(self.frame))
+
 
 @torch.inference_mode()
 def sample_queries(model: Autoencoder, clips: Clips, frames: int, per_frame: int, seed: int = 0) -> Queries:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mnad.analysis import embed_pca, embed_tsne, sample_queries, usage_of
+from mnad.analysis import Queries, embed_pca, embed_tsne, sample_queries, usage_of
 from mnad.analysis.embedding import PERPLEXITY
 from mnad.analysis.usage import PATCHES
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.measurements import load_measurements
 from mnad.data.options import DataOptions
+from mnad.evaluation.checks import check_same_frames, check_same_model
 from mnad.pipeline.model_clips import open_as_trained
 from mnad.report.embedding_plot import draw_embeddings
 from mnad.report.usage_plot import draw_usage
@@ -60,23 +61,25 @@ def draw_run_plots(config: PlotsConfig) -> list[Path]:
     checkpoint = load_checkpoint(config.run)
     model = checkpoint.build_model().to(choose_device("auto"))
     measurements, curves = load_measurements(config.run), read_curves(config.run)
+    check_same_model(measurements, checkpoint.describe(), f"the checkpoint in {config.run}")
     clips = open_as_trained(checkpoint, config.data, "testing", config, progress=False)
+    check_same_frames(measurements, clips)
     few = sample_queries(model, clips, config.frames, config.queries, config.seed)
     every = sample_queries(model, clips, config.frames, checkpoint.training["size"] ** 2, config.seed)
     embedding, usage = (config.run / "plots" / f"{name}.png" for name in ("embedding", "usage"))
     draw_embeddings(embedding, {config.run.name: [embed_tsne(few, seed=config.seed), embed_pca(few)]})
-    _caption(embedding, embedding_caption(len(few), config.frames, config.seed))
+    _caption(embedding, embedding_caption(few, config.seed))
     draw_usage(usage, {config.run.name: usage_of(measurements, curves, every, clips)})
-    _caption(usage, usage_caption(config.frames))
+    _caption(usage, usage_caption(every.frames))
     return [embedding, usage]
 
 
-def embedding_caption(queries: int, frames: int, seed: int) -> str:
-    """Returns the caption of the queries in the plane."""
+def embedding_caption(queries: Queries, seed: int) -> str:
+    """Returns the caption of queries in the plane."""
     return (
-        f"{queries:,} queries of {frames} test frames (seed {seed}), coloured by their nearest item; stars are the "
-        f"items. t-SNE (perplexity {PERPLEXITY:g}) keeps neighbours together, its distances between groups mean "
-        "little; in PCA distances mean what they say."
+        f"{len(queries):,} queries of {queries.frames} test frames (seed {seed}), coloured by their nearest item; "
+        f"stars are the items. t-SNE (perplexity {PERPLEXITY:g}) keeps neighbours together, its distances between "
+        "groups mean little; in PCA distances mean what they say."
     )
 
 

@@ -99,7 +99,7 @@ def figures1_and_5(runner: Runner, seeds: Sequence[int], out: Path) -> Result:
             )
         file = f"embedding-{dataset}.png"
         draw_embeddings(out / file, embeddings)
-        plots[file] = f"{TITLES[dataset]}: {embedding_caption(len(queries), FRAMES, seeds[0])}"
+        plots[file] = f"{TITLES[dataset]}: {embedding_caption(queries, seeds[0])}"
     return Result(
         "figures1-5",
         "queries and items in the plane",
