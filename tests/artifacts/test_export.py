@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint
 from mnad.artifacts.export import LARGEST_FILE, read_export, write_export
 from mnad.artifacts.measurements import load_measurements
 from mnad.models import Autoencoder, ModelConfig
+from mnad.pipeline.calibrate import CalibrateConfig, calibrate
+from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.runtime.errors import CheckpointError, OutputError
 from mnad.runtime.files import sealed, unsealed
@@ -27,6 +30,22 @@ def test_an_exported_model_scores_as_the_run_does(exported: Path, trained: Path,
     assert abs(one.psnr - other.psnr).max() < 0.05
     for name in ("task", "memory", "preset", "epoch", "step", "size", "update", "update_threshold", "labels"):
         assert other.protocol[name] == one.protocol[name]
+
+
+def test_a_calibration_moves_with_its_export(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    exported = export_checkpoint(tmp_path / "export", load_checkpoint(held_out)).parent
+    calibrate(CalibrateConfig(exported, synthetic, fps=25, accelerator="cpu"))
+    score(ScoreConfig(exported, synthetic, accelerator="cpu"))
+    moved = exported.rename(tmp_path / "elsewhere")
+    assert evaluate_run(EvaluateConfig(moved, threshold="calibrated")).calibration is not None
+
+
+def test_an_export_beside_its_run_is_not_taken_for_it(trained: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(trained, tmp_path / "run")
+    export_checkpoint(run, load_checkpoint(run))
+    with pytest.raises(CheckpointError, match="a run's checkpoint and exported weights; name the file"):
+        load_checkpoint(run)
+    assert load_checkpoint(run / "checkpoint.safetensors").optimizer is not None
 
 
 def test_only_kernels_are_rounded(exported: Path, trained: Path) -> None:

@@ -17,9 +17,12 @@ from mnad.artifacts.measurements import load_measurements, save_measurements
 from mnad.cli import main
 from mnad.evaluation import abnormality, evaluate
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
+from mnad.pipeline.score import ScoreConfig, score
 from mnad.runtime.errors import ConfigError, DataError
+from mnad.training import TrainConfig, train
 
 from tests.evaluation.samples import measurements
+from tests.sizes import TINY
 
 BY_TRAINING: dict[str, Any] = {"score_weight": 1.0, "normalisation": "train"}
 
@@ -241,3 +244,26 @@ def test_calibrating_by_the_command(
     shown = " ".join(capsys.readouterr().out.split())
     for words in ("calibrated for 1800 an hour", "precision", "normalised calibrated, smoothed causal", "events found"):
         assert words in shown
+
+
+def test_names_with_brackets_are_shown_as_they_are(
+    tmp_path: Path, synthetic: Path, held_out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("[front]door", "yard[red]"):
+        shutil.copytree(synthetic / "testing" / "frames" / "01", tmp_path / "set" / "testing" / "frames" / name)
+    out = tmp_path / "m.npz"
+    score(ScoreConfig(held_out, tmp_path / "set", out=out, accelerator="cpu"))
+    capsys.readouterr()
+    assert run("evaluate", out, "--threshold", 0) == 0
+    shown = capsys.readouterr().out
+    assert "[front]door" in shown
+    assert "yard[red]" in shown
+
+
+def test_a_grey_model_is_evaluated_on_the_store_that_it_was_scored_on(synthetic: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    train(TrainConfig(synthetic, tmp_path / "run", image_channels=1, cache=cache, **TINY, epochs=1))
+    score(ScoreConfig(tmp_path / "run", synthetic, maps=True, cache=cache, accelerator="cpu"))
+    stores = set(cache.iterdir())
+    assert evaluate_run(EvaluateConfig(tmp_path / "run", cache=cache)).pixels is not None
+    assert set(cache.iterdir()) == stores

@@ -154,9 +154,14 @@ def load_checkpoint(path: Path) -> Checkpoint:
             weights, which come without an optimizer.
 
     Raises:
-        CheckpointError: If there is none, or the file is no checkpoint or not whole.
+        CheckpointError: If there is none, or one of each, or the file is no checkpoint or not whole.
     """
     if is_export(path):
+        if checkpoint_file(path).is_file():
+            raise CheckpointError(
+                f"{path} holds a run's checkpoint and exported weights; name the file {checkpoint_file(path)}, or move "
+                "the exported weights to a folder of their own"
+            )
         weights, header = read_export(path)
         with input_errors(path, "an export", CheckpointError):
             config = _model_config(header["model"], path)
@@ -170,6 +175,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
     with input_errors(file, "a checkpoint", CheckpointError):
         tensors, metadata = load_tensors(file)
         return _checkpoint(file, metadata, tensors)
+
+
+def holds_checkpoint(folder: Path) -> bool:
+    """Returns whether a folder holds a run's checkpoint or exported weights."""
+    return is_export(folder) or checkpoint_file(folder).is_file()
 
 
 def checkpoint_file(place: Path) -> Path:

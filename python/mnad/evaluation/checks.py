@@ -95,7 +95,5 @@ def check_same_model(measurements: Measurements, other: dict[str, Any], what: st
 
 
 def _model(protocol: dict[str, Any]) -> str:
-    weights = protocol.get("weights") or "not known: made by an earlier version"
-    return (
-        f"{protocol.get('preset')}, epoch {protocol.get('epoch')}, step {protocol.get('step')}, weights {weights[:12]}"
-    )
+    weights = (protocol.get("weights") or "")[:12] or "not known (made by an earlier version)"
+    return f"{protocol.get('preset')}, epoch {protocol.get('epoch')}, step {protocol.get('step')}, weights {weights}"

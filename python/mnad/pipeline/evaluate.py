@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, holds_checkpoint, load_checkpoint
 from mnad.artifacts.maps import load_maps, maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, measurements_file
 from mnad.data import Clips, open_clips
@@ -239,8 +239,8 @@ def _calibration(config: EvaluateConfig, measurements: Measurements, fps: float 
 
 def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Path, Checkpoint]:
     path = Path(measurements.protocol["checkpoint"])
-    beside = checkpoint_file(config.folder)
-    if beside.is_file():  # runs are copied and moved
+    beside = config.folder
+    if holds_checkpoint(beside):  # runs are copied and moved
         checkpoint = load_checkpoint(beside)
         if is_same_model(measurements, checkpoint.describe()) or not path.exists():
             return beside, checkpoint
@@ -278,6 +278,7 @@ def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
         data,
         "testing",
         measurements.protocol["size"],
+        image_channels=measurements.protocol["model"]["image_channels"],
         layout=config.layout,
         labels=config.labels,
         levels=measurements.protocol.get("levels"),
