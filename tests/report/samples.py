@@ -94,4 +94,4 @@ def write_run(
 
 def judged(run: Path, **options: object) -> tuple[Material, Judgement]:
     material = load_material(run)
-    return material, judge(EvaluateConfig(run, **options), material.measurements)  # type: ignore[arg-type]
+    return material, judge(EvaluateConfig(run, **options))  # type: ignore[arg-type]

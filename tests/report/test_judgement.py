@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from mnad.artifacts.measurements import load_measurements, save_measurements
+from mnad.pipeline.evaluate import EvaluateConfig
 from mnad.report.gallery import APART, MOST, choose_moments, first_to_show
+from mnad.report.judgement import judge
 from mnad.runtime.errors import ConfigError, DataError
 from sklearn.metrics import roc_auc_score
 
@@ -76,6 +78,15 @@ def test_labels_of_one_kind_are_no_labels_to_evaluate_by(by_hand: Path, tmp_path
     _, judgement = judged(run)
     assert judgement.evaluation is None
     assert all(not video.labelled for video in judgement.videos)
+
+
+def test_a_label_file_of_one_kind_is_none_to_evaluate_by(synthetic: Path, trained: Path, tmp_path: Path) -> None:
+    """And none is an error: alarms can be had without."""
+    labels = tmp_path / "normal.npy"
+    np.save(labels, np.zeros(120, bool))
+    judgement = judge(EvaluateConfig(trained, labels=str(labels), data=synthetic))
+    assert judgement.evaluation is None
+    assert judgement.threshold_rule.startswith("exceeded by 5%")
 
 
 def test_options_of_the_evaluation_count(by_hand: Path) -> None:

@@ -6,7 +6,8 @@ import warnings
 
 import pytest
 import torch
-from mnad.runtime.devices import has_bfloat16, warn_of_slow_precision
+from mnad.runtime.devices import choose_device, has_bfloat16, warn_of_slow_precision
+from mnad.runtime.errors import ConfigError
 
 
 @pytest.mark.parametrize("precision", ["bf16", "bf16-mixed", "16-mixed"])
@@ -34,3 +35,9 @@ def test_a_precision_that_a_gpu_computes_in_software(monkeypatch: pytest.MonkeyP
 def test_instructions_of_several_kinds(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {name: True})
     assert has_bfloat16(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(("accelerator", "words"), [("cuda:99", "cuda:99 is no GPU"), ("meta", "must be cpu,")])
+def test_a_device_that_is_not_there(accelerator: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=f"accelerator {words}"):
+        choose_device(accelerator)

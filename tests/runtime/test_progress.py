@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from pathlib import Path
 
 import mnad.runtime.progress
@@ -83,3 +84,12 @@ def test_a_password_in_an_address_is_not_printed(capsys: pytest.CaptureFixture[s
 def test_long_work_leaves_a_log(trained: Path) -> None:
     assert "epoch 2/2" in (trained / "train.log").read_text()
     assert "frames/s on" in (trained / "measurements.log").read_text()
+
+
+def test_a_log_has_the_warnings(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="frame 3 of video 01 is missing"), log_to(tmp_path / "a.log"):
+        warnings.warn("frame 3 of video 01 is missing", stacklevel=1)
+    assert "warning: frame 3 of video 01 is missing" in (tmp_path / "a.log").read_text()
+    with pytest.warns(UserWarning, match="after it"):
+        warnings.warn("after it", stacklevel=1)
+    assert "after it" not in (tmp_path / "a.log").read_text()

@@ -91,7 +91,7 @@ def build(command: Command, options: Namespace) -> Any:
 
 
 def with_dashes_undone(arguments: Sequence[str]) -> list[str]:
-    """Lets people write --batch-size for the field batch_size, and --data.device-cache for device_cache."""
+    """Lets people write --batch-size for the field batch_size."""
     return [_with_underscores(argument) for argument in arguments]
 
 
@@ -147,7 +147,6 @@ def _with_underscores(argument: str) -> str:
     if not argument.startswith("--"):
         return argument
     name, equals, value = argument[2:].partition("=")
-    name = name.removeprefix("data.")
     return f"--{name.replace('-', '_')}{equals}{value}"
 
 

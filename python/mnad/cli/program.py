@@ -89,4 +89,6 @@ Every command explains itself: mnad train --help. Options can stand in a YAML fi
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    from mnad.runtime.progress import without_passwords
+
+    print(f"warning: {without_passwords(str(message))}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from mnad.evaluation.calibration import Calibration
@@ -19,7 +20,7 @@ def print_outcome(outcome: Outcome) -> None:
     rows = {} if outcome.evaluation is None else _metrics(outcome.evaluation, outcome)
     if outcome.pixels is not None:
         pixels = outcome.pixels
-        without = f"; without {', '.join(pixels.without_masks)}: no masks" if pixels.without_masks else ""
+        without = f"; without {escape(', '.join(pixels.without_masks))}: no masks" if pixels.without_masks else ""
         grid = f"errors on {pixels.grid} x {pixels.grid}, masks on {pixels.size} x {pixels.size}"
         rows["pixel AUC"] = f"{_percent(pixels.auc)} ({grid}, {pixels.frames:,} frames{without})"
     if outcome.sweep is not None:
@@ -72,7 +73,7 @@ def print_calibration(calibration: Calibration) -> None:
 def _metrics(evaluation: Evaluation, outcome: Outcome) -> dict[str, str]:
     interval = outcome.interval
     undefined = [name for name, auc in evaluation.auc_by_video.items() if auc is None]
-    left_out = f" (without {', '.join(undefined)}: one kind of frame only)" if undefined else ""
+    left_out = f" (without {escape(', '.join(undefined))}: one kind of frame only)" if undefined else ""
     macro = "undefined" if evaluation.macro_auc is None else _percent(evaluation.macro_auc)
     sure = macro_sure = ""
     if interval is not None:
@@ -95,7 +96,7 @@ def _choices(outcome: Outcome) -> dict[str, str]:
     updates = int(outcome.measurements.updated.sum())
     return {
         "score": f"lambda {choices.score_weight:g}{source}, normalised {choices.normalisation}, {smoothed}{width}",
-        "labels": str(protocol["labels"]),
+        "labels": escape(str(protocol["labels"])),
         "test-time update": f"{_update(protocol['update'], protocol['update_threshold'])}; {updates:,} updates",
         "model": f"{protocol['preset']}, epoch {protocol['epoch']}, size {protocol['size']}, weights "
         f"{(protocol.get('weights') or 'not known')[:12]}",
@@ -134,7 +135,7 @@ def _print_events(detection: Detection) -> None:
     for alarm in detection.alarms[:EVENTS_SHOWN]:
         abnormal = "" if alarm.abnormal_frames is None else str(alarm.abnormal_frames)
         numbers = map(str, (alarm.first, alarm.last, alarm.peak))
-        table.add_row(alarm.video, *numbers, f"{alarm.score:.4f}", abnormal)
+        table.add_row(escape(alarm.video), *numbers, f"{alarm.score:.4f}", abnormal)
     console = Console(highlight=False)
     console.print(table)
     if len(detection.alarms) > EVENTS_SHOWN:

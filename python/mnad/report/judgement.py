@@ -11,14 +11,13 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 from mnad.artifacts.measurements import Measurements
 from mnad.data.labels import Event
 from mnad.evaluation import AlarmRule, Detection, Evaluation, detect
+from mnad.evaluation.confidence import bootstrap
 from mnad.evaluation.events import runs
-from mnad.evaluation.metrics import one_kind
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
 from mnad.pipeline.outcome import Outcome
 
 QUANTILE = 0.95
 RESAMPLES = 1000
-DEFAULT_FPS = 25.0
 Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -109,24 +108,21 @@ class Judgement:
         return float(above[~labels].mean()), float(above[labels].mean()), precision
 
 
-def judge(config: EvaluateConfig, measurements: Measurements) -> Judgement:
+def judge(config: EvaluateConfig) -> Judgement:
     """Evaluates measurements, with a threshold in any case.
 
     Args:
         config: How; where it names no threshold, that of the equal error rate is taken, or a quantile of the scores
             where there are not labels of both kinds.
-        measurements: What ``config.run`` holds.
 
     Raises:
         DataError, ConfigError, CheckpointError: As :func:`mnad.pipeline.evaluate.evaluate_run` does.
     """
-    labels = measurements.labels
-    labelled = config.labels is not None or (labels is not None and not one_kind(labels))
-    if labelled:
-        evaluated = replace(config, bootstrap=RESAMPLES)
-    else:  # nothing but alarms can be had, and they need a threshold
-        evaluated = replace(config, threshold=0.0 if config.threshold is None else config.threshold)
-    outcome = evaluate_run(evaluated)
+    # By some threshold alarms can be had of frames without labels of both kinds, too.
+    outcome = evaluate_run(replace(config, threshold=0.0 if config.threshold is None else config.threshold))
+    if outcome.evaluation is not None:
+        interval = bootstrap(outcome.measurements, outcome.scores, RESAMPLES, config.seed)
+        outcome = replace(outcome, interval=interval)
     detection, rule = _detection(config, outcome)
     return Judgement(outcome, detection, rule, _by_video(outcome, detection))
 
@@ -143,7 +139,7 @@ def _detection(config: EvaluateConfig, outcome: Outcome) -> tuple[Detection, str
     else:
         threshold = float(np.quantile(outcome.scores, QUANTILE))
         rule = f"exceeded by {1 - QUANTILE:.0%} of these very frames, as there are no labels of both kinds"
-    return detect(outcome.measurements, outcome.scores, AlarmRule(threshold), DEFAULT_FPS), rule
+    return detect(outcome.measurements, outcome.scores, AlarmRule(threshold), fps=None), rule
 
 
 def _by_video(outcome: Outcome, detection: Detection) -> tuple[VideoJudgement, ...]:

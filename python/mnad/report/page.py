@@ -73,7 +73,7 @@ def write_report(config: ReportConfig) -> Path:
     evaluation = config.of(config.measurements or config.run)
     material = load_material(config.run, config.measurements)
     out = config.out or config.run / "report.html"
-    page = render(material, judge(evaluation, material.measurements), round(config.megabytes * 1e6))
+    page = render(material, judge(evaluation), round(config.megabytes * 1e6))
     with atomic_write(out) as temporary:
         temporary.write_bytes(page)
     return out

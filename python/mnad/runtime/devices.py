@@ -30,7 +30,7 @@ def choose_device(accelerator: str) -> torch.device:
         accelerator: ``cpu``, ``cuda``, or ``auto`` for what there is.
 
     Raises:
-        ConfigError: If torch knows no such device.
+        ConfigError: If there is no such device.
 
     Example:
         >>> choose_device("cpu")
@@ -39,9 +39,14 @@ def choose_device(accelerator: str) -> torch.device:
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.device(accelerator)
+        device = torch.device(accelerator)
     except RuntimeError as error:
         raise ConfigError(f"accelerator must be cpu, cuda or auto, got {accelerator!r}") from error
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"accelerator must be cpu, cuda or auto, got {accelerator!r}")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"accelerator {accelerator} is no GPU that this torch can use; give cpu or auto")
+    return device
 
 
 def has_bfloat16(device: torch.device) -> bool:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import logging
 import re
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import rich.progress
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -27,7 +30,7 @@ T = TypeVar("T")
 
 @contextmanager
 def log_to(path: Path) -> Iterator[None]:
-    """Adds to a log file what is printed within the block, and every half minute how far the work is.
+    """Adds to a log file what is printed within the block, warnings, too, and every half minute how far the work is.
 
     A new file does not stay where bad input ended the work.
 
@@ -42,6 +45,8 @@ def log_to(path: Path) -> Iterator[None]:
     level = LOG.level
     LOG.setLevel(logging.INFO)
     LOG.addHandler(handler)
+    shown = warnings.showwarning
+    warnings.showwarning = partial(_show_and_log, shown)
     try:
         yield
     except (DataError, ConfigError, CheckpointError):
@@ -52,9 +57,15 @@ def log_to(path: Path) -> Iterator[None]:
         LOG.error("ended by %s: %s", type(error).__name__, without_passwords(str(error)))
         raise
     finally:
+        warnings.showwarning = shown
         LOG.removeHandler(handler)
         LOG.setLevel(level)
         handler.close()
+
+
+def _show_and_log(shown: Callable[..., None], message: Warning | str, *where: Any) -> None:
+    shown(message, *where)
+    LOG.warning("warning: %s", without_passwords(str(message)))
 
 
 def without_passwords(text: str) -> str:
@@ -118,8 +129,9 @@ class Pace:
 def track(items: Iterable[T], description: str, total: int, *, enabled: bool = True) -> Iterator[T]:
     """Shows a bar while items are worked on; nothing where the output is no terminal."""
     console, pace = Console(), Pace(description, total)
+    hidden = not (enabled and console.is_terminal)
     shown = rich.progress.track(
-        items, description, total=total, transient=True, console=console, disable=not (enabled and console.is_terminal)
+        items, escape(description), total=total, transient=True, console=console, disable=hidden
     )
     for done, item in enumerate(shown):
         pace.at(done)
