@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnad.artifacts.export import is_export, keep_calibration, read_export, write_export
-from mnad.artifacts.tensors import load_tensors, save_tensors
+from mnad.artifacts.export import is_export, keep_calibration, read_export, read_header, write_export
+from mnad.artifacts.tensors import load_metadata, load_tensors, save_tensors
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
 from mnad.runtime.errors import CheckpointError
 from mnad.runtime.files import input_errors, only_known, sealed, unsealed
@@ -169,12 +169,23 @@ def load_checkpoint(path: Path) -> Checkpoint:
             calibration = header.get("calibration")
             run = header["training"], header["epoch"], header["step"]
             return Checkpoint(config, weights, *run, optimizer=None, calibration=calibration)
-    file = checkpoint_file(path)
-    if not file.is_file():
-        raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
+    file = _existing(path)
     with input_errors(file, "a checkpoint", CheckpointError):
         tensors, metadata = load_tensors(file)
         return _checkpoint(file, metadata, tensors)
+
+
+def epochs_done(path: Path) -> int:
+    """Returns how many epochs a checkpoint or an export has finished, by its header alone.
+
+    Raises:
+        CheckpointError: If there is none, or the file is no checkpoint.
+    """
+    if is_export(path):
+        return int(read_header(path)["epoch"])
+    file = _existing(path)
+    with input_errors(file, "a checkpoint", CheckpointError):
+        return int(_header(file, load_metadata(file))["epoch"])
 
 
 def holds_checkpoint(folder: Path) -> bool:
@@ -187,12 +198,23 @@ def checkpoint_file(place: Path) -> Path:
     return place / "checkpoint.safetensors" if place.is_dir() else place
 
 
-def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Checkpoint:
+def _existing(path: Path) -> Path:
+    file = checkpoint_file(path)
+    if not file.is_file():
+        raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
+    return file
+
+
+def _header(file: Path, metadata: dict[str, str]) -> dict[str, Any]:
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
             f"{file} is a safetensors file but not an {FORMAT} checkpoint (format {metadata.get('format')!r})"
         )
-    header = unsealed(json.loads(metadata["header"]))
+    return unsealed(json.loads(metadata["header"]))
+
+
+def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]) -> Checkpoint:
+    header = _header(file, metadata)
     if header.get("tensors") not in (None, weights_hash(tensors)):
         raise CheckpointError(f"{file} does not hold the tensors that were written; copy it again")
     config = _model_config(header["model"], file)

@@ -90,6 +90,17 @@ def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return _as_read(tensors), header
 
 
+def read_header(folder: Path) -> dict[str, Any]:
+    """Returns what exported weights say of themselves, without reading them.
+
+    Raises:
+        CheckpointError: If the manifest is none.
+    """
+    with input_errors(folder / MANIFEST, "a manifest of exported weights", CheckpointError):
+        header: dict[str, Any] = _manifest(folder)["header"]
+    return header
+
+
 def keep_calibration(folder: Path, calibration: dict[str, Any]) -> None:
     """Stores a calibration of exported weights in their manifest.
 

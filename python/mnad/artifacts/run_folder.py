@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.checkpoint import epochs_done
 from mnad.runtime.errors import CheckpointError, ConfigError
 from mnad.runtime.progress import print_line
 
@@ -27,7 +27,7 @@ def check_run_folder(out: Path, *, overwrite: bool) -> None:
     if overwrite or not (found := _of_a_run(out)):
         return
     try:
-        epoch = f"a run (epoch {load_checkpoint(out).epoch})"
+        epoch = f"a run (epoch {epochs_done(out)})"
     except CheckpointError:
         epoch = f"files of a run ({', '.join(path.name for path in found[:3])})"
     raise ConfigError(

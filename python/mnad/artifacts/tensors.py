@@ -37,3 +37,13 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     with safe_open(path, framework="pt") as opened:
         tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
         return tensors, opened.metadata() or {}
+
+
+def load_metadata(path: Path) -> dict[str, str]:
+    """Reads the metadata of a safetensors file alone.
+
+    Raises:
+        Exception: As :func:`load_tensors`.
+    """
+    with safe_open(path, framework="pt") as opened:
+        return opened.metadata() or {}

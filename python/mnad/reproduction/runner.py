@@ -13,7 +13,7 @@ from typing import Any, Literal
 import torch
 
 from mnad.analysis import Probe, probed
-from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, epochs_done, load_checkpoint
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.maps import maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, save_measurements
@@ -191,7 +191,7 @@ class Runner:
         config = self.config(training)
         if config.out not in self._finished:  # a checkpoint is not read again for each measurement
             try:
-                if load_checkpoint(config.out).epoch != config.epochs:
+                if epochs_done(config.out) != config.epochs:
                     return False
             except CheckpointError:
                 return False
