@@ -27,8 +27,8 @@ def memory_read(features: Tensor, items: Tensor, *, grad_through_weights: bool =
     """Reads the memory with every query. See :func:`mnad_ext.memory_read`."""
     query, scores = _query_and_scores(features, items)
     weights = scores.softmax(dim=1)
-    mixing = weights if grad_through_weights else weights.detach()
-    readout = torch.einsum(f"bmhw,{_item_axes(items)}->bchw", mixing, items)
+    read_weights = weights if grad_through_weights else weights.detach()
+    readout = torch.einsum(f"bmhw,{_item_axes(items)}->bchw", read_weights, items)
     return torch.cat([query, readout], dim=1).to(features.dtype), weights
 
 

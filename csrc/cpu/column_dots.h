@@ -15,8 +15,8 @@ class ColumnDots {
   ColumnDots(const Items<A>& items, A* scores) : items_(items), scores_(scores) {}
 
   // Adds channels [begin, end) of `columns`, (C, kTile), to the scores of items [first, M). Of few items, a
-  // channel is one cache line of their columns; the channels of some of many items map to the same cache sets there
-  // (conflict misses), so these are read from the rows.
+  // channel is one cache line of their columns. Of many, the successive channels of a group lie so far apart there that
+  // they map to the same cache sets and evict each other (conflict misses): these are read from the rows.
   template <bool kFromColumns>
   void add(const A* columns, int64_t first, int64_t begin, int64_t end) const {
     int64_t m = first;

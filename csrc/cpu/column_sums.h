@@ -1,5 +1,5 @@
-// Sums that a backward pass writes: of a vector x of one tile, of y, the same queries in another one, and of what the
-// losses add. Factors of a vector of positions stay in registers for all channels.
+// The gradient that a backward pass writes: x, the gradient of the unit query, plus multiples of y, the query, and of
+// its two items. Factors of a vector of positions stay in registers for all channels.
 #pragma once
 
 #include <cstring>

@@ -48,8 +48,8 @@ class ColumnTile {
   }
 
   // Reads n positions and computes |x_t|^2 and scores[m][t] = x_t . p_m while the channels are in the cache. Every sum
-  // runs in the same order, so equal items have equal scores. Where the tile is whole and was, what it held is written
-  // to `leaving`.
+  // runs in the same order, so equal items have equal scores. Where this tile and the one before are both whole, the
+  // queries of the one before are written to `leaving` before they are overwritten.
   template <class T, class Sink = NullSink>
   void load_and_score(const T* from, Strides s, int64_t n, const Items<A>& items, A* squares, A* scores,
                       ScaledSink<Sink, A> leaving = {}) {
@@ -78,7 +78,7 @@ class ColumnTile {
     }
   }
 
-  // Reads n positions of this map, y, and of another one, x.
+  // Reads n positions of two maps: y into this tile, x into `other`.
   template <class T>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
                  Products<A>& products) {
@@ -90,7 +90,8 @@ class ColumnTile {
     load_whole(from, s, other, other_from, other_s, n, products, NullSink{}, ScaledSum<A>{});
   }
 
-  // The same where both tiles are whole and were: the gradient that they held is written to `leaving`.
+  // The same where both tiles are whole and so were the ones before, whose gradient is written to `leaving` as they are
+  // overwritten.
   template <class T, class Sink>
   void load_both(const T* from, Strides s, ColumnTile& other, const T* other_from, Strides other_s, int64_t n,
                  Products<A>& products, GradientSink<Sink, A> leaving) {

@@ -11,7 +11,7 @@ namespace mnad::cpu {
 // One chunk's partial results, laid out in a block of bytes. Rows are padded to `row` elements.
 template <class A>
 struct Partial {
-  int64_t* span;     // of how many chunks the rows are the sum after PartialRows::add_within; finish only reads it
+  int64_t* span;     // chunks that the rows are the sum of: written by PartialRows::add_within, read by finish
   int64_t* count;    // (M)
   A* losses;         // compactness, separateness
   A* total;          // (M)

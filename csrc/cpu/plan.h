@@ -45,8 +45,8 @@ inline bool in_rows(const Forward& pass) {
 }
 inline bool in_rows(const Backward& pass) { return pass.features_strides.c == 1; }
 
-// How to write to `to`, in work that reads and writes as much as `maps` times the features; the vectors must all be
-// aligned.
+// Which chunks of `to` are streamed, in a pass that moves `maps` times the bytes of the features. Streaming needs every
+// vector aligned.
 inline Streaming streaming(DType dtype, const Shape& shape, int maps, bool rows, const void* to, Strides s,
                            int64_t vector_bytes) {
   const int64_t element = dtype == DType::f64 ? 8 : dtype == DType::f32 ? 4 : 2, line = 64 / element;

@@ -207,8 +207,8 @@ inline void store_one(double* to, double x) { *to = x; }
 inline void store_one(bf16* to, float x) { *to = narrow_bf16(x); }
 inline void store_one(f16* to, float x) { *to = narrow_f16(x); }
 
-// An optimisation barrier: v is in a register from here on. The compiler can neither load it again for each use, nor
-// contract the product that it is, and a sum that it goes into, to an FMA.
+// An optimisation barrier: v is in a register from here on. The compiler can neither load it again for each use, nor,
+// where v is a product, fuse it with a later addition into an FMA.
 template <class V>
 inline void to_register(V& v) {
 #if defined(__AVX512F__)

@@ -1,9 +1,9 @@
 // The sizes that trade one cost for another.
 //
-// "Measured" is the time with half or double a value by the time with it: float32, C = 512, P = 1024, B = 1, M = 10,
-// 24, 64 and 100, one thread, AVX-512 kernels on a shared two-core Intel Xeon with AMX (2 MiB second cache a core),
-// medians of 41 to 81 interleaved runs. "Not sensitive" is within 3 %, the noise. AVX2 and the baseline have not been
-// measured.
+// "Measured" is the time with half or double a value, divided by the time with it: float32, C = 512, P = 1024, B = 1,
+// M = 10, 24, 64 and 100, one thread, AVX-512 kernels on a shared two-core Intel Xeon with AMX (2 MiB second cache a
+// core), medians of 41 to 81 interleaved runs. "Not sensitive" is within 3 %, the noise. AVX2 and the baseline have not
+// been measured.
 #pragma once
 
 #include <cstdint>
@@ -63,7 +63,8 @@ constexpr int64_t kScoredChannels = 128;
 // Measured: not sensitive.
 constexpr int64_t kTransposedChannels = 64;
 
-// Weights that stay in the first cache, so that a weighted sum goes by long runs of positions, which are best to write.
+// Bytes of weights that stay in the first cache. Up to this a weighted sum works on long runs of positions, which are
+// fastest to write.
 // Measured: not sensitive.
 constexpr int64_t kWeightBytes = 16 << 10;
 

@@ -1,7 +1,8 @@
 // From tensors to passes: checks that protect memory, allocation of results, views of any layout.
 //
 // The Python side has checked its arguments in the user's words already; what is checked here again keeps
-// direct calls of torch.ops.mnad from reading or writing outside a tensor. A std::invalid_argument arrives as
+// direct calls of torch.ops.mnad from reading or writing outside a tensor, but for the values of `indices`, which are
+// trusted to be those that memory_forward gave. A std::invalid_argument arrives as
 // a ValueError.
 #pragma once
 

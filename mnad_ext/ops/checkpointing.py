@@ -1,6 +1,7 @@
 """keep_items and gather_: they keep the memory's state right where activation checkpointing recomputes a forward pass.
 
-Both decide when they run: compiled code is traced once, for the first pass and for its recomputation.
+Both find out when they run, and not when they are traced, whether a pass is a recomputation: compiled code is traced
+once for both.
 """
 
 from __future__ import annotations

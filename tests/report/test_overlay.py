@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from mnad.cli import main
-from mnad.report.layers import Scale, coloured, on_scale
+from mnad.report.layers import ColourRange, coloured, on_scale
 from mnad.report.overlay import (
     CURVE,
     LINE,
@@ -73,7 +73,7 @@ def test_the_heatmap_leaves_what_is_cold_and_covers_what_is_hot() -> None:
 
 def test_the_scale_is_that_of_the_root() -> None:
     values = np.array([[0, 0.01], [0.25, 4]], np.float16)
-    assert on_scale(values, Scale(0, 1)).tolist() == [[0, 26], [128, 255]]
+    assert on_scale(values, ColourRange(0, 1)).tolist() == [[0, 26], [128, 255]]
 
 
 def test_the_picture_shows_error_cursor_label_and_alarm(by_hand: Path) -> None:

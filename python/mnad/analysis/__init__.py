@@ -4,7 +4,7 @@ from mnad.analysis.embedding import Embedding, embed_pca, embed_tsne
 from mnad.analysis.probe import FILLERS, Filler, Probe, probed
 from mnad.analysis.restoration import RestoredFrame, middle_of_anomaly, restore
 from mnad.analysis.samples import Queries, patches_of_item, sample_queries
-from mnad.analysis.usage import Usage, shares, usage_of
+from mnad.analysis.usage import Usage, perplexity, shares, usage_of
 
 __all__ = [
     "FILLERS",
@@ -18,6 +18,7 @@ __all__ = [
     "embed_tsne",
     "middle_of_anomaly",
     "patches_of_item",
+    "perplexity",
     "probed",
     "restore",
     "sample_queries",

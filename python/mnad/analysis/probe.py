@@ -1,4 +1,4 @@
-"""The skip probe: what becomes of a frame when skips, or what the memory gives, are replaced by nothing of worth."""
+"""The skip probe: what becomes of a frame when skips, or what the memory gives, are replaced by a filler."""
 
 from __future__ import annotations
 

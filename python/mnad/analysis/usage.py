@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.analysis.samples import Queries, patches_of_item
+from mnad.artifacts.curves import usage_column
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
 
@@ -48,7 +49,7 @@ def usage_of(
     return Usage(
         normal=shares(measurements.nearest[~abnormal]),
         abnormal=shares(measurements.nearest[abnormal]),
-        by_epoch=np.array([[row[f"usage_{item:02d}"] for item in items] for row in curves]).reshape(-1, len(items)),
+        by_epoch=np.array([[row[usage_column(item)] for item in items] for row in curves]).reshape(-1, len(items)),
         patches=[patches_of_item(queries, clips, item, PATCHES) for item in items],
     )
 
@@ -70,3 +71,15 @@ def shares(counts: NDArray[np.int32]) -> NDArray[np.float64]:
     total = counts.sum(0, dtype=np.float64)
     found: NDArray[np.float64] = total / max(total.sum(), 1.0)
     return found
+
+
+def perplexity(shares: NDArray[np.float64]) -> float:
+    """Returns how many items are in use, evenly used ones counted whole: e to the power of the shares' entropy.
+
+    Example:
+        >>> import numpy as np
+        >>> round(perplexity(np.array([0.5, 0.5, 0.0])), 6)
+        2.0
+    """
+    used = shares[shares > 0]
+    return float(np.exp(-(used * np.log(used)).sum()))

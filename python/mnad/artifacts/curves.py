@@ -23,6 +23,11 @@ def curves_file(run: Path) -> Path:
     return run / "curves" / "metrics.csv"
 
 
+def usage_column(item: int) -> str:
+    """Names the column with an item's share of the queries."""
+    return f"usage_{item:02d}"
+
+
 def read_rows(path: Path, run: Path) -> list[dict[str, float]]:
     """Reads curves from any file, in the name of a run."""
     if not path.is_file():

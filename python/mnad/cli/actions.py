@@ -1,4 +1,4 @@
-"""What each subcommand does: calls the function of its room, and prints what came of it.
+"""What each subcommand does: calls one function of the package, and prints what came of it.
 
 Each imports what it needs itself, so that no command waits for the libraries of another one.
 """

@@ -19,7 +19,7 @@ from mnad.runtime.progress import print_line
 
 # Counts up when the same files become other pixels, so that they are prepared anew.
 PIXELS = 2
-Levels = tuple[float, float] | Literal["choose"] | None
+LevelsOption = tuple[float, float] | Literal["choose"] | None
 
 
 def open_clips(
@@ -54,7 +54,7 @@ def open_clips(
     """
     if image_channels not in (1, 3):
         raise ConfigError(f"image_channels must be 3 (colour) or 1 (grey), got {image_channels}")
-    wanted: Levels = tuple(levels) if levels and levels != "choose" else levels  # type: ignore[assignment]
+    wanted: LevelsOption = tuple(levels) if levels and levels != "choose" else levels  # type: ignore[assignment]
     if is_store(data):
         store = open_store(data)
         _check(store, data, size, image_channels)
@@ -93,7 +93,7 @@ def _cached(
     size: int,
     image_channels: int,
     layout: LayoutName | None,
-    levels: Levels,
+    levels: LevelsOption,
     cache: Path | None,
     *,
     progress: bool,
@@ -121,7 +121,7 @@ def _check(store: Store, data: Path, size: int, image_channels: int) -> None:
         raise ConfigError(f"{data} holds colour frames, but the network takes grey; prepare it with --channels 1")
 
 
-def _check_levels(store: Store, levels: Levels) -> None:
+def _check_levels(store: Store, levels: LevelsOption) -> None:
     if levels not in ("choose", store.levels):
         raise ConfigError(
             f"{store.path} was made {_by(store.levels)}, but frames {_by(levels)} are asked for, as the model knows "
@@ -129,5 +129,5 @@ def _check_levels(store: Store, levels: Levels) -> None:
         )
 
 
-def _by(levels: Levels) -> str:
+def _by(levels: LevelsOption) -> str:
     return "of 8 bits a pixel" if levels is None else f"by the levels {levels}"

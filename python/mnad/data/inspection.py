@@ -30,7 +30,7 @@ from mnad.runtime.progress import FrameProgress
 
 
 @dataclass(frozen=True)
-class LabelReport:
+class LabelSummary:
     """A label set: how many frames it calls abnormal, and on how many it differs from the masks if there are any."""
 
     name: str
@@ -40,7 +40,7 @@ class LabelReport:
 
 
 @dataclass(frozen=True)
-class SplitReport:
+class SplitSummary:
     """What a split holds.
 
     Attributes:
@@ -61,7 +61,7 @@ class SplitReport:
     grey: bool
     rates: dict[str, int]
     masked_videos: int
-    labels: tuple[LabelReport, ...]
+    labels: tuple[LabelSummary, ...]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Inspection:
 
     path: Path
     layout: str
-    splits: tuple[SplitReport, ...]
+    splits: tuple[SplitSummary, ...]
     levels: tuple[float, float] | None
     problems: tuple[Problem, ...]
     quick: bool
@@ -121,7 +121,7 @@ def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False
     if is_store(path):
         return _inspect_store(open_store(path), quick=quick)
     known = find_layout(path, layout)
-    reports: list[SplitReport] = []
+    reports: list[SplitSummary] = []
     problems: list[Problem] = []
     found = known.splits(path)
     for name in SPLITS:
@@ -163,12 +163,12 @@ def _levels(splits: Sequence[Split]) -> tuple[tuple[float, float] | None, list[P
 
 def _inspect_split(
     split: Split, levels: tuple[float, float] | None, *, quick: bool, progress: bool
-) -> tuple[SplitReport, list[Problem]]:
+) -> tuple[SplitSummary, list[Problem]]:
     looks = _look_at(split, Levels(*levels) if levels else None, quick=quick, progress=progress)
     problems = [*split.problems(), *(problem for look in looks for problem in look.problems)]
     labels, faults = _inspect_labels(split, [look.frames for look in looks], quick=quick)
     resolutions = Counter(look.resolution for look in looks if look.resolution)
-    report = SplitReport(
+    report = SplitSummary(
         split.name,
         len(looks),
         sum(look.frames for look in looks),
@@ -237,9 +237,9 @@ def _look_at_video(video: Video, levels: Levels | None, bar: FrameProgress, *, q
         return _Look(seen.frames, resolution, grey, rate, (Problem("error", str(error)),))
 
 
-def _inspect_labels(split: Split, counts: Sequence[int], *, quick: bool) -> tuple[list[LabelReport], list[Problem]]:
+def _inspect_labels(split: Split, counts: Sequence[int], *, quick: bool) -> tuple[list[LabelSummary], list[Problem]]:
     names = [video.name for video in split.videos]
-    reports: list[LabelReport] = []
+    reports: list[LabelSummary] = []
     problems: list[Problem] = []
     truth = None if quick else _labels_of_masks(split, counts)
     for labels in split.label_sets:
@@ -249,7 +249,7 @@ def _inspect_labels(split: Split, counts: Sequence[int], *, quick: bool) -> tupl
             problems.append(Problem("error", str(error)))
             continue
         differs = None if truth is None else int((values != truth).sum())
-        reports.append(LabelReport(labels.name, labels.source, int(values.sum()), differs))
+        reports.append(LabelSummary(labels.name, labels.source, int(values.sum()), differs))
     if split.label_sets and not split.clear_default:
         choices = ", ".join(labels.name for labels in split.label_sets)
         problems.append(Problem("warning", f"it is not clear which labels are meant; name them by --labels: {choices}"))
@@ -268,7 +268,7 @@ def _labels_of_masks(split: Split, counts: Sequence[int]) -> NDArray[np.bool_] |
 
 def _inspect_store(store: Store, *, quick: bool) -> Inspection:
     reports = [
-        SplitReport(
+        SplitSummary(
             name,
             len(split.videos),
             split.frames,
@@ -276,7 +276,7 @@ def _inspect_store(store: Store, *, quick: bool) -> Inspection:
             store.channels == 1,
             dict(Counter(f"{video.rate:g}" for video in split.videos if video.rate)),
             sum(video.masks_sha256 is not None for video in split.videos),
-            tuple(LabelReport(labels.name, labels.source, labels.abnormal, None) for labels in split.labels),
+            tuple(LabelSummary(labels.name, labels.source, labels.abnormal, None) for labels in split.labels),
         )
         for name, split in store.splits.items()
     ]

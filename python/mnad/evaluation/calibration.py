@@ -51,7 +51,6 @@ class Calibration:
         score_weight: lambda.
         bounds: The lowest and highest P and D of the calibration's frames, which scale all scores.
         smoothing: Of the scores.
-        smoothing_width: Its width in frames.
         fps: Frames of a second.
         thresholds: One for each rate that was asked for.
         frames: Frames that were measured.

@@ -14,7 +14,7 @@ from mnad.runtime.errors import ConfigError
 
 @dataclass(frozen=True)
 class DetectionMetrics:
-    """Metrics of the alarms against the labels; a figure without a denominator is None.
+    """Metrics of the alarms against the labels; one whose denominator is 0 is None.
 
     Attributes:
         precision: Of the frames within alarms, the share that is abnormal.

@@ -24,7 +24,7 @@ class Sweep:
         weights: lambda, from 0 to 1 by 0.01.
         aucs: In [0, 1].
         best_weight: The lambda of the largest AUC, the lower one of equals. It is chosen on the test set's labels.
-        best_auc: That AUC: no figure to compare a model by.
+        best_auc: That AUC: no number to compare a model by.
     """
 
     weights: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Metrics of merit of scores against labels: pure functions on arrays."""
+"""Metrics of scores against labels: pure functions on arrays."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from mnad.runtime.errors import DataError
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics of merit, and the protocol that they were computed by.
+    """Metrics, and the protocol that they were computed by.
 
     Attributes:
         auc: Frame-level ROC AUC of all videos' frames pooled ("micro"), in [0, 1].

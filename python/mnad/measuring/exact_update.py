@@ -142,7 +142,10 @@ def _items_by_guess(
 
 
 def _right(run: Sequence[int], guesses: dict[int, bool], decisions: dict[int, bool]) -> int:
-    """Counts the rows up to and including the first wrong guess; that of the last row matters to none of them."""
+    """Counts the rows up to and including the first whose guess was wrong.
+
+    The guess for the last row does not matter: no row of this call reads items that depend on it.
+    """
     for count, row in enumerate(run, 1):
         if guesses[row] != decisions[row]:
             return count

@@ -40,10 +40,11 @@ def measure(
     maps: MapRecorder | None = None,
     progress: bool = True,
 ) -> Measurements:
-    """Measures every frame that the model restores; for prediction that is all but the first of each video.
+    """Measures every frame that the model restores.
 
-    Videos that are too short for a single window have no such frame; a warning names them. Nor have frames that could
-    not be read, and those that follow them too closely to be restored.
+    For prediction these are all but the first ``frames_in`` of each video. Videos that are too short for a single
+    window have no such frame; a warning names them. Frames that could not be read are left out, and those that follow
+    them too closely to be restored.
 
     Args:
         model: A trained network; it stays as it is, its items, too.

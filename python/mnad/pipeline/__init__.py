@@ -1,1 +1,1 @@
-"""From files to files: score, calibrate and evaluate a run, made of the rooms that compute."""
+"""Score, calibrate and evaluate a run: each reads files, calls the packages that compute, and writes files."""

@@ -27,8 +27,8 @@ class ScoreConfig(UpdateOptions, DeviceOption, DataOptions):
     """Options of scoring.
 
     Attributes:
-        run: A run's folder, or a checkpoint file.
-        data: A data set in any known layout, or a clip store.
+        run: A run's folder, a checkpoint file, or a folder of exported weights.
+        data: A data set in any known layout, a clip store, or a video.
         split: testing, or training for the measurements of normal frames that scores may be normalised by.
         out: Where the measurements go; measurements.npz in the run's folder if left out, measurements-training.npz for
             the training split.

@@ -25,7 +25,7 @@ LARGEST_ERROR = 0.5
 
 @dataclass(frozen=True)
 class AnomalyRow:
-    """A row of the figure.
+    """A row of the plot.
 
     Attributes:
         title: The kind of anomaly and the model.
@@ -52,7 +52,7 @@ def draw_anomalies(path: Path, rows: Sequence[AnomalyRow]) -> None:
         rows: What to draw.
 
     Raises:
-        OutputError: If the figure cannot be written.
+        OutputError: If the plot cannot be written.
     """
     figure = Figure(figsize=(14, 1.6 * len(rows) + 0.6), layout="constrained")
     axes = figure.subplots(len(rows), len(COLUMNS), width_ratios=[1, 1, 1, 1, 4.2], squeeze=False)

@@ -21,7 +21,7 @@ def draw_embeddings(path: Path, runs: Mapping[str, Sequence[Embedding]]) -> None
         runs: Embeddings by the name of the run, of the same methods in the same order.
 
     Raises:
-        OutputError: If the figure cannot be written.
+        OutputError: If the plot cannot be written.
     """
     methods = [embedding.method for embedding in next(iter(runs.values()))]
     figure = Figure(figsize=(4.2 * len(runs) + 0.6, 4.2 * len(methods) + 0.4), layout="constrained")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from mnad.data.inspection import Inspection, LabelReport, SplitReport
+from mnad.data.inspection import Inspection, LabelSummary, SplitSummary
 
 MOST_PROBLEMS = 30
 
@@ -36,7 +36,7 @@ def print_inspection(inspection: Inspection) -> None:
     console.print(f"[bold]{'can' if inspection.usable else 'cannot'} be used[/bold]{looked}")
 
 
-def _row(split: SplitReport) -> tuple[str, ...]:
+def _row(split: SplitSummary) -> tuple[str, ...]:
     resolutions = ", ".join(
         name if len(split.resolutions) == 1 else f"{name} ({count} videos)" for name, count in split.resolutions.items()
     )
@@ -46,7 +46,7 @@ def _row(split: SplitReport) -> tuple[str, ...]:
     return split.name, f"{split.videos:,}", f"{split.frames:,}", rates or "not said", resolutions, colour, masks
 
 
-def _describe(labels: LabelReport, split: SplitReport) -> str:
+def _describe(labels: LabelSummary, split: SplitSummary) -> str:
     share = 100 * labels.abnormal / max(split.frames, 1)
     agreement = {None: "", 0: "; they agree with the masks"}.get(
         labels.differs_from_masks, f"; they differ from the masks in {labels.differs_from_masks} frames"

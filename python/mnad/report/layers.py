@@ -20,7 +20,7 @@ LARGEST_CANVAS = 256
 
 
 @dataclass(frozen=True)
-class Scale:
+class ColourRange:
     """What 0 and 255 of a map stand for; values beyond are shown as these."""
 
     low: float
@@ -37,23 +37,23 @@ def palette_text() -> str:
     return base64.b64encode(palette().tobytes()).decode()
 
 
-def error_scale(maps: FrameMaps) -> Scale:
+def error_scale(maps: FrameMaps) -> ColourRange:
     """Returns the scale of the root mean squared error: from 0 to what only one cell in a thousand exceeds."""
-    return Scale(0.0, max(float(np.percentile(root(_sample(maps.error)), TOP)), 1 / 255))
+    return ColourRange(0.0, max(float(np.percentile(root(_sample(maps.error)), TOP)), 1 / 255))
 
 
-def distance_scale(distance: NDArray[np.float16]) -> Scale:
+def distance_scale(distance: NDArray[np.float16]) -> ColourRange:
     """Returns the scale of the L2 distance of queries from their items: all but one in a thousand at either end."""
     low, high = np.percentile(root(_sample(distance)), [BOTTOM, TOP]).tolist()
-    return Scale(low, high if high > low else low + 1e-3)
+    return ColourRange(low, high if high > low else low + 1e-3)
 
 
-def on_scale(values: NDArray[np.float16], scale: Scale) -> NDArray[np.uint8]:
+def on_scale(values: NDArray[np.float16], scale: ColourRange) -> NDArray[np.uint8]:
     """Brings the roots of values to 0..255.
 
     Example:
         >>> import numpy as np
-        >>> on_scale(np.array([0, 0.01, 0.04, 1], np.float16), Scale(0, 0.2)).tolist()
+        >>> on_scale(np.array([0, 0.01, 0.04, 1], np.float16), ColourRange(0, 0.2)).tolist()
         [0, 128, 255, 255]
     """
     share = (root(values) - scale.low) / (scale.high - scale.low)
@@ -65,7 +65,7 @@ def coloured(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return palette()[grey][..., ::-1]
 
 
-def make_layers(maps: FrameMaps) -> tuple[list[Layer], dict[str, Scale]]:
+def make_layers(maps: FrameMaps) -> tuple[list[Layer], dict[str, ColourRange]]:
     """Makes the layers of a report, and the scales of those that are maps."""
     layers = [Layer("target", maps.target, False), Layer("restored", maps.restored, False)]
     scales = {"error": error_scale(maps)}

@@ -19,7 +19,7 @@ from mnad.pipeline.evaluate import EvaluationOptions
 from mnad.report import words
 from mnad.report.gallery import Group, choose_moments, first_to_show
 from mnad.report.judgement import Judgement, VideoJudgement, judge
-from mnad.report.layers import Scale, canvas_size, make_layers
+from mnad.report.layers import ColourRange, canvas_size, make_layers
 from mnad.report.material import Material, load_material
 from mnad.report.page_data import page_data
 from mnad.report.sprites import TILES, Layer, make_sprites
@@ -28,7 +28,7 @@ from mnad.runtime.files import atomic_write
 
 SCRIPTS = ("pictures.js", "charts.js", "player.js", "page.js")
 SPARK_WIDTH, SPARK_HEIGHT = 300, 40
-# What stands around a sheet, and what the number of a kept frame takes, at most.
+# At most, in bytes: the tag around a sheet, and the number of a kept frame in the data.
 BYTES_A_TAG, BYTES_A_NUMBER = 120, 8
 
 
@@ -125,7 +125,7 @@ def _context(
     judgement: Judgement,
     groups: Sequence[Group],
     layers: Sequence[Layer],
-    scales: Mapping[str, Scale],
+    scales: Mapping[str, ColourRange],
 ) -> dict[str, Any]:
     measurements, evaluation = judgement.measurements, judgement.evaluation
     memory = measurements.nearest.shape[1] > 0
@@ -207,7 +207,7 @@ def _spark_shades(video: VideoJudgement, count: int) -> list[tuple[str, str]]:
     return [(f"{first * width:.1f}", f"{(last + 1 - first) * width:.1f}") for first, last in video.labelled]
 
 
-def _layer_words(layer: Layer, scales: Mapping[str, Scale], measurements: Measurements) -> dict[str, Any]:
+def _layer_words(layer: Layer, scales: Mapping[str, ColourRange], measurements: Measurements) -> dict[str, Any]:
     title, text = words.layer_words(layer.name, measurements)
     described = {
         "name": layer.name,

@@ -22,7 +22,7 @@ def draw_probes(path: Path, outputs: Mapping[tuple[str, str], RestoredFrame]) ->
         outputs: What came out, by what was replaced (``"nothing"`` among it) and by what.
 
     Raises:
-        OutputError: If the figure cannot be written.
+        OutputError: If the plot cannot be written.
     """
     replaced = list(dict.fromkeys(what for what, _ in outputs if what != WHOLE))
     fillers = list(dict.fromkeys(filler for what, filler in outputs if what != WHOLE))

@@ -19,7 +19,7 @@ def draw_usage(path: Path, runs: Mapping[str, Usage]) -> None:
     """Draws a row for each run: usage on the test set, usage over the epochs, patches of each item.
 
     Raises:
-        OutputError: If the figure cannot be written.
+        OutputError: If the plot cannot be written.
     """
     figure = Figure(figsize=(13, 3.4 * len(runs)), layout="constrained")
     axes = figure.subplots(len(runs), 3, squeeze=False, width_ratios=[1.2, 1, 1.6])

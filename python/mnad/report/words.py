@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from mnad.analysis import perplexity, shares
 from mnad.artifacts.measurements import Measurements
 from mnad.models.memory_health import POSITION_ALONE
 from mnad.report.judgement import Judgement
@@ -22,7 +23,7 @@ Facts = list[tuple[str, str]]
 
 @dataclass(frozen=True)
 class Headline:
-    """A figure that matters: its name, its value, and what it means."""
+    """A metric of the summary: its name, its value, and what it means."""
 
     name: str
     value: str
@@ -135,12 +136,10 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
 
 def memory_facts(material: Material, measurements: Measurements) -> dict[str, Any]:
     """Returns the state of the memory: over the test frames, and in the last epoch of training."""
-    counts = measurements.nearest.sum(0).astype(float)
-    shares = counts / max(counts.sum(), 1)
-    used = shares[shares > 0]
+    of_items = shares(measurements.nearest)
     facts = [
-        ("items in use", f"{len(used)} of {len(shares)}"),
-        ("perplexity of their use", f"{np.exp(-(used * np.log(used)).sum()):.2f} of {len(shares)}"),
+        ("items in use", f"{np.count_nonzero(of_items)} of {len(of_items)}"),
+        ("perplexity of their use", f"{perplexity(of_items):.2f} of {len(of_items)}"),
     ]
     last = {name: values[-1] for name, values in material.curves.items() if values}
     words = "The memory holds what normal video looks like. It is alive if several items are in use"
@@ -166,18 +165,18 @@ def pictures_text(plan: SpritePlan, size: int) -> str:
     return f"{kept[0].upper()}{kept[1:]}, {size} px wide, WebP quality {plan.quality}."
 
 
-def caption(figure: Path) -> str:
-    """Returns a figure's caption: the text beside it (NAME.txt), or its name in words.
+def caption(plot: Path) -> str:
+    """Returns a plot's caption: the text beside it (NAME.txt), or its name in words.
 
     Example:
-        >>> caption(Path("figures/t-sne_of_queries.png"))
+        >>> caption(Path("plots/t-sne_of_queries.png"))
         'T-sne of queries'
     """
-    beside = figure.with_suffix(".txt")
+    beside = plot.with_suffix(".txt")
     text = (
         beside.read_text(encoding="utf-8", errors="replace")
         if beside.is_file()
-        else figure.stem.replace("_", " ").capitalize()
+        else plot.stem.replace("_", " ").capitalize()
     )
     return " ".join(text.split())
 

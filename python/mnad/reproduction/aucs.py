@@ -17,7 +17,7 @@ from mnad.reproduction.tables import BATCH_SIZES, Row
 CHOSEN_ON_TEST = "chosen on test"
 
 
-class Found(NamedTuple):
+class BestAuc(NamedTuple):
     """An AUC in per cent, and the choices that it was found with."""
 
     auc: float
@@ -87,14 +87,14 @@ def _specs(row: Row, runner: Runner, training: TrainingSpec) -> list[Measurement
     ]
 
 
-def _best(row: Row, runner: Runner, training: TrainingSpec) -> Found:
+def _best(row: Row, runner: Runner, training: TrainingSpec) -> BestAuc:
     """Returns the best lambda, and epoch and batch size if they are searched over."""
     found = []
     for spec in _specs(row, runner, training):
         measurements = runner.measured(spec)
         auc, weight = _best_auc(measurements)
         epoch = runner.scale.epochs[training.dataset] if spec.epoch is None else spec.epoch
-        found.append(Found(auc, weight, epoch, spec.training.batch_size))
+        found.append(BestAuc(auc, weight, epoch, spec.training.batch_size))
     return max(found)
 
 

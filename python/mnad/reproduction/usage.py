@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnad.analysis import embed_pca, embed_tsne, sample_queries, shares, usage_of
+from mnad.analysis import embed_pca, embed_tsne, perplexity, sample_queries, shares, usage_of
 from mnad.artifacts.curves import read_curves
 from mnad.report.embedding_plot import draw_embeddings
 from mnad.report.run_plots import embedding_caption, usage_caption
@@ -37,7 +37,6 @@ def figures2_to_4(runner: Runner, seeds: Sequence[int], out: Path) -> Result:
     for training in _usage_trainings(runner, seeds):
         measured = runner.measured(MeasurementSpec(training, "none"))
         used = shares(measured.nearest)
-        used = used[used > 0]
         curves = read_curves(runner.folder_of(training))
         last = curves[-1]
         name = f"{TITLES[training.dataset]}, {MODELS[training.preset]}"
@@ -45,9 +44,9 @@ def figures2_to_4(runner: Runner, seeds: Sequence[int], out: Path) -> Result:
         rows.append(
             {
                 "run": name,
-                "items in use": len(used),
+                "items in use": int(np.count_nonzero(used)),
                 "paper": published,
-                "usage perplexity": float(np.exp(-np.sum(used * np.log(used)))),
+                "usage perplexity": perplexity(used),
                 "training, positional share": last["positional_share"],
                 "training, H(item), bits": last["entropy_bits"],
                 "training, H(item) given position, bits": last["entropy_at_position_bits"],

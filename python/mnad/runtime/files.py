@@ -174,7 +174,7 @@ def _lock(path: Path, *, wait: bool) -> tuple[int, bool]:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file), path.stat()):
                 return file, True
-        os.close(file)  # what was waited for has been removed by the one before: another may hold a new one
+        os.close(file)  # the last holder deleted it while this waited; another may hold a new one
 
 
 def _flush_to_disk(path: Path) -> None:

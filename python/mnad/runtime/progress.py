@@ -32,7 +32,7 @@ T = TypeVar("T")
 def log_to(path: Path) -> Iterator[None]:
     """Adds to a log file what is printed within the block, warnings, too, and every half minute how far the work is.
 
-    A new file does not stay where bad input ended the work.
+    Where bad input ends the work, a file that is new is removed.
 
     Raises:
         OutputError: If it cannot be written.

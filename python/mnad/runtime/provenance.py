@@ -1,4 +1,4 @@
-"""Where a figure comes from: the code and the device."""
+"""Where a number comes from: the code and the device."""
 
 from __future__ import annotations
 

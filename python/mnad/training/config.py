@@ -15,7 +15,7 @@ from mnad.training.losses import LossWeights
 from mnad_ext import UpdateRule
 
 LoggerName = Literal["tensorboard", "wandb"]
-# With its supervision the paper weighs both losses 100 times less than prediction does.
+# With the paper's supervision compactness and separateness weigh a hundredth of what they weigh in prediction.
 SUPERVISED_WEIGHT = 0.001
 # What a resumed run may change: where and how fast it runs, not what it computes.
 FREE_TO_CHANGE = {
@@ -183,7 +183,7 @@ def check_resumable(config: TrainConfig, stored: dict[str, Any]) -> None:
     wanted = training_options(config)
     for field in fields(config):
         name = field.name
-        began = stored.get(name, field.default)  # what an older version did not know it did not do
+        began = stored.get(name, field.default)  # an older one lacks later options: it behaved as by default
         if name == "epochs" and wanted[name] > began:
             continue
         if name not in FREE_TO_CHANGE and wanted[name] != began:

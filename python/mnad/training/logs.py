@@ -11,7 +11,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.loggers.csv_logs import CSVLogger
 from lightning.fabric.loggers.logger import Logger
 
-from mnad.artifacts.curves import curves_file, read_rows
+from mnad.artifacts.curves import curves_file, read_rows, usage_column
 from mnad.artifacts.run_folder import clear_run_folder
 from mnad.models.memory_health import MemoryHealth
 from mnad.runtime.errors import ConfigError
@@ -22,7 +22,7 @@ from mnad.training.state import TrainingState
 def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
     """Sets up the loggers of a run; the curves of a resumed run go on after the rows of its finished epochs.
 
-    A new run takes its place here, where nothing that was asked for can be found wrong any more.
+    An earlier run is removed only here, after all options and the data were checked.
     """
     fabric._loggers = []
     if not fabric.is_global_zero:
@@ -31,7 +31,7 @@ def begin_logs(fabric: Fabric, config: TrainConfig, epoch: int) -> None:
     if not config.resume:
         clear_run_folder(config.out)
     file = curves_file(config.out)
-    kept = file.with_name(f"{file.name}.kept")  # as the logger removes the file, and may be killed before it is back
+    kept = file.with_name(f"{file.name}.kept")  # the logger deletes the file when it opens it
     if epoch > 0 and file.exists() and not kept.exists():
         file.replace(kept)
     earlier = _rows_until(epoch, kept, config.out) if epoch > 0 else []
@@ -58,7 +58,7 @@ def log_epoch(
             "positional_share": health.positional_share,
             "entropy_bits": health.entropy_bits,
             "entropy_at_position_bits": health.entropy_at_position_bits,
-            **{_usage_column(item): share for item, share in enumerate(health.histogram)},
+            **{usage_column(item): share for item, share in enumerate(health.histogram)},
         }
     fabric.log_dict(values, step=state.epoch)
 
@@ -74,12 +74,8 @@ def logged_health(row: Mapping[str, float]) -> MemoryHealth | None:
         positional_share=row["positional_share"],
         entropy_bits=row["entropy_bits"],
         entropy_at_position_bits=row["entropy_at_position_bits"],
-        histogram=tuple(row[name] for name in takewhile(row.__contains__, map(_usage_column, count()))),
+        histogram=tuple(row[name] for name in takewhile(row.__contains__, map(usage_column, count()))),
     )
-
-
-def _usage_column(item: int) -> str:
-    return f"usage_{item:02d}"
 
 
 def _rows_until(epoch: int, file: Path, run: Path) -> list[dict[str, float]]:
