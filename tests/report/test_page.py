@@ -241,7 +241,7 @@ def test_files_that_do_not_belong_together(by_hand: Path, tmp_path: Path) -> Non
     maps = load_maps(maps_beside(run / "measurements.npz"), measured)
     shorter = type(maps)(maps.error[:-1], None, maps.target[:-1], maps.restored[:-1])
     save_maps(maps_beside(run / "measurements.npz"), shorter, measured)
-    with pytest.raises(DataError, match="maps of 234 frames of another pass than the 235 measured"):
+    with pytest.raises(DataError, match="is damaged: it names 235 frames and holds 234"):
         page_of(run)
     with np.load(by_hand / "measurements.npz") as stored:
         arrays = dict(stored)

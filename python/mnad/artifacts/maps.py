@@ -76,6 +76,20 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
     Raises:
         DataError: If there are none, the file does not hold maps, or those of other measurements.
     """
+    check_maps(path, measurements)
+    with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
+        maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
+        if len(maps) != len(measurements):
+            raise DataError(f"{path} is damaged: it names {len(measurements):,} frames and holds {len(maps):,}")
+    return maps
+
+
+def check_maps(path: Path, measurements: Measurements) -> None:
+    """Makes sure that maps are those of some measurements, without reading the maps themselves.
+
+    Raises:
+        DataError: As :func:`load_maps`.
+    """
     if not path.is_file():
         raise DataError(f"there are no maps at {path}; make them with: mnad score {path.parent} --data DATA --maps")
     with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
@@ -83,13 +97,11 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
         if header.get("format") != FORMAT:
             raise DataError(f"{path} holds {header.get('format')!r}, not {FORMAT}")
         rows = {name: stored[name] for name in ROWS}
-        maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
-    if not _are_of_one_pass(header, rows, measurements) or len(maps) != len(measurements):
+    if not _are_of_one_pass(header, rows, measurements):
         raise DataError(
-            f"{path} holds maps of {len(maps):,} frames of another pass than the {len(measurements):,} measured ones: "
-            f"make both anew with: mnad score {path.parent} --data DATA --maps"
+            f"{path} holds maps of {len(rows['frame']):,} frames of another pass than the {len(measurements):,} "
+            f"measured ones: make both anew with: mnad score {path.parent} --data DATA --maps"
         )
-    return maps
 
 
 def _are_of_one_pass(header: dict[str, Any], rows: dict[str, NDArray[Any]], measurements: Measurements) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mnad.artifacts.checkpoint import load_checkpoint
-from mnad.artifacts.maps import load_maps, maps_beside, save_maps
+from mnad.artifacts.maps import check_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, measurements_file, save_measurements
 from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
@@ -119,7 +119,7 @@ def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> N
         save_maps(beside, maps.maps(), measurements)
     elif beside.exists():
         try:
-            load_maps(beside, measurements)
+            check_maps(beside, measurements)
         except DataError as error:
             print_line(f"the maps stay, but do not belong to these measurements: {error}")
     save_measurements(out, measurements)
