@@ -108,20 +108,21 @@ class Judgement:
         return float(above[~labels].mean()), float(above[labels].mean()), precision
 
 
-def judge(config: EvaluateConfig) -> Judgement:
+def judge(config: EvaluateConfig, resamples: int = RESAMPLES) -> Judgement:
     """Evaluates measurements, with a threshold in any case.
 
     Args:
         config: How; where it names no threshold, that of the equal error rate is taken, or a quantile of the scores
             where there are not labels of both kinds.
+        resamples: How often to draw the videos anew for confidence intervals; 0 for none.
 
     Raises:
         DataError, ConfigError, CheckpointError: As :func:`mnad.pipeline.evaluate.evaluate_run` does.
     """
     # By some threshold alarms can be had of frames without labels of both kinds, too.
     outcome = evaluate_run(replace(config, threshold=0.0 if config.threshold is None else config.threshold))
-    if outcome.evaluation is not None:
-        interval = bootstrap(outcome.measurements, outcome.scores, RESAMPLES, config.seed)
+    if outcome.evaluation is not None and resamples:
+        interval = bootstrap(outcome.measurements, outcome.scores, resamples, config.seed)
         outcome = replace(outcome, interval=interval)
     detection, rule = _detection(config, outcome)
     return Judgement(outcome, detection, rule, _by_video(outcome, detection))

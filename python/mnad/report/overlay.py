@@ -79,7 +79,7 @@ def write_overlays(config: OverlayConfig) -> list[Path]:
     """
     evaluation = config.of(config.measurements or config.run)
     material = load_material(config.run, config.measurements)
-    judgement = judge(evaluation)
+    judgement = judge(evaluation, resamples=0)
     files = []
     for index, out in _places(config, material.measurements.videos).items():
         frames = draw_video(material, judgement, index)
