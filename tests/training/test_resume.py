@@ -35,16 +35,17 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 @pytest.mark.parametrize("preset", ["prediction", "temporal-denoising"])
-@pytest.mark.parametrize(("asked", "stopped_at"), [(7, 7), (18, 19), (40, 40)])  # of 18 steps an epoch
+@pytest.mark.parametrize("stop_at", [7, 18, 40])  # of 18 steps an epoch
 def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(
-    preset: str, asked: int, stopped_at: int, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    preset: str, stop_at: int, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(config(synthetic, tmp_path / "unbroken", preset=preset))
     agree = loop_module._all_agree_to_stop
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step >= asked)
-    with pytest.raises(Interrupted, match=f"stopped after step {stopped_at}, .* --resume goes on"):
+    monkeypatch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step == stop_at)
+    with pytest.raises(Interrupted, match=f"stopped after step {stop_at}, .* --resume goes on"):
         train(config(synthetic, tmp_path / "broken", preset=preset))
-    assert load_checkpoint(tmp_path / "broken").batch > 0
+    stopped = load_checkpoint(tmp_path / "broken")
+    assert (stopped.epoch, stopped.batch) == divmod(stop_at, 18)
     monkeypatch.setattr(loop_module, "_all_agree_to_stop", agree)
     train(config(synthetic, tmp_path / "broken", preset=preset, resume=True))
     assert same_weights(tmp_path / "unbroken", tmp_path / "broken")
@@ -57,6 +58,15 @@ def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(
     ]
     assert timeless[0] == timeless[1]
     assert len(timeless[0]) == 3
+
+
+def test_a_stop_is_heard_where_every_batch_is_the_last_of_its_epoch(
+    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step == 1)
+    with pytest.raises(Interrupted, match="stopped after step 1, in epoch 2; .* --resume goes on"):
+        train(config(synthetic, tmp_path / "run", batch_size=72))
+    assert load_checkpoint(tmp_path / "run").epoch == 1
 
 
 def test_killed_ten_times(synthetic: Path, tmp_path: Path) -> None:

@@ -88,21 +88,23 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
         for epoch in range(state.epoch, config.epochs):
             state.set_learning_rate(config.recipe().learning_rate, config.epochs)
             sampler.at(epoch, state.batch)
-            began, first = time.perf_counter(), state.batch
+            began, first, stop = time.perf_counter(), state.batch, False
             for batch in batches:
                 result = learn(*_frames(fabric, config, state, batch))
                 state.count(result.losses)
                 if result.nearest is not None:
                     state.usage += count_nearest(result.nearest, config.num_items)
                 progress.advance(state.batch, partial(_means, state))
-                # A finished epoch is saved as such, at its end.
-                if state.batch < len(sampler) and _all_agree_to_stop(fabric, state.step, stopped):
+                stop = _all_agree_to_stop(fabric, state.step, stopped)
+                if stop and state.batch < len(sampler):
                     _stop(fabric, config, state)
             samples = (len(sampler) - first) * config.batch_size * fabric.world_size / (time.perf_counter() - began)
             means, health = _finish_epoch(fabric, config, state)
             log_epoch(fabric, state, means, health, samples)
             _save_epoch(fabric, config, state)
             progress.finish_epoch(epoch + 1, means, samples, health)
+            if stop and state.epoch < config.epochs:
+                _stop(fabric, config, state)
         progress.finish(health)
     return state.path
 
@@ -219,10 +221,11 @@ def _sum_up(fabric: Fabric, config: TrainConfig, state: TrainingState) -> None:
 
 
 def _stop(fabric: Fabric, config: TrainConfig, state: TrainingState) -> None:
-    _sum_up(fabric, config, state)
-    if fabric.is_global_zero:
-        state.save(config)
-    fabric.barrier()
+    if state.batch > 0:  # a finished epoch is saved already
+        _sum_up(fabric, config, state)
+        if fabric.is_global_zero:
+            state.save(config)
+        fabric.barrier()
     raise Interrupted(f"stopped after step {state.step}, in epoch {state.epoch + 1}; the same with --resume goes on")
 
 

@@ -84,7 +84,7 @@ class TrainingState:
         if stored is not None:
             state.epoch, state.batch, state.step = stored.epoch, stored.batch, stored.step
             state.totals.copy_(stored.loop["totals"])
-            if fabric.is_global_zero:  # the mean over devices is taken again, and so is the sum: one may begin with it
+            if fabric.is_global_zero:  # usage is summed over the devices at the end, totals are averaged
                 state.usage.copy_(stored.loop["usage"])
         return state
 
