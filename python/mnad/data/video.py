@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.frames import with_channels
 from mnad.data.levels import Levels, as_bytes
 from mnad.data.numbering import Numbered
 from mnad.data.packets import demuxed, is_attached
@@ -132,12 +132,8 @@ class _Converter:
     def pixels(self, frame: VideoFrame) -> NDArray[Any]:
         """Returns (H, W, channels) pixels, upright: bytes, or uint16 of a grey camera that has more than 8 bits."""
         components = frame.format.components
-        if len(components) == 1 and components[0].bits > 8:
-            pixels = np.repeat(self._as(frame, "gray16le")[..., None], self.channels, axis=2)
-        else:
-            pixels = self._as(frame, "bgr24")
-            if self.channels == 1:
-                pixels = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None]
+        deep_grey = len(components) == 1 and components[0].bits > 8
+        pixels = with_channels(self._as(frame, "gray16le" if deep_grey else "bgr24"), self.channels)
         turns = round(frame.rotation / 90) % 4
         return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
 
