@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint
+from mnad.artifacts.checkpoint import epochs_done, export_checkpoint, load_checkpoint
 from mnad.artifacts.export import LARGEST_FILE, read_export, write_export
 from mnad.artifacts.measurements import load_measurements
 from mnad.models import Autoencoder, ModelConfig
@@ -45,6 +45,8 @@ def test_an_export_beside_its_run_is_not_taken_for_it(trained: Path, tmp_path: P
     export_checkpoint(run, load_checkpoint(run))
     with pytest.raises(CheckpointError, match="a run's checkpoint and exported weights; name the file"):
         load_checkpoint(run)
+    with pytest.raises(CheckpointError, match="a run's checkpoint and exported weights; name the file"):
+        epochs_done(run)
     assert load_checkpoint(run / "checkpoint.safetensors").optimizer is not None
 
 

@@ -156,12 +156,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     Raises:
         CheckpointError: If there is none, or one of each, or the file is no checkpoint or not whole.
     """
-    if is_export(path):
-        if checkpoint_file(path).is_file():
-            raise CheckpointError(
-                f"{path} holds a run's checkpoint and exported weights; name the file {checkpoint_file(path)}, or move "
-                "the exported weights to a folder of their own"
-            )
+    if _is_exported(path):
         weights, header = read_export(path)
         with input_errors(path, "an export", CheckpointError):
             config = _model_config(header["model"], path)
@@ -179,9 +174,9 @@ def epochs_done(path: Path) -> int:
     """Returns how many epochs a checkpoint or an export has finished, by its header alone.
 
     Raises:
-        CheckpointError: If there is none, or the file is no checkpoint.
+        CheckpointError: If there is none, or one of each, or the file is no checkpoint.
     """
-    if is_export(path):
+    if _is_exported(path):
         return int(read_header(path)["epoch"])
     file = _existing(path)
     with input_errors(file, "a checkpoint", CheckpointError):
@@ -196,6 +191,15 @@ def holds_checkpoint(folder: Path) -> bool:
 def checkpoint_file(place: Path) -> Path:
     """Returns the checkpoint of a run's folder; the path itself if it is no folder."""
     return place / "checkpoint.safetensors" if place.is_dir() else place
+
+
+def _is_exported(path: Path) -> bool:
+    if is_export(path) and checkpoint_file(path).is_file():
+        raise CheckpointError(
+            f"{path} holds a run's checkpoint and exported weights; name the file {checkpoint_file(path)}, or move the "
+            "exported weights to a folder of their own"
+        )
+    return is_export(path)
 
 
 def _existing(path: Path) -> Path:
