@@ -59,21 +59,28 @@ def ended(*command: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=300)
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    path = tmp_path / "frozen.py"
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("program") / "frozen.py"
     path.write_text(PROGRAM)
     return path
 
 
-def test_two_ranks_equal_one_large_batch(program: Path, synthetic: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def of_two_ranks(program: Path, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two ranks that nothing has stopped."""
+    out = tmp_path_factory.mktemp("ranks") / "two"
+    run(sys.executable, program, synthetic, out, 2, 3, 5e-4)
+    return out
+
+
+def test_two_ranks_equal_one_large_batch(program: Path, of_two_ranks: Path, synthetic: Path, tmp_path: Path) -> None:
     run(sys.executable, program, synthetic, tmp_path / "one", 1, 6, 5e-4)
-    run(sys.executable, program, synthetic, tmp_path / "two", 2, 3, 5e-4)
-    one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(tmp_path / "two")
+    one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(of_two_ranks)
     assert (one.epoch, one.step) == (two.epoch, two.step) == (2, 24)
     # After 24 steps of Adam the weights differ, too, and rounding has grown.
     torch.testing.assert_close(two.weights["memory.items"], one.weights["memory.items"], rtol=0, atol=1e-5)
-    for ours, theirs in zip(curves(tmp_path / "one"), curves(tmp_path / "two"), strict=True):
+    for ours, theirs in zip(curves(tmp_path / "one"), curves(of_two_ranks), strict=True):
         for name in ("loss", "pixel", "compactness", "separateness", "usage_perplexity", "positional_share"):
             assert theirs[name] == pytest.approx(ours[name], rel=1e-3), name
 
@@ -97,11 +104,12 @@ def test_torchrun_and_an_uneven_last_batch(synthetic: Path, tmp_path: Path) -> N
     assert len(curves(tmp_path / "run")) == 1
 
 
-def test_stopped_in_the_middle_of_an_epoch_two_ranks_go_on(program: Path, synthetic: Path, tmp_path: Path) -> None:
-    run(sys.executable, program, synthetic, tmp_path / "whole", 2, 3, 5e-4)
+def test_stopped_in_the_middle_of_an_epoch_two_ranks_go_on(
+    program: Path, of_two_ranks: Path, synthetic: Path, tmp_path: Path
+) -> None:
     for event in ("stop", "resume"):
         run(sys.executable, program, synthetic, tmp_path / "stopped", 2, 3, 5e-4, event)
-    whole, stopped = curves(tmp_path / "whole"), curves(tmp_path / "stopped")
+    whole, stopped = curves(of_two_ranks), curves(tmp_path / "stopped")
     assert len(whole) == len(stopped) == 2
     for name in ("loss", "pixel", "compactness", "separateness", "usage_perplexity", "positional_share"):
         assert stopped[1][name] == pytest.approx(whole[1][name], rel=1e-5), name
