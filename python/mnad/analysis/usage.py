@@ -73,7 +73,7 @@ def shares(counts: NDArray[np.int32]) -> NDArray[np.float64]:
     return found
 
 
-def perplexity(shares: NDArray[np.float64]) -> float:
+def perplexity(of_items: NDArray[np.float64]) -> float:
     """Returns how many items are in use, evenly used ones counted whole: e to the power of the shares' entropy.
 
     Example:
@@ -81,5 +81,5 @@ def perplexity(shares: NDArray[np.float64]) -> float:
         >>> round(perplexity(np.array([0.5, 0.5, 0.0])), 6)
         2.0
     """
-    used = shares[shares > 0]
+    used = of_items[of_items > 0]
     return float(np.exp(-(used * np.log(used)).sum()))

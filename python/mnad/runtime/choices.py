@@ -30,7 +30,12 @@ def check_choices(config: Any) -> None:
 
 
 def check_choice(name: str, value: Any, kind: Any) -> None:
-    """The same for one option: ``kind`` is a Literal, a union with some, or a tuple of one.
+    """Makes sure that an option, or each of several, is one of the names that its type allows.
+
+    Args:
+        name: What the option is called.
+        value: What was given.
+        kind: A Literal, a union with some, or a tuple of one; every value fits any other type.
 
     Raises:
         ConfigError: If the value, or one of several, is none of them.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -38,11 +39,10 @@ def choose_device(accelerator: str) -> torch.device:
     """
     if accelerator == "auto":
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
+    device = None
+    with suppress(RuntimeError):  # a name that torch does not know
         device = torch.device(accelerator)
-    except RuntimeError as error:
-        raise ConfigError(f"accelerator must be cpu, cuda or auto, got {accelerator!r}") from error
-    if device.type not in ("cpu", "cuda"):
+    if device is None or device.type not in ("cpu", "cuda"):
         raise ConfigError(f"accelerator must be cpu, cuda or auto, got {accelerator!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"accelerator {accelerator} is no GPU that this torch can use; give cpu or auto")
