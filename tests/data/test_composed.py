@@ -1,6 +1,7 @@
 """Events composed into normal video: at the places and times that the labels say, and nothing else changed."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
@@ -13,7 +14,7 @@ from mnad.data.staging import backwards, covered, crossing, cut_out, double_spee
 from mnad.runtime.errors import ConfigError, DataError
 
 SIZE = 32
-SPEC = ComposedSpec(size=SIZE, repeats=1, event=8, around=4)
+SPEC = ComposedSpec(size=SIZE, repeats=1, frames=20, event=8, margin=4)
 EVENT = slice(4, 12)
 
 
@@ -131,7 +132,7 @@ def test_training_holds_nothing_of_the_test_part(written):
 def test_the_same_seed_gives_the_same_pixels(written, tmp_path):
     for seed, same in {0: True, 1: False}.items():
         root = tmp_path / str(seed)
-        spec = ComposedSpec(size=SIZE, repeats=1, event=8, around=4, seed=seed)
+        spec = replace(SPEC, seed=seed)
         write_composed(root, clips_of(recording(200)), [checked()], spec)
         pictures = [cv2.imread(str(folder / "testing/frames/02/0008.jpg")) for folder in (written, root)]
         assert (pictures[0] == pictures[1]).all() == same
@@ -161,7 +162,7 @@ def test_sizes_are_shares_of_the_height(written):
 @pytest.mark.parametrize(
     ("clips", "message"),
     [
-        (clips_of(recording(40)), "an event needs 13 frames of test video, but there are 10"),
+        (clips_of(recording(40)), "an event needs 16 frames of test video, but there are 10"),
         (clips_of(recording(80), missing=np.arange(80) == 7), "1 frames could not be read"),
     ],
 )
@@ -176,6 +177,8 @@ def test_specs_out_of_range_and_other_folders_are_refused(tmp_path):
         ComposedSpec(test_share=1)
     with pytest.raises(ConfigError, match="repeats must be positive"):
         ComposedSpec(repeats=0)
+    with pytest.raises(ConfigError, match="frames must be at least event and margins, 60, got 50"):
+        ComposedSpec(frames=50)
     with pytest.raises(DataError, match="composed data set"):
         events_of(tmp_path)
 

@@ -1,8 +1,8 @@
 """Test sets composed of real video: nothing but what is usual at a camera, and events put into it at known places.
 
 The last quarter of a camera's video is for testing, the rest for training. Each test video is an excerpt of the test
-part with one event in its middle; one more, ``normal``, is the test part as it is. A frame is labelled abnormal exactly
-where its mask is not empty, as in UCSD Ped2.
+part with one event in it, at a random time, so that it does not always meet the same normal ones; one more, ``normal``,
+is the test part as it is. A frame is labelled abnormal exactly where its mask is not empty, as in UCSD Ped2.
 """
 
 from __future__ import annotations
@@ -53,25 +53,34 @@ class ComposedSpec:
         size: Height and width of the frames in pixels.
         test_share: Of the video, at its end, or of the recordings, the last ones, if there are several.
         repeats: Test videos of each kind of event, and of each size of object.
-        event: Frames of an event; fewer where the video is too short.
-        around: Frames before an event and after it.
+        frames: Frames of a test video; fewer where the camera's video is too short.
+        event: Frames of an event; fewer where the camera's video is too short to play so many at double speed.
+        margin: Frames before an event and after it, at least.
         seed: Repeats the data set exactly.
     """
 
     size: int = 256
     test_share: float = 0.25
     repeats: int = 2
+    frames: int = 96
     event: int = 36
-    around: int = 30
+    margin: int = 12
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
         if not 0 < self.test_share < 1:
             raise ConfigError(f"test_share must lie between 0 and 1, got {self.test_share}")
-        for name in ("size", "repeats", "event", "around"):
+        for name in ("size", "repeats", "frames", "event", "margin"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"{name} must be positive, got {getattr(self, name)}")
+        if self.frames < self.shortest:
+            raise ConfigError(f"frames must be at least event and margins, {self.shortest}, got {self.frames}")
+
+    @property
+    def shortest(self) -> int:
+        """Frames of the shortest test video."""
+        return 2 * self.margin + self.event
 
 
 class PlannedEvent(NamedTuple):
@@ -112,7 +121,7 @@ def write_composed(root: Path, clips: Clips, foreign: Sequence[Pixels], spec: Co
     random = np.random.default_rng(spec.seed)
     planned = {f"{index + 1:02d}": event for index, event in enumerate(EVENTS * spec.repeats)}
     labels, places = [], {}
-    frames = sum(map(len, (*training, *testing))) + len(planned) * (2 * spec.around + spec.event)
+    frames = sum(map(len, (*training, *testing))) + len(planned) * spec.frames
     with atomic_folder(root) as folder, FrameProgress(f"composing {root.name}", frames) as bar:
         for number, video in enumerate(training):
             _write_frames(folder / "training" / "frames" / f"{number + 1:02d}", video, bar)
@@ -156,10 +165,9 @@ def _split(clips: Clips, spec: ComposedSpec) -> tuple[list[Pixels], list[Pixels]
     else:
         cut = len(recordings) - max(1, round(spec.test_share * len(recordings)))
         training, testing = recordings[:cut], recordings[cut:]
-    needed = 2 * spec.around + 2 * spec.event // 3
-    if max(map(len, testing)) < needed:
+    if max(map(len, testing)) < spec.shortest:
         raise DataError(
-            f"an event needs {needed} frames of test video, but there are {max(map(len, testing))}: the last "
+            f"an event needs {spec.shortest} frames of test video, but there are {max(map(len, testing))}: the last "
             f"{spec.test_share:g} of it; take longer video"
         )
     return training, testing
@@ -173,14 +181,15 @@ def _stage(
     random: np.random.Generator,
 ) -> tuple[Staged, slice]:
     """Returns an excerpt of a test recording with an event in it, and the event's frames."""
-    needed = 2 * spec.around + 2 * spec.event // 3
-    video = testing[int(random.choice([index for index, each in enumerate(testing) if len(each) >= needed]))]
+    long_enough = [index for index, each in enumerate(testing) if len(each) >= spec.shortest]
+    video = testing[int(random.choice(long_enough))]
     if event.kind in ORDERS:
         return _replay(event.kind, video, spec, random)
-    length = min(len(video), 2 * spec.around + spec.event)
+    length = min(len(video), spec.frames)
     first = int(random.integers(len(video) - length + 1))
     frames = _in_colour(video[first : first + length])
-    span = slice(spec.around, length - spec.around)
+    begin = int(random.integers(spec.margin, length - spec.margin - spec.event, endpoint=True))
+    span = slice(begin, begin + spec.event)
     if event.size is None:
         return covered(frames, span, random), span
     cutout = cut_out(foreign, max(2, round(OBJECT_SIZES[event.size] * spec.size)), random)
@@ -190,9 +199,11 @@ def _stage(
 
 def _replay(kind: EventKind, video: Pixels, spec: ComposedSpec, random: np.random.Generator) -> tuple[Staged, slice]:
     """Shows a part of a recording in another order, where more moves than at most other times."""
-    longest = (len(video) - 2 * spec.around - 1) // 2
-    span = slice(spec.around, spec.around + min(spec.event, longest))
-    order = ORDERS[kind](2 * spec.around + span.stop - span.start, span)
+    event = min(spec.event, (len(video) - 2 * spec.margin - 1) // 2)
+    length = min(spec.frames, len(video) - event - 1)
+    begin = int(random.integers(spec.margin, length - spec.margin - event, endpoint=True))
+    span = slice(begin, begin + event)
+    order = ORDERS[kind](length, span)
     reach = int(order.max()) + 2  # and the frame that should have followed
     movement = np.array([moving(*pair).mean() for pair in zip(video[1:], video[:-1], strict=True)])
     firsts = np.arange(len(video) - reach + 1)
