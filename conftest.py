@@ -73,11 +73,11 @@ def trained(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def held_out(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that held out the ends of its training videos, scored and calibrated. Tests that change it copy it."""
+    """A run that held out the ends of its training videos, calibrated and scored. Tests that change it copy it."""
     run = tmp_path_factory.mktemp("held_out") / "run"
     train(TrainConfig(synthetic, run, **HELD_OUT))
-    score(ScoreConfig(run, synthetic, accelerator="cpu"))
     calibrate(CalibrateConfig(run, synthetic, (3600, 36000), fps=25, accelerator="cpu"))
+    score(ScoreConfig(run, synthetic, accelerator="cpu"))
     return run
 
 

@@ -30,6 +30,9 @@ SMOOTHINGS = (
     Smoothing("causal", 15),
 )
 
+# Each choice is shown on the published score.
+PUBLISHED_SCORE = {"pooling": "mean", "relative": False, "score_weight": None, "smoothing": "none"}
+
 
 def record(data: Path, runs: Path) -> None:
     """Trains, scores by each way of updating, and evaluates by each other choice."""
@@ -38,7 +41,7 @@ def record(data: Path, runs: Path) -> None:
     mnad.train(data, run, **TRAINING)
     mnad.score(run, data, accelerator="cpu")
     mnad.score(run, data, split="training", accelerator="cpu")
-    calibration = mnad.calibrate(run, data, fps=10, accelerator="cpu")
+    calibration = mnad.calibrate(run, data, fps=10, accelerator="cpu", **PUBLISHED_SCORE)
     measured, training = load_measurements(run), load_measurements(run / "measurements-training.npz")
     scalings = (
         Scaling(),

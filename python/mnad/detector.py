@@ -15,12 +15,14 @@ from mnad.data import Clips, open_clips
 from mnad.data.frames import resize, with_channels
 from mnad.data.levels import Levels
 from mnad.evaluation.calibration import Calibration
+from mnad.evaluation.locality import localised
 from mnad.evaluation.scores import abnormality
 from mnad.measuring import Precision, measure
 from mnad.measuring.network import Network
+from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder, weights_hash
 from mnad.runtime.devices import choose_device
-from mnad.runtime.errors import CheckpointError, DataError
+from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.watching.state import load_streams, save_streams
 from mnad.watching.streams import FrameResult, Streams
 
@@ -60,11 +62,13 @@ class Detector:
         calibration: Of this network.
         size: S, height and width of the frames that it was trained on, in pixels.
         levels: Black and white of pixels of more than 8 bits; None for a model of 8-bit frames.
+        usual: What is usual at each place, if the calibration's scores count in relation to that.
         false_alarms_per_hour: Which of the calibration's thresholds raises alarms; the first if None.
         precision: ``"32-true"``, or ``"bf16"`` for the network. The memory computes in float32 all the same.
 
     Raises:
-        ConfigError: If the model is not calibrated for that rate of false alarms, or the precision is not known.
+        ConfigError: If the model is not calibrated for that rate of false alarms, the precision is not known, or the
+            calibration is not of what is given as usual.
         CheckpointError: If a weight is not finite.
 
     Example:
@@ -83,13 +87,16 @@ class Detector:
         size: int,
         *,
         levels: Levels | None = None,
+        usual: Usual | None = None,
         false_alarms_per_hour: float | None = None,
         precision: Precision = "32-true",
     ) -> None:
-        self.model, self.calibration, self.size, self.levels = model, calibration, size, levels
+        if (None if usual is None else usual.identity) != calibration.usual:
+            raise ConfigError("the calibration is not of what is given as usual; take both of one checkpoint")
+        self.model, self.calibration, self.size, self.levels, self.usual = model, calibration, size, levels, usual
         self.threshold = calibration.threshold_for(false_alarms_per_hour).threshold
         self.precision = precision
-        self._streams = Streams(Network(model, precision), calibration, self.threshold)
+        self._streams = Streams(Network(model, precision, usual), calibration, self.threshold)
 
     @classmethod
     def load(
@@ -125,6 +132,7 @@ class Detector:
             Calibration.from_dict(checkpoint.calibration, path),
             checkpoint.training["size"],
             levels=None if levels is None else Levels(*levels),
+            usual=Usual.of(checkpoint.usual, path),
             false_alarms_per_hour=false_alarms_per_hour,
             precision=precision,
         )
@@ -192,10 +200,12 @@ class Detector:
             update_threshold=self.calibration.update_threshold or 0,
             batch_size=batch_size,
             precision=self.precision,
+            usual=self.usual,
             progress=False,
         )
         calibration = self.calibration
-        scores = abnormality(measurements, calibration.score_weight, calibration.scaling, calibration.smoothing)
+        scored = localised(measurements, calibration.locality)
+        scores = abnormality(scored, calibration.score_weight, calibration.scaling, calibration.smoothing)
         return VideoScores(
             frame=measurements.frame,
             score=scores,

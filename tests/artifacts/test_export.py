@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from mnad.artifacts.checkpoint import epochs_done, export_checkpoint, load_checkpoint
-from mnad.artifacts.export import LARGEST_FILE, read_export, write_export
+from mnad.artifacts.export import LARGEST_FILE, keep_calibration, read_export, write_export
 from mnad.artifacts.measurements import load_measurements
 from mnad.models import Autoencoder, ModelConfig
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
@@ -73,8 +73,8 @@ def test_files_of_an_earlier_export_are_replaced(tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("*.safetensors"))) > 1
     write_export(tmp_path, {"w": torch.rand(2)}, {"n": 1})
     assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "weights-1-of-1.safetensors"}
-    tensors, header = read_export(tmp_path)
-    assert (tensors.keys(), header) == ({"w"}, {"n": 1})
+    tensors, usual, header = read_export(tmp_path)
+    assert (tensors.keys(), usual, header) == ({"w"}, {}, {"n": 1})
 
 
 def test_an_export_of_an_earlier_version_is_replaced_as_well(tmp_path: Path) -> None:
@@ -85,7 +85,23 @@ def test_an_export_of_an_earlier_version_is_replaced_as_well(tmp_path: Path) -> 
     }
     manifest.write_text(json.dumps(earlier))
     write_export(tmp_path, {"w": torch.rand(2)}, {"n": 2})
-    assert read_export(tmp_path)[1] == {"n": 2}
+    assert read_export(tmp_path)[2] == {"n": 2}
+
+
+def test_a_calibration_goes_with_its_weights(tmp_path: Path) -> None:
+    weights, usual = {"w": torch.rand(2)}, {"error": torch.rand(3, 3)}
+    write_export(tmp_path, weights, {"n": 1})
+    keep_calibration(tmp_path, {"fps": 25}, usual)
+    write_export(tmp_path, weights, {"n": 2})
+    _, kept, header = read_export(tmp_path)
+    assert torch.equal(kept["error"], usual["error"])
+    assert (header["n"], header["calibration"]) == (2, {"fps": 25})
+    (tmp_path / "usual.safetensors").write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="usual.safetensors is not the file that"):
+        read_export(tmp_path)
+    write_export(tmp_path, {"w": torch.rand(2)}, {"n": 3})
+    assert read_export(tmp_path)[1:] == ({}, {"n": 3})
+    assert not (tmp_path / "usual.safetensors").exists()
 
 
 def test_a_weight_that_half_precision_cannot_hold(tmp_path: Path) -> None:
@@ -101,7 +117,7 @@ def test_a_file_that_is_missing_or_another(exported: Path) -> None:
     with pytest.raises(CheckpointError, match="is not the file that"):
         load_checkpoint(exported)
     part.unlink()
-    with pytest.raises(CheckpointError, match="is missing; .* needs all 1 files beside it"):
+    with pytest.raises(CheckpointError, match="is missing; .* needs all its files beside it"):
         load_checkpoint(exported)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from mnad.artifacts.measurements import Measurements
+from mnad.artifacts.measurements import ARRAYS, Measurements
 from mnad.measuring import psnr
+from mnad.measuring.pooling import LOCAL_POOLINGS
 from numpy.typing import NDArray
 
 
@@ -18,6 +20,7 @@ def measurements(
     random = np.random.default_rng(seed)
     count = sum(lengths)
     mse = random.uniform(1e-4, 1e-2, count)
+    local = random.uniform(1, 10, (4, count, len(LOCAL_POOLINGS)))
     return Measurements(
         videos=tuple(f"{index + 1:02d}" for index in range(len(lengths))),
         video=np.repeat(np.arange(len(lengths)), lengths),
@@ -25,9 +28,14 @@ def measurements(
         mse=mse,
         psnr=psnr(mse),
         distance=random.uniform(0, 1, count) if memory else np.full(count, np.nan),
+        local_psnr=psnr(mse)[:, None] - local[0],
+        relative_psnr=local[1],
+        local_distance=local[2] if memory else np.full_like(local[2], np.nan),
+        place_distance=local[3],
         update_error=mse,
         updated=mse < 1e-3,
         nearest=np.full((count, 10 if memory else 0), 2, np.int32),
+        poolings=LOCAL_POOLINGS,
         labels=random.uniform(size=count) < 0.4,
         protocol={
             "task": "prediction",
@@ -47,8 +55,5 @@ def measurements(
 
 def rows(m: Measurements, chosen: NDArray[Any]) -> Measurements:
     """The same measurements with some of their frames, in the order that is given."""
-    arrays = {
-        name: getattr(m, name)[chosen] for name in ("mse", "psnr", "distance", "update_error", "updated", "nearest")
-    }
-    labels = None if m.labels is None else m.labels[chosen]
-    return Measurements(m.videos, m.video[chosen], m.frame[chosen], **arrays, labels=labels, protocol=m.protocol)
+    arrays = {name: getattr(m, name)[chosen] for name in ARRAYS}
+    return replace(m, **arrays, labels=None if m.labels is None else m.labels[chosen])

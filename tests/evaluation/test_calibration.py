@@ -9,20 +9,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint, save_calibration, save_checkpoint
 from mnad.artifacts.measurements import load_measurements, save_measurements
 from mnad.data import Clips, Windows, open_clips
 from mnad.data.clips import tails
-from mnad.evaluation import Calibration, Scaling, abnormality, bounds_of, find_thresholds
-from mnad.measuring import measure
+from mnad.evaluation import (
+    Calibration,
+    Locality,
+    Scaling,
+    Smoothing,
+    abnormality,
+    bounds_of,
+    find_thresholds,
+    smooth,
+)
+from mnad.measuring import MapRecorder, measure
+from mnad.measuring.pooling import error_level, pool
+from mnad.measuring.usual import Usual, usual_error
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
+from mnad.pipeline.learn_usual import learn_usual
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.training import TrainConfig, train
 from mnad.training.config import check_resumable
 
-from tests.sizes import HELD_OUT
+from tests.sizes import HELD_OUT, PUBLISHED_SCORE
 
 
 def clips_of(lengths: list[int], channels: int = 1) -> Clips:
@@ -102,26 +115,116 @@ def test_bad_rates() -> None:
             CalibrateConfig(Path("run"), Path("data"), **options)  # type: ignore[arg-type]
 
 
-def test_what_was_held_out_is_measured(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
-    checkpoint = load_checkpoint(held_out)
+@pytest.fixture(scope="module")
+def published(held_out: Path, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, calibrated for the published score."""
+    run = shutil.copytree(held_out, tmp_path_factory.mktemp("published") / "run")
+    options = {"fps": 25, "accelerator": "cpu", **PUBLISHED_SCORE}
+    calibrate(CalibrateConfig(run, synthetic, (3600, 36000), **options))
+    return run
+
+
+def test_what_was_held_out_is_measured(published: Path, synthetic: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(published)
     assert checkpoint.training["hold_out"] == 0.25
     assert checkpoint.calibration is not None
-    calibration = Calibration.from_dict(json.loads(json.dumps(checkpoint.calibration)), held_out)
-    assert calibration.as_dict() == Calibration.from_dict(calibration.as_dict(), held_out).as_dict()
+    calibration = Calibration.from_dict(json.loads(json.dumps(checkpoint.calibration)), published)
+    assert calibration.as_dict() == Calibration.from_dict(calibration.as_dict(), published).as_dict()
     assert (calibration.hold_out, calibration.trained_on) == (0.25, False)
     assert (calibration.videos, calibration.frames) == (2, 2 * (10 - 4))
-    ends = tails(open_clips(synthetic, "training", 32, progress=False), 0.25, tmp_path)
-    measured = measure(checkpoint.build_model(), ends, update="carried-over", update_threshold=0.01)
+    measured = measure(checkpoint.build_model(), held_out_frames(synthetic, tmp_path), update_threshold=0.01)
     assert calibration.bounds == bounds_of(measured)
     scores = abnormality(measured, 0.6, Scaling("calibrated", calibration.bounds))
     assert calibration.thresholds == find_thresholds(scores, measured.video, (3600, 36000), 25)
     assert calibration.thresholds[0].threshold == scores.max()
+    assert (calibration.usual, checkpoint.usual) == (None, {})
     assert checkpoint.optimizer is not None  # and the rest is as it was
     assert checkpoint.epoch == 1
 
 
-def test_a_calibrated_score_needs_no_other_frame(held_out: Path) -> None:
+def held_out_frames(synthetic: Path, folder: Path) -> Clips:
+    return tails(open_clips(synthetic, "training", 32, progress=False), 0.25, folder)
+
+
+def test_the_score_for_cameras_is_of_where_the_error_is_largest(held_out: Path) -> None:
+    calibration = Calibration.from_dict(load_checkpoint(held_out).calibration or {}, held_out)
+    assert calibration.locality == Locality("box-3")
+    assert (calibration.score_weight, calibration.smoothing) == (1, Smoothing("causal", 5))
     outcome = evaluate_run(EvaluateConfig(held_out, threshold="calibrated"))
+    m, (low, high) = outcome.measurements, calibration.bounds.psnr
+    expected = smooth((high - m.local_psnr[:, 0]) / (high - low), m.stretch, Smoothing("causal", 5))
+    np.testing.assert_allclose(outcome.scores, expected)
+
+
+@pytest.fixture(scope="module")
+def relative(held_out: Path, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same run, calibrated for a score in relation to what is usual at each place, and scored again."""
+    run = shutil.copytree(held_out, tmp_path_factory.mktemp("relative") / "run")
+    options = {"fps": 25, "accelerator": "cpu", "pooling": "box-5", "relative": True, "score_weight": "max"}
+    calibrate(CalibrateConfig(run, synthetic, (3600, 36000), **options))
+    score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    return run
+
+
+def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
+    relative: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    checkpoint = load_checkpoint(relative)
+    assert checkpoint.calibration is not None
+    calibration = Calibration.from_dict(checkpoint.calibration, relative)
+    assert calibration.locality == Locality("box-5", relative=True)
+    usual = Usual.of(checkpoint.usual, relative)
+    assert usual is not None
+    assert calibration.usual == usual.identity
+    m = load_measurements(relative)
+    assert m.protocol["usual"] == usual.identity
+    p, d = m.relative_psnr[:, 1], m.place_distance[:, 1]
+    low, high = calibration.bounds.psnr
+    of_psnr = (high - p) / (high - low)
+    assert calibration.bounds.distance is not None
+    low, high = calibration.bounds.distance
+    expected = smooth(np.maximum(of_psnr, (d - low) / (high - low)), m.stretch, Smoothing("causal", 5))
+    outcome = evaluate_run(EvaluateConfig(relative, threshold="calibrated"))
+    np.testing.assert_allclose(outcome.scores, expected)
+    # The distance of held-out frames from the training frames is measured as that of any others.
+    ends = measure(checkpoint.build_model(), held_out_frames(synthetic, tmp_path), usual=usual)
+    assert (low, high) == pytest.approx((ends.place_distance[:, 1].min(), ends.place_distance[:, 1].max()), rel=1e-6)
+
+
+def test_no_held_out_frame_is_compared_with_itself(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(held_out)
+    model, ends = checkpoint.build_model(), held_out_frames(synthetic, tmp_path)
+    clips = open_clips(synthetic, "training", 32, progress=False)
+    measured, usual = learn_usual(model, clips, ends, 0.25, update="none")
+    maps = MapRecorder()
+    measure(model, ends, update="none", maps=maps)
+    errors = maps.maps().error.astype(np.float64)
+    for fold in range(4):
+        own = np.arange(len(errors)) * 4 // len(errors) == fold
+        others = replace(usual, error=usual_error(errors[~own]))
+        expected = -pool(others.excess(error_level(torch.from_numpy(errors[own]).float())))
+        np.testing.assert_allclose(measured.relative_psnr[own], expected, atol=0.01)  # maps are float16
+    np.testing.assert_allclose(usual.error, usual_error(errors), atol=0.01)
+
+
+def test_frames_that_were_scored_before_the_calibration_are_to_be_scored_again(
+    held_out: Path, synthetic: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    evaluate_run(EvaluateConfig(run, threshold="calibrated"))  # nothing of it is relative
+    calibrate(CalibrateConfig(run, synthetic, fps=25, relative=True, accelerator="cpu"))
+    with pytest.raises(DataError, match="measured before the model was calibrated.*score them again with: mnad score"):
+        evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+    with pytest.raises(DataError, match="measured without knowing what is usual at their place"):
+        evaluate_run(EvaluateConfig(run, pooling="box-5", relative=True))
+    with pytest.raises(ConfigError, match="relative is of places in the frame"):
+        EvaluateConfig(run, relative=True)
+    score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+
+
+def test_a_calibrated_score_needs_no_other_frame(published: Path) -> None:
+    outcome = evaluate_run(EvaluateConfig(published, threshold="calibrated"))
     m, calibration = outcome.measurements, outcome.calibration
     assert calibration is not None
     bounds = calibration.bounds
@@ -133,7 +236,7 @@ def test_a_calibrated_score_needs_no_other_frame(held_out: Path) -> None:
     assert outcome.detection is not None
     assert outcome.detection.rule.threshold == calibration.thresholds[0].threshold
     assert (outcome.detection.fps, outcome.detection.calibrated_for) == (25, 3600)
-    other = evaluate_run(EvaluateConfig(held_out, threshold="calibrated", false_alarms_per_hour=36000, fps=10))
+    other = evaluate_run(EvaluateConfig(published, threshold="calibrated", false_alarms_per_hour=36000, fps=10))
     assert other.detection is not None
     assert other.detection.rule.threshold == calibration.thresholds[1].threshold
     assert other.detection.fps == 10
@@ -142,9 +245,11 @@ def test_a_calibrated_score_needs_no_other_frame(held_out: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score_weight": 0.5}, "calibration is for lambda 0.6 and means nothing for 0.5"),
+        ({"score_weight": 0.5}, "calibration is for lambda 1 and means nothing for 0.5"),
+        ({"pooling": "mean"}, "for pooling box-3 and means nothing for mean"),
+        ({"relative": True, "pooling": "box-3"}, "for relative False and means nothing for True"),
         ({"normalisation": "per-video"}, "for normalisation calibrated and means nothing for per-video"),
-        ({"smoothing": "causal"}, "for smoothing none and means nothing for causal"),
+        ({"smoothing": "none"}, "for smoothing causal and means nothing for none"),
         ({"false_alarms_per_hour": 7}, "calibrated for 3600, 36000 false alarms an hour, not for 7"),
     ],
 )
@@ -187,12 +292,15 @@ def test_warnings_of_a_calibration_that_does_not_fit(held_out: Path, tmp_path: P
 
 def test_exported_weights_are_calibrated_where_they_lie(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
     export_checkpoint(tmp_path, load_checkpoint(held_out))
-    files = sorted(tmp_path.iterdir())
-    made = calibrate(CalibrateConfig(tmp_path, synthetic, (3600,), fps=25, accelerator="cpu"))
-    assert sorted(tmp_path.iterdir()) == files
+    files = {path.name for path in tmp_path.iterdir()}
+    made = calibrate(CalibrateConfig(tmp_path, synthetic, (3600,), fps=25, relative=True, accelerator="cpu"))
+    assert {path.name for path in tmp_path.iterdir()} == files | {"usual.safetensors"}
     assert load_checkpoint(tmp_path).calibration == json.loads(json.dumps(made.as_dict()))
     export_checkpoint(tmp_path, load_checkpoint(held_out))  # the same weights once more
     assert load_checkpoint(tmp_path).calibration is not None
+    usual = Usual.of(load_checkpoint(tmp_path).usual, tmp_path)
+    assert usual is not None
+    assert usual.identity == made.usual
     score(ScoreConfig(tmp_path, synthetic, out=tmp_path / "measurements.npz", accelerator="cpu"))
     detection = evaluate_run(EvaluateConfig(tmp_path, threshold="calibrated")).detection
     assert detection is not None
@@ -204,7 +312,7 @@ def test_a_model_that_was_trained_on_meanwhile_keeps_its_weights(held_out: Path,
     measured = load_checkpoint(run)
     save_checkpoint(run / "checkpoint.safetensors", replace(measured, step=measured.step + 1))
     with pytest.raises(CheckpointError, match="was trained on while it was measured; calibrate it again"):
-        save_calibration(run, measured, {})
+        save_calibration(run, measured, {}, {})
     assert load_checkpoint(run).step == measured.step + 1
 
 

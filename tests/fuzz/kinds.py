@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint, save_checkpoint
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside, save_maps
@@ -54,7 +55,8 @@ def _checkpoint(folder: Path) -> Path:
     """A small one with all of its parts; its own sums would refuse nearly all of it, so it comes without."""
     run = load_checkpoint(write_run(folder / "run"))
     calibration = {
-        "score_weight": 0.6, "bounds": {"psnr": [20.0, 40.0], "distance": [0.0, 1.0]},
+        "score_weight": 0.6, "locality": {"pooling": "box-5", "relative": True}, "usual": "0",
+        "bounds": {"psnr": [20.0, 40.0], "distance": [0.0, 1.0]},
         "smoothing": {"name": "none", "width": 5}, "fps": 25.0, "frames": 100, "videos": 2, "hold_out": 0.1,
         "trained_on": False, "update": "none", "update_threshold": None, "data": "data", "version": "0.1.0",
         "thresholds": [{
@@ -62,7 +64,8 @@ def _checkpoint(folder: Path) -> Path:
             "spread": [0.8, 1.0],
         }],
     }  # fmt: skip
-    save_checkpoint(folder / "checkpoint.safetensors", replace(run, calibration=calibration))
+    usual = {"error": torch.zeros(4, 4), "mean": torch.zeros(2, 2, 2), "spread": torch.ones(2, 2, 2)}
+    save_checkpoint(folder / "checkpoint.safetensors", replace(run, calibration=calibration, usual=usual))
     shutil.rmtree(folder / "run")
     return folder / "checkpoint.safetensors"
 

@@ -9,6 +9,7 @@ import numpy as np
 from mnad.artifacts.checkpoint import Checkpoint, save_checkpoint
 from mnad.artifacts.maps import FrameMaps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, save_measurements
+from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
 from mnad.models.identity import weights_hash
 from mnad.pipeline.evaluate import EvaluateConfig
@@ -54,9 +55,14 @@ def write_run(
         mse=mse,
         psnr=10 * np.log10(1 / mse),
         distance=np.where(labels, 0.02, 0.01) + generator.uniform(0, 0.005, N) if memory else np.full(N, np.nan),
+        local_psnr=np.repeat(10 * np.log10(0.2 / mse[:, None]), len(LOCAL_POOLINGS), axis=1),
+        relative_psnr=np.full((N, len(LOCAL_POOLINGS)), np.nan),
+        place_distance=np.full((N, len(LOCAL_POOLINGS)), np.nan),
+        local_distance=np.full((N, len(LOCAL_POOLINGS)), 0.1 if memory else np.nan),
         update_error=mse,
         updated=np.zeros(N, bool),
         nearest=generator.integers(0, 9, (N, ITEMS if memory else 0)).astype(np.int32),
+        poolings=LOCAL_POOLINGS,
         labels=labels if labelled else None,
         protocol={
             "task": "prediction",

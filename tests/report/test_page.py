@@ -116,7 +116,7 @@ def test_it_says_the_numbers_and_the_protocol(page: str) -> None:
         "95 % interval",
         "Frame AUC, mean of videos",
         "chosen on the test labels",
-        "lambda 0.6 (published), P and D normalised per-video, not smoothed",
+        "lambda 0.6 (published); P and D normalised per-video, not smoothed",
         "carried-over where E_t &lt; 0.01",
         "The worst false alarms",
         "The worst misses",

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import cv2
 import mnad
@@ -23,18 +24,25 @@ from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.training import TrainConfig, train
 from numpy.typing import NDArray
 
-from tests.sizes import HELD_OUT
+from tests.sizes import HELD_OUT, PUBLISHED_SCORE
 
 Frames = list[NDArray[np.uint8]]
 SAME = {"rtol": 1e-5, "atol": 1e-6}  # another size of a batch moves the last bits
 
 
-@pytest.fixture(scope="session", params=["none", "causal"])
+SCORES: dict[str, dict[str, Any]] = {
+    "published": {**PUBLISHED_SCORE},
+    "local": {"smoothing_width": 3},
+    "relative": {"relative": True, "score_weight": "max", "smoothing": "none"},
+}
+
+
+@pytest.fixture(scope="session", params=SCORES)
 def calibrated(request: pytest.FixtureRequest, held_out: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run calibrated with a smoothing, with half its frames below the update threshold."""
+    """A run calibrated for one of several scores, with half its frames below the update threshold."""
     run = shutil.copytree(held_out, tmp_path_factory.mktemp("calibrated") / "run")
     data = Path(load_checkpoint(run).training["data"])
-    options = {"smoothing": request.param, "smoothing_width": 3, "update_threshold": 0.16}
+    options = {**SCORES[request.param], "update_threshold": 0.16}
     calibrate(CalibrateConfig(run, data, (3600, 36000), fps=25, accelerator="cpu", **options))
     return run
 

@@ -41,6 +41,8 @@ class Checkpoint:
         scaler: The state of the gradient scaler of 16-mixed.
         calibration: Scaling and thresholds of the scores, see :class:`mnad.evaluation.Calibration`; None until
             ``mnad calibrate`` has found them.
+        usual: The tensors of :class:`mnad.measuring.usual.Usual`, which the calibration's scores count in relation to;
+            none where they count in relation to nothing.
     """
 
     config: ModelConfig
@@ -53,6 +55,7 @@ class Checkpoint:
     loop: dict[str, Tensor] = field(default_factory=dict)
     scaler: dict[str, Any] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+    usual: dict[str, Tensor] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
         """Returns the identity of the model: the hash of its weights, and for people preset, epoch and step."""
@@ -78,6 +81,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     """
     tensors = {f"model.{name}": value for name, value in checkpoint.weights.items()}
     tensors |= {f"loop.{name}": value for name, value in checkpoint.loop.items()}
+    tensors |= {f"usual.{name}": value for name, value in checkpoint.usual.items()}
     optimizer = checkpoint.optimizer or {"state": {}, "param_groups": []}
     scalars: dict[str, float] = {}
     for index, state in optimizer["state"].items():
@@ -101,13 +105,14 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     save_tensors(path, tensors, {"format": FORMAT, "header": json.dumps(sealed(header))})
 
 
-def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, Any]) -> None:
+def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, Any], usual: dict[str, Tensor]) -> None:
     """Stores a calibration in the checkpoint that was measured for it.
 
     Args:
         place: Where it was loaded from, see :func:`load_checkpoint`.
         measured: What was loaded.
         calibration: As plain values for JSON.
+        usual: Tensors that belong to it.
 
     Raises:
         CheckpointError: If there is another model by now, as where training went on.
@@ -117,9 +122,9 @@ def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, A
     if now.describe() != measured.describe():
         raise CheckpointError(f"the model in {place} was trained on while it was measured; calibrate it again")
     if is_export(place):
-        keep_calibration(place, calibration)
+        keep_calibration(place, calibration, usual)
     else:
-        save_checkpoint(checkpoint_file(place), replace(now, calibration=calibration))
+        save_checkpoint(checkpoint_file(place), replace(now, calibration=calibration, usual=usual))
 
 
 def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
@@ -157,13 +162,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: If there is none, or one of each, or the file is no checkpoint or not whole.
     """
     if _is_exported(path):
-        weights, header = read_export(path)
+        weights, usual, header = read_export(path)
         with input_errors(path, "an export", CheckpointError):
             config = _model_config(header["model"], path)
             _check_weights(config, weights, path)
             calibration = header.get("calibration")
             run = header["training"], header["epoch"], header["step"]
-            return Checkpoint(config, weights, *run, optimizer=None, calibration=calibration)
+            return Checkpoint(config, weights, *run, optimizer=None, calibration=calibration, usual=usual)
     file = _existing(path)
     with input_errors(file, "a checkpoint", CheckpointError):
         tensors, metadata = load_tensors(file)
@@ -222,7 +227,7 @@ def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]
     if header.get("tensors") not in (None, weights_hash(tensors)):
         raise CheckpointError(f"{file} does not hold the tensors that were written; copy it again")
     config = _model_config(header["model"], file)
-    weights = {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
+    weights = _named("model.", tensors)
     _check_weights(config, weights, file)
     return Checkpoint(
         config=config,
@@ -232,10 +237,16 @@ def _checkpoint(file: Path, metadata: dict[str, str], tensors: dict[str, Tensor]
         step=header["step"],
         optimizer=_optimizer_state(header, tensors),
         batch=header["batch"],
-        loop={name.removeprefix("loop."): t for name, t in tensors.items() if name.startswith("loop.")},
+        loop=_named("loop.", tensors),
+        usual=_named("usual.", tensors),
         scaler=header["scaler"],
         calibration=header.get("calibration"),
     )
+
+
+def _named(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Returns the tensors whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _model_config(values: dict[str, Any], file: Path) -> ModelConfig:
@@ -264,9 +275,8 @@ def _optimizer_state(header: dict[str, Any], tensors: dict[str, Tensor]) -> dict
     if header["param_groups"] is None:
         return None
     state: dict[int, dict[str, Any]] = {}
-    named = {name: t for name, t in tensors.items() if name.startswith("optimizer.")}
-    for name, value in named.items():
-        _, index, key = name.split(".", 2)
+    for name, value in _named("optimizer.", tensors).items():
+        index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
     for name, scalar in header["optimizer_scalars"].items():
         index, key = name.split(".", 1)

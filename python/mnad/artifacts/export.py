@@ -23,6 +23,7 @@ from mnad.runtime.files import atomic_write, input_errors, sealed, unsealed
 
 FORMAT = "mnad-export/1"
 MANIFEST = "manifest.json"
+USUAL = "usual.safetensors"
 LARGEST_FILE = 16_000_000  # bytes; some ways of sending end at 16 MiB
 
 
@@ -56,20 +57,21 @@ def write_export(
         save_tensors(path, {name: stored[name] for name in names})
         listed.append({"file": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)})
     weights = weights_hash(_as_read(stored))
-    if (calibration := _calibration_of(folder, weights)) is not None:
-        header = {**header, "calibration": calibration}
+    header = {**header, **_calibration_of(folder, weights)}
     _write_manifest(folder, {"format": FORMAT, "weights": weights, "header": header, "parts": listed})
     for path in folder.glob("weights-*-of-*.safetensors"):
         if path.name not in {part["file"] for part in listed}:
             path.unlink()
+    if not header.get("usual"):
+        (folder / USUAL).unlink(missing_ok=True)
     return folder / MANIFEST
 
 
-def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
     """Joins exported weights.
 
     Returns:
-        The weights by name, in float32 or their own precision, and the header.
+        The weights by name, in float32 or their own precision; the tensors of their calibration; and the header.
 
     Raises:
         CheckpointError: If a file is missing or not the one that was written, or the manifest is none.
@@ -78,16 +80,11 @@ def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     with input_errors(path, "a manifest of exported weights", CheckpointError):
         parts = [(folder / Path(part["file"]).name, part["sha256"]) for part in manifest["parts"]]
         header = manifest["header"]
+        usual = header.get("usual")
     tensors: dict[str, Tensor] = {}
     for part, digest in parts:
-        if not part.is_file():
-            raise CheckpointError(f"{part} is missing; {path} needs all {len(parts)} files beside it")
-        content = part.read_bytes()
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise CheckpointError(f"{part} is not the file that {path} tells of; fetch or export it again")
-        with input_errors(part, "a file of weights", CheckpointError):
-            tensors |= load(content)
-    return _as_read(tensors), header
+        tensors |= _read_part(part, digest, path)
+    return _as_read(tensors), {} if usual is None else _read_part(folder / USUAL, usual, path), header
 
 
 def read_header(folder: Path) -> dict[str, Any]:
@@ -101,26 +98,41 @@ def read_header(folder: Path) -> dict[str, Any]:
     return header
 
 
-def keep_calibration(folder: Path, calibration: dict[str, Any]) -> None:
-    """Stores a calibration of exported weights in their manifest.
+def keep_calibration(folder: Path, calibration: dict[str, Any], usual: dict[str, Tensor]) -> None:
+    """Stores a calibration of exported weights in their manifest, and the tensors that belong to it beside that.
 
     Raises:
         CheckpointError: If the manifest is none.
         OutputError: If it cannot be written.
     """
     content = _manifest(folder)
-    content["header"]["calibration"] = calibration
+    content["header"] |= {"calibration": calibration, "usual": None}
+    if usual:
+        save_tensors(folder / USUAL, usual)
+        content["header"]["usual"] = _digest(folder / USUAL)
     _write_manifest(folder, content)
 
 
-def _calibration_of(folder: Path, weights: str) -> dict[str, Any] | None:
+def _calibration_of(folder: Path, weights: str) -> dict[str, Any]:
     """Returns the calibration of an earlier export of the same weights; earlier versions did not say of which."""
     try:
         earlier = _manifest(folder)
     except CheckpointError:
-        return None
-    found: dict[str, Any] | None = earlier["header"].get("calibration")
-    return found if earlier.get("weights") == weights else None
+        return {}
+    if earlier.get("weights") != weights:
+        return {}
+    return {name: earlier["header"][name] for name in ("calibration", "usual") if name in earlier["header"]}
+
+
+def _read_part(part: Path, digest: str, manifest: Path) -> dict[str, Tensor]:
+    if not part.is_file():
+        raise CheckpointError(f"{part} is missing; {manifest} needs all its files beside it")
+    content = part.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise CheckpointError(f"{part} is not the file that {manifest} tells of; fetch or export it again")
+    with input_errors(part, "a file of weights", CheckpointError):
+        tensors: dict[str, Tensor] = load(content)
+        return tensors
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

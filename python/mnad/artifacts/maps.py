@@ -30,12 +30,15 @@ class FrameMaps:
             a model without memory. D is its mean over C.
         target: (N, S, S, 1 or 3) uint8, the frames that were to be restored, BGR; S is their size, at most 128.
         restored: (N, S, S, 1 or 3) uint8, what the model gave.
+        place: (N, h, w) float16, the squared distance of the features from the usual ones of their place, see
+            :class:`mnad.measuring.usual.Usual`; None where these were not known.
     """
 
     error: NDArray[np.float16]
     distance: NDArray[np.float16] | None
     target: NDArray[np.uint8]
     restored: NDArray[np.uint8]
+    place: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         """The number of frames."""
@@ -78,7 +81,8 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
     """
     check_maps(path, measurements)
     with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
-        maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
+        pictures = stored["target"], stored["restored"]
+        maps = FrameMaps(stored["error"], stored.get("distance"), *pictures, stored.get("place"))
         if len(maps) != len(measurements):
             raise DataError(f"{path} is damaged: it names {len(measurements):,} frames and holds {len(maps):,}")
     return maps
@@ -117,4 +121,5 @@ def _are_of_one_pass(header: dict[str, Any], rows: dict[str, NDArray[Any]], meas
 
 def _pass_of(measurements: Measurements) -> dict[str, Any]:
     """Returns the choices that tell one pass over the frames from another."""
-    return {name: measurements.protocol.get(name) for name in ("weights", "update", "update_threshold", "precision")}
+    names = ("weights", "usual", "update", "update_threshold", "precision")
+    return {name: measurements.protocol.get(name) for name in names}

@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import atomic_write, input_errors
 
-FORMAT = "mnad-measurements/2"
-ARRAYS = ("video", "frame", "mse", "psnr", "distance", "update_error", "updated", "nearest")
+FORMAT = "mnad-measurements/3"
+ARRAYS = (
+    "video", "frame", "mse", "psnr", "distance", "local_psnr", "relative_psnr", "local_distance", "place_distance",
+    "update_error", "updated", "nearest",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,17 @@ class Measurements:
         psnr: (N,), P = 10 log10(1 / mse) in dB; a perfect frame (mse 0) counts as the smallest positive error that
             eight-bit frames can have, see :func:`mnad.measuring.psnr`.
         distance: (N,), D, the compactness of the frame's queries; NaN for a model without memory.
+        local_psnr: (N, P), P in dB where the error is largest in the frame, by each of the ``poolings``.
+        relative_psnr: (N, P), the same of errors in relation to what is usual at their place, see
+            :class:`mnad.measuring.usual.Usual`; NaN where that was not known.
+        local_distance: (N, P), D where it is largest; NaN for a model without memory.
+        place_distance: (N, P), how far the features are from the usual ones of their place, where that is farthest; NaN
+            where these were not known.
         update_error: (N,), E_t of the test-time update.
         updated: (N,) bool, whether the frame's queries updated the items.
         nearest: (N, M) int32, how many of the frame's queries are nearest to each item; M = 0 without a memory.
+        poolings: Names of the P ways in which maps became local errors and distances, see
+            :func:`mnad.measuring.pooling.pool`.
         labels: (N,) bool, True = abnormal; None where unknown.
         protocol: How it was measured: the model's options and checkpoint, data, split, labels, update, threshold,
             precision, batch size, device, versions, commit, seconds.
@@ -43,9 +54,14 @@ class Measurements:
     mse: NDArray[np.float64]
     psnr: NDArray[np.float64]
     distance: NDArray[np.float64]
+    local_psnr: NDArray[np.float64]
+    relative_psnr: NDArray[np.float64]
+    local_distance: NDArray[np.float64]
+    place_distance: NDArray[np.float64]
     update_error: NDArray[np.float64]
     updated: NDArray[np.bool_]
     nearest: NDArray[np.int32]
+    poolings: tuple[str, ...]
     labels: NDArray[np.bool_] | None
     protocol: dict[str, Any]
 
@@ -79,7 +95,12 @@ def save_measurements(path: Path, measurements: Measurements) -> None:
     arrays = {name: getattr(measurements, name) for name in ARRAYS}
     if measurements.labels is not None:
         arrays["labels"] = measurements.labels
-    header = {"format": FORMAT, "videos": measurements.videos, "protocol": measurements.protocol}
+    header = {
+        "format": FORMAT,
+        "videos": measurements.videos,
+        "poolings": measurements.poolings,
+        "protocol": measurements.protocol,
+    }
     with atomic_write(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
@@ -100,7 +121,16 @@ def load_measurements(path: Path) -> Measurements:
         with np.load(file, allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
             if header.get("format") != FORMAT:
-                raise DataError(f"{file} holds {header.get('format')!r}, not {FORMAT}")
+                raise DataError(
+                    f"{file} holds {header.get('format')!r}, not {FORMAT}; score again with: mnad score {path} --data "
+                    "DATA"
+                )
             arrays = {name: stored[name] for name in ARRAYS}
             labels = stored.get("labels")
-        return Measurements(tuple(header["videos"]), **arrays, labels=labels, protocol=header["protocol"])
+        return Measurements(
+            videos=tuple(header["videos"]),
+            **arrays,
+            poolings=tuple(header["poolings"]),
+            labels=labels,
+            protocol=header["protocol"],
+        )

@@ -111,7 +111,7 @@ def with_brackets(arguments: Sequence[str], lists: set[str]) -> list[str]:
 def _add_option(parser: ArgumentParser, field: Field[Any], kind: Any, help_text: str) -> None:
     flag = f"--{NAMES.get(field.name, field.name)}"
     default: dict[str, Any] = {"required": True} if field.default is MISSING else {"default": field.default}
-    if kind is bool:
+    if kind in (bool, bool | None):
         parser.add_argument(flag, dest=field.name, action=ActionYesNo, help=help_text, **default)
     elif kind == tuple[str, ...]:
         parser.add_argument(flag, dest=field.name, nargs="*", metavar="NAME=PATH", help=help_text, default=[])

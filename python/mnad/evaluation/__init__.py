@@ -7,6 +7,7 @@ from mnad.evaluation.detection import Detection, DetectionMetrics, detect
 from mnad.evaluation.events import Alarm, AlarmRule, find_alarms, find_events
 from mnad.evaluation.lambda_sweep import Sweep, sweep
 from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
+from mnad.evaluation.locality import Locality, localised
 from mnad.evaluation.metrics import aucs, average_precision, equal_error_rate, pooled_auc
 from mnad.evaluation.normalisation import Bounds, Normalisation, Scaling, bounds_of
 from mnad.evaluation.scores import Choices, abnormality
@@ -23,6 +24,7 @@ __all__ = [
     "DetectionMetrics",
     "Evaluation",
     "Interval",
+    "Locality",
     "Normalisation",
     "PixelMetrics",
     "Scaling",
@@ -43,6 +45,7 @@ __all__ = [
     "find_alarms",
     "find_events",
     "find_thresholds",
+    "localised",
     "pixel_metrics",
     "pooled_auc",
     "smooth",

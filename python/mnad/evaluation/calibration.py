@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
+from mnad.evaluation.locality import Locality
 from mnad.evaluation.normalisation import Bounds, Scaling
+from mnad.evaluation.scores import ScoreWeight
 from mnad.evaluation.smoothing import Smoothing
 from mnad.measuring.options import UpdateScope
 from mnad.runtime.errors import CheckpointError, ConfigError
@@ -48,7 +50,8 @@ class Calibration:
     """How a model's scores are scaled and where they mean an alarm, learned from normal video alone.
 
     Attributes:
-        score_weight: lambda.
+        score_weight: lambda; max if the larger part of the score counts.
+        locality: Which part of the frame P and D are of.
         bounds: The lowest and highest P and D of the calibration's frames, which scale all scores.
         smoothing: Of the scores.
         fps: Frames of a second.
@@ -56,6 +59,7 @@ class Calibration:
         frames: Frames that were measured.
         videos: Videos they are of.
         hold_out: The share of each training video's end that they are.
+        usual: The identity of what was learned to be usual at each place; None if nothing counts in relation to it.
         trained_on: Whether the model was trained on these frames too, so that it knows them too well.
         update: The test-time update; it must be that of the measurements to which the thresholds are put.
         update_threshold: E_t below which a frame updates the items; None without update.
@@ -63,7 +67,8 @@ class Calibration:
         version: Of mnad.
     """
 
-    score_weight: float
+    score_weight: ScoreWeight
+    locality: Locality
     bounds: Bounds
     smoothing: Smoothing
     fps: float
@@ -71,6 +76,7 @@ class Calibration:
     frames: int
     videos: int
     hold_out: float
+    usual: str | None
     trained_on: bool
     update: UpdateScope
     update_threshold: float | None
@@ -105,8 +111,8 @@ class Calibration:
             thresholds = tuple(
                 Threshold(**{**each, **{name: _pair(each[name]) for name in pairs}}) for each in values["thresholds"]
             )
-            smoothing = Smoothing(**values["smoothing"])
-            return Calibration(**{**values, "bounds": bounds, "thresholds": thresholds, "smoothing": smoothing})
+            made = {"locality": Locality(**values["locality"]), "smoothing": Smoothing(**values["smoothing"])}
+            return Calibration(**{**values, **made, "bounds": bounds, "thresholds": thresholds})
 
     def threshold_for(self, false_alarms_per_hour: float | None) -> Threshold:
         """Returns the threshold of a rate; of the first one if None.

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
+from mnad.evaluation.locality import has_distance
 from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, DataError
 
@@ -73,7 +74,7 @@ def bounds_of(measurements: Measurements) -> Bounds:
     """
     check_finite(measurements, "PSNR", measurements.psnr)
     psnr = (float(measurements.psnr.min()), float(measurements.psnr.max()))
-    if not measurements.protocol["memory"]:
+    if not has_distance(measurements):
         return Bounds(psnr, None)
     check_finite(measurements, "distance D", measurements.distance)
     return Bounds(psnr, (float(measurements.distance.min()), float(measurements.distance.max())))

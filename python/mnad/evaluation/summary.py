@@ -19,7 +19,7 @@ from mnad.evaluation.metrics import (
     pooled_auc,
 )
 from mnad.evaluation.normalisation import PER_VIDEO, Normalisation, Scaling
-from mnad.evaluation.scores import Choices, abnormality
+from mnad.evaluation.scores import Choices, ScoreWeight, abnormality
 from mnad.evaluation.smoothing import NO_SMOOTHING, Smoothing
 from mnad.runtime.errors import DataError
 
@@ -55,8 +55,8 @@ class Evaluation:
     protocol: dict[str, Any]
 
     @property
-    def score_weight(self) -> float:
-        """lambda, the share of PSNR in the score."""
+    def score_weight(self) -> ScoreWeight:
+        """lambda, the share of PSNR in the score; max if its larger part counts."""
         return self.choices.score_weight
 
     @property
@@ -72,7 +72,7 @@ class Evaluation:
 
 def evaluate(
     measurements: Measurements,
-    score_weight: float | None = None,
+    score_weight: ScoreWeight | None = None,
     scaling: Scaling = PER_VIDEO,
     smoothing: Smoothing = NO_SMOOTHING,
 ) -> Evaluation:

@@ -9,7 +9,29 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mnad.artifacts.maps import ERROR_GRID, PICTURE_SIZE, FrameMaps
+from mnad.artifacts.maps import PICTURE_SIZE, FrameMaps
+from mnad.measuring.pooling import area_average
+
+
+class ErrorRecorder:
+    """Gathers the error maps of frames alone, as :class:`MapRecorder` gathers all maps.
+
+    Attributes:
+        errors: (N, G, G) float32, once all have come.
+    """
+
+    def __init__(self) -> None:
+        self.errors = np.empty((0, 0, 0), np.float32)
+
+    def begin(self, count: int) -> None:
+        """Sets the number of frames, and forgets what was gathered."""
+        self.errors = np.empty((count, 0, 0), np.float32)
+
+    def add(self, rows: Sequence[int], error: Tensor, *_: Tensor | None) -> None:
+        """Stores the error maps (F, G, G) of some frames."""
+        if self.errors.size == 0:
+            self.errors = np.empty((len(self.errors), *error.shape[1:]), np.float32)
+        self.errors[rows] = error.cpu().numpy()
 
 
 class MapRecorder:
@@ -24,24 +46,33 @@ class MapRecorder:
         self._count, self._arrays = count, {}
 
     def add(
-        self, rows: Sequence[int], errors: Tensor, distance: Tensor | None, target: Tensor, restored: Tensor
+        self,
+        rows: Sequence[int],
+        error: Tensor,
+        distance: Tensor | None,
+        place: Tensor | None,
+        target: Tensor,
+        restored: Tensor,
     ) -> None:
         """Stores the maps of some frames.
 
         Args:
             rows: The numbers of the F frames.
-            errors: (F, C_img, S, S), squared errors on the scale [0, 1].
+            error: (F, G, G), the mean squared error of each cell, on the scale [0, 1].
             distance: (F, h, w), squared distances of the queries from their nearest items; None without a memory.
+            place: (F, h, w), squared distances of the features from the usual ones of their place; None if unknown.
             target: (F, S, S, 1 or 3) uint8, the frames that were to be restored.
             restored: (F, C_img, S, S) in [-1, 1], what the model gave.
         """
         found = {
-            "error": area_average(errors.float().mean(1), ERROR_GRID).half(),
+            "error": error.half(),
             "target": _pictures(target.float().movedim(-1, 1)),
             "restored": _pictures((restored.float() + 1) * 127.5),
         }
         if distance is not None:
             found["distance"] = distance.half()
+        if place is not None:
+            found["place"] = place.clamp_max(torch.finfo(torch.float16).max).half()
         for name, values in found.items():
             array = values.cpu().numpy()
             if name not in self._arrays:
@@ -51,31 +82,6 @@ class MapRecorder:
     def maps(self) -> FrameMaps:
         """Returns the maps of all frames, once all have come."""
         return FrameMaps(**{"distance": None, **self._arrays})  # type: ignore[arg-type]
-
-
-def area_average(images: Tensor, size: int) -> Tensor:
-    """Shrinks images so that each cell is the mean of the area it covers, and the mean of all cells that of all pixels.
-
-    Args:
-        images: (..., S, S), floating.
-        size: G, which need not divide S; images that are smaller stay as they are.
-
-    Returns:
-        (..., G, G).
-
-    Example:
-        >>> import torch
-        >>> area_average(torch.tensor([[0.0, 3.0, 6.0]]).expand(3, 3), 2)[0].tolist()
-        [1.0, 5.0]
-    """
-    full = images.shape[-1]
-    if full <= size:
-        return images
-    edges = torch.arange(size + 1, dtype=torch.float64, device=images.device) * full / size
-    pixels = torch.arange(full, dtype=torch.float64, device=images.device)
-    overlap = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
-    averaging = (overlap.clamp_min(0) * size / full).to(images.dtype)
-    return averaging @ images @ averaging.t()
 
 
 def _pictures(images: Tensor) -> Tensor:

@@ -17,10 +17,25 @@ from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips, Windows
 from mnad.measuring.blocks import LaneWindows, plan_blocks, read_ahead
 from mnad.measuring.exact_update import Finished, Lane, finish_frames
-from mnad.measuring.map_recorder import MapRecorder
-from mnad.measuring.metrics import psnr, query_distances
-from mnad.measuring.network import DISTANCE, MSE, NEAREST, UPDATE_ERROR, DecodedRows, Network, diverged, finite_rows
+from mnad.measuring.map_recorder import ErrorRecorder, MapRecorder
+from mnad.measuring.metrics import psnr
+from mnad.measuring.network import (
+    DISTANCE,
+    LOCAL_DISTANCE,
+    LOCAL_PSNR,
+    MSE,
+    NEAREST,
+    PLACE_DISTANCE,
+    RELATIVE_PSNR,
+    UPDATE_ERROR,
+    DecodedRows,
+    Network,
+    diverged,
+    finite_rows,
+)
 from mnad.measuring.options import Precision, UpdateScope
+from mnad.measuring.pooling import LOCAL_POOLINGS
+from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder, weights_hash
 from mnad.runtime.choices import check_choice
 from mnad.runtime.progress import FrameProgress
@@ -37,7 +52,8 @@ def measure(
     update_threshold: float = 0.01,
     batch_size: int = 8,
     precision: Precision = "32-true",
-    maps: MapRecorder | None = None,
+    usual: Usual | None = None,
+    maps: MapRecorder | ErrorRecorder | None = None,
     progress: bool = True,
 ) -> Measurements:
     """Measures every frame that the model restores.
@@ -53,6 +69,7 @@ def measure(
         update_threshold: E_t below which a frame updates the items.
         batch_size: Frames at a time; it changes no score, see :mod:`mnad.measuring.exact_update`.
         precision: Of the network; the memory computes in float32 all the same.
+        usual: What is usual at each place, of this model; without it nothing is compared with that.
         maps: Gathers the maps of the frames, too.
         progress: Whether to show a progress bar.
 
@@ -66,7 +83,7 @@ def measure(
     """
     began = time.perf_counter()
     check_choice("update", update, UpdateScope)
-    network = Network(model, precision)
+    network = Network(model, precision, usual)
     update = "none" if network.memory is None else update
     windows = Windows(clips, model.config.frames_in, model.config.target)
     owner = _owners(clips, windows)
@@ -92,15 +109,21 @@ def measure(
         mse=metrics[:, MSE],
         psnr=psnr(metrics[:, MSE]),
         distance=metrics[:, DISTANCE],
+        local_psnr=metrics[:, LOCAL_PSNR],
+        relative_psnr=metrics[:, RELATIVE_PSNR],
+        local_distance=metrics[:, LOCAL_DISTANCE],
+        place_distance=metrics[:, PLACE_DISTANCE],
         update_error=metrics[:, UPDATE_ERROR],
         updated=updated,
         nearest=metrics[:, NEAREST:].astype(np.int32),
+        poolings=LOCAL_POOLINGS,
         labels=None if clips.labels is None else clips.labels[windows.targets],
         protocol={
             "task": model.config.task,
             "memory": network.memory is not None,
             "model": asdict(model.config),
             "weights": weights_hash(model.state_dict()),
+            "usual": None if usual is None else usual.identity,
             "labels": clips.label_source,
             **_update_choices(update, update_threshold, metrics[:, UPDATE_ERROR]),
             "precision": precision,
@@ -170,12 +193,16 @@ def _check_finite(
         raise diverged(f"frame {frame} of video {clips.names[video]}")
 
 
-def _add_maps(maps: MapRecorder, indices: Sequence[int], found: Finished[DecodedRows]) -> None:
+def _add_maps(maps: MapRecorder | ErrorRecorder, indices: Sequence[int], found: Finished[DecodedRows]) -> None:
     restored, chosen = found.restored, found.positions
-    distances = None
-    if restored.memory is not None and restored.items is not None:
-        distances = query_distances(restored.memory, restored.items)[chosen]
-    maps.add(indices, restored.errors[chosen], distances, restored.pixels[chosen], restored.frames[chosen])
+    maps.add(
+        indices,
+        restored.error_map[chosen],
+        None if restored.distance_map is None else restored.distance_map[chosen],
+        None if restored.place_map is None else restored.place_map[chosen],
+        restored.pixels[chosen],
+        restored.frames[chosen],
+    )
 
 
 def _update_choices(update: UpdateScope, threshold: float, update_errors: NDArray[np.float64]) -> dict[str, Any]:

@@ -12,10 +12,13 @@ from torch import Tensor
 from torch.func import functional_call
 
 import mnad_ext
+from mnad.artifacts.maps import ERROR_GRID
 from mnad.data import to_frames
 from mnad.measuring.folding import fold_batchnorm
-from mnad.measuring.metrics import update_errors
+from mnad.measuring.metrics import query_distances, update_errors
 from mnad.measuring.options import Precision
+from mnad.measuring.pooling import LOCAL_POOLINGS, area_average, error_level, pool
+from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder
 from mnad.runtime.choices import check_choice
 from mnad.runtime.devices import warn_of_slow_precision
@@ -23,7 +26,11 @@ from mnad.runtime.errors import CheckpointError
 from mnad_ext import MemoryOutput
 
 # The columns of a frame's metrics; how many queries are nearest to each item comes after them.
-MSE, DISTANCE, UPDATE_ERROR, NEAREST = 0, 1, 2, 3
+MSE, UPDATE_ERROR, DISTANCE = 0, 1, 2
+LOCAL_PSNR, RELATIVE_PSNR, LOCAL_DISTANCE, PLACE_DISTANCE = (
+    slice(3 + part * len(LOCAL_POOLINGS), 3 + (part + 1) * len(LOCAL_POOLINGS)) for part in range(4)
+)
+NEAREST = PLACE_DISTANCE.stop
 
 
 class Network:
@@ -32,13 +39,14 @@ class Network:
     Args:
         model: A trained network; it stays as it is.
         precision: Of the encoder and the decoder; the memory computes in float32 all the same.
+        usual: What is usual at each place, of this model; without it nothing is compared with that.
 
     Raises:
         ConfigError: If the precision is not known.
         CheckpointError: If a weight is not finite.
     """
 
-    def __init__(self, model: Autoencoder, precision: Precision = "32-true") -> None:
+    def __init__(self, model: Autoencoder, precision: Precision = "32-true", usual: Usual | None = None) -> None:
         check_choice("precision", precision, Precision)
         for name, weight in model.state_dict().items():
             if not weight.isfinite().all():
@@ -53,6 +61,7 @@ class Network:
         self.encoder, self.decoder, self.memory = folded.encoder, folded.decoder, folded.memory
         self.config = folded.config
         self.device = next(folded.parameters()).device
+        self.usual = None if usual is None else usual.to(self.device)
         warn_of_slow_precision(precision, self.device)
 
     def own_precision(self) -> torch.autocast:
@@ -117,11 +126,33 @@ class Block:
         with network.own_precision():
             frames = network.decoder(code.to(network.dtype), [skip[chosen] for skip in self.skips]).float()
         errors = ((frames - self.targets[chosen]) / 2).square()
-        distance = errors.new_full((len(errors),), torch.nan) if memory is None else memory.compactness
-        metrics = torch.stack([errors.mean(dim=(1, 2, 3)), distance, update_errors(errors)], dim=1).double()
+        pixel_errors = errors.mean(1)
+        error_map = area_average(pixel_errors, ERROR_GRID)
+        level, usual = error_level(error_map), network.usual
+        distance_map = None if memory is None or items is None else query_distances(memory, items)
+        place_map = None if usual is None else usual.distance(features)
+        unknown = errors.new_full((len(errors),), torch.nan)
+        columns = [
+            errors.mean(dim=(1, 2, 3)),
+            update_errors(errors),
+            unknown if memory is None else memory.compactness,
+            -pool(level),
+            -_pool_known(None if usual is None else usual.excess(level), unknown),
+            _pool_known(distance_map, unknown) / features.shape[1],
+            _pool_known(place_map, unknown),
+        ]
         if memory is not None:
-            metrics = torch.cat([metrics, _usage(memory)], dim=1)
-        return DecodedRows(metrics.cpu().numpy(), errors, frames, self.pixels[chosen], memory, items)
+            columns.append(_usage(memory))
+        metrics = torch.cat([column.double().reshape(len(errors), -1) for column in columns], dim=1)
+        return DecodedRows(
+            metrics=metrics.cpu().numpy(),
+            frames=frames,
+            pixels=self.pixels[chosen],
+            pixel_errors=pixel_errors,
+            error_map=error_map,
+            distance_map=distance_map,
+            place_map=place_map,
+        )
 
     def update(self, rows: Sequence[int], items: Tensor) -> Tensor:
         """Returns the items (R, M, C) after an update of each by its row."""
@@ -133,21 +164,24 @@ class DecodedRows:
     """R rows of a block, read and decoded.
 
     Attributes:
-        metrics: (R, 3 + M) on the host: mse, D (NaN without a memory), E_t, and how many of the frame's queries are
-            nearest to each item.
-        errors: (R, C_img, H, W), squared errors on the scale [0, 1].
+        metrics: (R, columns) on the host: mse, E_t and D; the local P, the same relative to the place, the local
+            distances from the items and from what is usual at the place; and how many of the frame's queries are
+            nearest to each item. NaN where there is no memory, or nothing is known of the places.
         frames: (R, C_img, H, W) in [-1, 1], what the model gave.
         pixels: (R, H, W, 1 or 3) uint8, the targets as they are stored.
-        memory: What the memory gave; None without one.
-        items: What was read; None without a memory.
+        pixel_errors: (R, H, W), squared errors on the scale [0, 1], mean of the channels.
+        error_map: (R, G, G), the means of these over the pixels of each cell.
+        distance_map: (R, h, w), squared distances of the queries from their nearest items; None without a memory.
+        place_map: (R, h, w), squared distances of the features from the usual ones of their place; None if unknown.
     """
 
     metrics: NDArray[np.float64]
-    errors: Tensor
     frames: Tensor
     pixels: Tensor
-    memory: MemoryOutput | None
-    items: Tensor | None
+    pixel_errors: Tensor
+    error_map: Tensor
+    distance_map: Tensor | None
+    place_map: Tensor | None
 
     @property
     def update_errors(self) -> NDArray[np.float64]:
@@ -174,6 +208,10 @@ def _index(rows: Sequence[int]) -> slice | list[int]:
     if list(rows) == list(range(rows[0], rows[0] + len(rows))):
         return slice(rows[0], rows[0] + len(rows))
     return list(rows)
+
+
+def _pool_known(maps: Tensor | None, unknown: Tensor) -> Tensor:
+    return unknown[:, None].expand(-1, len(LOCAL_POOLINGS)) if maps is None else pool(maps)
 
 
 def _usage(memory: MemoryOutput) -> Tensor:

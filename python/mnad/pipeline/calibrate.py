@@ -6,20 +6,25 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mnad.artifacts.checkpoint import load_checkpoint, save_calibration
+from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
 from mnad.data.clips import common_rate, tails
 from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration, check_rates, find_thresholds
+from mnad.evaluation.locality import Locality, localised
 from mnad.evaluation.normalisation import Scaling, bounds_of
-from mnad.evaluation.scores import ScoreWeightOption, abnormality, settle_weight
+from mnad.evaluation.scores import abnormality, check_weight, settle_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
 from mnad.measuring import measure
 from mnad.measuring.options import UpdateOptions
+from mnad.measuring.pooling import Pooling
+from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder
 from mnad.models.presets import RECIPES
+from mnad.pipeline.learn_usual import learn_usual
 from mnad.pipeline.model_clips import open_as_trained
 from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.errors import ConfigError, DataError
@@ -29,7 +34,7 @@ LAST_TENTH = 0.1
 
 
 @dataclass(frozen=True)
-class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions, ScoreWeightOption):
+class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
     """Options of a calibration.
 
     Attributes:
@@ -39,6 +44,11 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions, ScoreWeightOptio
         false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
             is named.
         fps: Frames of a second; those of the video if left out. Images do not say: UCSD Ped2 has 10, ShanghaiTech 24.
+        pooling: Which part of the frame is scored: mean, all of it (published); box-3, box-5, box-7, box-9 or box-17 of
+            64 cells across, or top-1% or top-5% of the cells, where its error is largest.
+        relative: Whether errors and features count in relation to what is usual at their place, which is learned, too.
+        score_weight: Share of PSNR in the score, from 0 to 1, or max for the larger of its two parts, that of PSNR and
+            that of the distance.
         smoothing: Of the scores: none, gaussian, median, or causal, which looks at the past alone.
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
         seed: Repeats the draws of videos that tell the spread of a threshold.
@@ -48,18 +58,28 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions, ScoreWeightOptio
     data: Path
     false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
     fps: float | None = None
-    smoothing: SmoothingName = "none"
+    pooling: Pooling = "box-3"
+    relative: bool = False
+    score_weight: float | Literal["max"] | None = 1
+    smoothing: SmoothingName = "causal"
     smoothing_width: int = 5
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Checks the ranges, before anything is measured."""
         super().__post_init__()
+        _ = self.locality
         if not self.false_alarms_per_hour:
             raise ConfigError("false_alarms_per_hour must name at least one rate")
         if self.fps is not None:
             check_rates(self.false_alarms_per_hour, self.fps)
         Smoothing(self.smoothing, self.smoothing_width)
+        check_weight(self.score_weight)
+
+    @property
+    def locality(self) -> Locality:
+        """Which part of the frame is scored."""
+        return Locality(self.pooling, self.relative)
 
 
 def calibrate(config: CalibrateConfig) -> Calibration:
@@ -87,31 +107,44 @@ def calibrate(config: CalibrateConfig) -> Calibration:
             "the videos do not say how many frames a second they have, or have different ones; give --fps"
         )
     check_rates(config.false_alarms_per_hour, fps)
-    calibration = _calibration(config, fps, model, clips, held_out or LAST_TENTH, trained_on=not held_out)
-    save_calibration(config.run, checkpoint, calibration.as_dict())
+    share = held_out or LAST_TENTH
+    measurements, usual = _measure(config, model, clips, share)
+    calibration = _calibration(config, fps, measurements, share, trained_on=not held_out)
+    save_calibration(config.run, checkpoint, calibration.as_dict(), {} if usual is None else usual.tensors())
     return calibration
 
 
-def _calibration(
-    config: CalibrateConfig, fps: float, model: Autoencoder, clips: Clips, share: float, *, trained_on: bool
-) -> Calibration:
+def _measure(
+    config: CalibrateConfig, model: Autoencoder, clips: Clips, share: float
+) -> tuple[Measurements, Usual | None]:
+    """Measures the ends of the videos, after learning what is usual, if that is asked for."""
     usual = RECIPES[model.config.task].update_threshold
     update: dict[str, Any] = {
         "update": config.update if model.memory is not None else "none",
         "update_threshold": usual if config.update_threshold is None else config.update_threshold,
     }
     with tempfile.TemporaryDirectory() as folder:
-        measurements = measure(model, tails(clips, share, Path(folder)), **update)
+        held_out = tails(clips, share, Path(folder))
+        if config.relative:
+            return learn_usual(model, clips, held_out, share, **update)
+        return measure(model, held_out, **update), None
+
+
+def _calibration(
+    config: CalibrateConfig, fps: float, measured: Measurements, share: float, *, trained_on: bool
+) -> Calibration:
+    measurements = localised(measured, config.locality)
     weight = settle_weight(measurements, config.score_weight)
     bounds, smoothing = bounds_of(measurements), Smoothing(config.smoothing, config.smoothing_width)
     if bounds.psnr[0] == bounds.psnr[1]:
         raise DataError(
-            f"the {len(measurements)} frames that were held out have one and the same PSNR, which scales nothing; hold "
-            "out more, or other video"
+            f"the {len(measurements)} frames that were held out have one and the same PSNR, which scales nothing: a "
+            "scene in which nothing moves, or too few frames; hold out more, or other video"
         )
     scores = abnormality(measurements, weight, Scaling("calibrated", bounds), smoothing)
     return Calibration(
         score_weight=weight,
+        locality=config.locality,
         bounds=bounds,
         smoothing=smoothing,
         fps=fps,
@@ -119,6 +152,7 @@ def _calibration(
         frames=len(measurements),
         videos=len(set(measurements.video.tolist())),
         hold_out=share,
+        usual=measured.protocol["usual"],
         trained_on=trained_on,
         update=measurements.protocol["update"],
         update_threshold=measurements.protocol["update_threshold"],

@@ -24,14 +24,16 @@ from mnad.evaluation.detection import Detection, detect
 from mnad.evaluation.events import AlarmRule
 from mnad.evaluation.lambda_sweep import sweep
 from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
+from mnad.evaluation.locality import Locality, localised
 from mnad.evaluation.metrics import one_kind
 from mnad.evaluation.normalisation import Normalisation, Scaling, bounds_of
-from mnad.evaluation.scores import Choices, ScoreWeightOption, abnormality
+from mnad.evaluation.scores import Choices, ScoreWeight, ScoreWeightOption, abnormality, check_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
-from mnad.evaluation.summary import metrics_of
+from mnad.evaluation.summary import Evaluation, metrics_of
+from mnad.measuring.pooling import Pooling
 from mnad.pipeline.outcome import Outcome
 from mnad.runtime.choices import check_choices
-from mnad.runtime.errors import ConfigError, DataError
+from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,9 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
     """How measurements become scores and alarms. What is left out is published practice, or the calibration's.
 
     Attributes:
+        pooling: Which part of the frame is scored: mean of all of it (published), the box of box-3, box-5, box-7, box-9
+            or box-17 of 64 cells across where the error is largest, or the cells of top-1% or top-5%.
+        relative: Whether errors and features count in relation to what mnad calibrate found usual at their place.
         normalisation: Whose lowest and highest values scale P and D: those of the whole video (per-video, published),
             of all frames (global), of the training set's own measurements (train), of the video's past (causal), or
             of the calibration's frames (calibrated).
@@ -58,6 +63,8 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
         ConfigError: If options do not fit each other.
     """
 
+    pooling: Pooling | None = None
+    relative: bool | None = None
     normalisation: Normalisation | None = None
     training: Path | None = None
     smoothing: SmoothingName | None = None
@@ -85,11 +92,19 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
         if self.smoothing_width is not None and self.smoothing is None:
             raise ConfigError("smoothing_width is of a smoothing: give --smoothing, too")
         self.alarm_rule(0)
+        check_weight(self.score_weight)
+        if not self.uses_calibration:
+            _ = self.locality
 
     @property
     def uses_calibration(self) -> bool:
         """Whether the checkpoint's calibration is needed."""
         return self.threshold == "calibrated" or self.normalisation == "calibrated"
+
+    @property
+    def locality(self) -> Locality:
+        """Which part of the frame is scored where no calibration says so."""
+        return Locality(self.pooling or "mean", bool(self.relative))
 
     def alarm_rule(self, threshold: float) -> AlarmRule:
         """Returns the rule of events for a threshold."""
@@ -149,37 +164,82 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
     if clips is not None and config.labels is not None:
         measurements = with_labels(measurements, clips)
     fps = common_rate(measurements.protocol.get("rates", ()))
-    calibration = _calibration(config, measurements, fps) if config.uses_calibration else None
-    weight, scaling, smoothing = _how_to_score(config, measurements, calibration)
-    choices = Choices.of(measurements, weight, scaling, smoothing)
+    calibration = _calibration(config, measurements) if config.uses_calibration else None
     if calibration is not None:
-        choices = replace(choices, score_weight_source="calibration")
-    scores = abnormality(measurements, weight, scaling, smoothing)
+        _warn_of_misfit(config, measurements, calibration, fps)
+    how = _how_to_score(config, measurements, calibration)
+    scores, choices = _score(measurements, *how, calibrated=calibration is not None)
     labelled = measurements.labels is not None and not one_kind(measurements.labels)
     # Alarms can be had without labels; without alarms there is nothing to say and metrics_of tells why.
     evaluation = metrics_of(measurements, scores, choices) if labelled or config.threshold is None else None
+    deployed, not_deployed = _deployed(config, measurements, evaluation)
+    _, locality, scaling, smoothing = how
     return Outcome(
         measurements=measurements,
         scores=scores,
         choices=choices,
         evaluation=evaluation,
+        deployed=deployed,
+        not_deployed=not_deployed,
         interval=bootstrap(measurements, scores, config.bootstrap, config.seed) if config.bootstrap else None,
-        sweep=sweep(measurements, scaling, smoothing) if config.sweep else None,
+        sweep=sweep(localised(measurements, locality), scaling, smoothing) if config.sweep else None,
         pixels=_pixels(config, measurements, clips),
         detection=_detection(config, measurements, scores, calibration, fps),
         calibration=calibration,
     )
 
 
+def _score(
+    measurements: Measurements,
+    weight: ScoreWeight | None,
+    locality: Locality,
+    scaling: Scaling,
+    smoothing: Smoothing,
+    *,
+    calibrated: bool,
+) -> tuple[NDArray[np.float64], Choices]:
+    scored = localised(measurements, locality)
+    choices = Choices.of(scored, weight, scaling, smoothing)
+    if calibrated:
+        choices = replace(choices, score_weight_source="calibration")
+    return abnormality(scored, weight, scaling, smoothing), choices
+
+
+def _deployed(
+    config: EvaluateConfig, measurements: Measurements, evaluation: Evaluation | None
+) -> tuple[Evaluation | None, str | None]:
+    """Evaluates the score that a detector gives, by the calibration; or returns why that cannot be."""
+    if evaluation is None:
+        return None, "there are not labels of both kinds"
+    if config.uses_calibration and evaluation.choices.protocol == "deployed":
+        return evaluation, None
+    try:
+        calibration = _calibration(config, measurements)
+        if calibration.smoothing.looks_ahead:
+            return None, f"the calibration smooths by frames to come ({calibration.smoothing.name})"
+        if misfit := _other_update(measurements, calibration):
+            return None, misfit
+        scores, choices = _score(measurements, *_calibrated(calibration), calibrated=True)
+    except (CheckpointError, DataError) as error:
+        return None, str(error)
+    return metrics_of(measurements, scores, choices), None
+
+
+def _calibrated(calibration: Calibration) -> tuple[ScoreWeight, Locality, Scaling, Smoothing]:
+    return calibration.score_weight, calibration.locality, calibration.scaling, calibration.smoothing
+
+
 def _how_to_score(
     config: EvaluateConfig, measurements: Measurements, calibration: Calibration | None
-) -> tuple[float | None, Scaling, Smoothing]:
+) -> tuple[ScoreWeight | None, Locality, Scaling, Smoothing]:
     if calibration is None:
         usual = Smoothing()
         smoothing = Smoothing(config.smoothing or usual.name, config.smoothing_width or usual.width)
-        return config.score_weight, _scaling(config, measurements), smoothing
+        return config.score_weight, config.locality, _scaling(config, measurements), smoothing
     calibrated = {
         "lambda": (config.score_weight, calibration.score_weight),
+        "pooling": (config.pooling, calibration.locality.pooling),
+        "relative": (config.relative, calibration.locality.relative),
         "normalisation": (config.normalisation, "calibrated"),
         "smoothing": (config.smoothing, calibration.smoothing.name),
         "smoothing_width": (config.smoothing_width, calibration.smoothing.width),
@@ -189,7 +249,7 @@ def _how_to_score(
             raise ConfigError(
                 f"the calibration is for {name} {stored} and means nothing for {given}; leave it out or calibrate again"
             )
-    return calibration.score_weight, calibration.scaling, calibration.smoothing
+    return _calibrated(calibration)
 
 
 def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
@@ -206,23 +266,40 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
     check_same_model(measurements, training.protocol, f"the file {file}")
     if training.protocol.get("split") != "training":
         raise DataError(f"{file} is not of the training split: normalising by the test set is called global")
-    return Scaling("train", bounds_of(training))
+    return Scaling("train", bounds_of(localised(training, config.locality)))
 
 
-def _calibration(config: EvaluateConfig, measurements: Measurements, fps: float | None) -> Calibration:
+def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
     """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
     path, checkpoint = _measured_by(config, measurements)
     check_same_model(measurements, checkpoint.describe(), f"the checkpoint {path}")
     if checkpoint.calibration is None:
         raise DataError(f"the checkpoint {path} holds no calibration; make one with: mnad calibrate {path} --data DATA")
     calibration = Calibration.from_dict(checkpoint.calibration, path)
-    measured_by = (measurements.protocol["update"], measurements.protocol["update_threshold"])
-    if measured_by != (calibration.update, calibration.update_threshold):
-        warnings.warn(
-            f"the calibration is for the test-time update {calibration.update} (threshold "
-            f"{calibration.update_threshold}), but the frames were measured with {measured_by[0]} ({measured_by[1]})",
-            stacklevel=2,
+    if calibration.locality.relative and measurements.protocol.get("usual") != calibration.usual:
+        raise DataError(
+            "the frames were measured before the model was calibrated, or by another calibration, so what is usual at "
+            f"each place was not known; score them again with: mnad score {path} --data DATA"
         )
+    return calibration
+
+
+def _other_update(measurements: Measurements, calibration: Calibration) -> str:
+    """Returns how the test-time update of the measurements differs from the calibration's; nothing if it does not."""
+    measured_by = (measurements.protocol["update"], measurements.protocol["update_threshold"])
+    if measured_by == (calibration.update, calibration.update_threshold):
+        return ""
+    return (
+        f"the calibration is for the test-time update {calibration.update} (threshold "
+        f"{calibration.update_threshold}), but the frames were measured with {measured_by[0]} ({measured_by[1]})"
+    )
+
+
+def _warn_of_misfit(
+    config: EvaluateConfig, measurements: Measurements, calibration: Calibration, fps: float | None
+) -> None:
+    if misfit := _other_update(measurements, calibration):
+        warnings.warn(misfit, stacklevel=2)
     if config.fps is None and fps is not None and not math.isclose(fps, calibration.fps, rel_tol=0.01):
         warnings.warn(
             f"the calibration is for {calibration.fps:g} frames a second, but there are {fps:g}: expect "
@@ -234,12 +311,11 @@ def _calibration(config: EvaluateConfig, measurements: Measurements, fps: float 
             "the calibration was made on frames that the model was trained on; expect more false alarms than it says",
             stacklevel=2,
         )
-    return calibration
 
 
 def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Path, Checkpoint]:
-    path = Path(measurements.protocol["checkpoint"])
     beside = config.folder
+    path = Path(measurements.protocol.get("checkpoint", beside))
     if holds_checkpoint(beside):  # runs are copied and moved
         checkpoint = load_checkpoint(beside)
         if is_same_model(measurements, checkpoint.describe()) or not path.exists():

@@ -23,6 +23,12 @@ from mnad.evaluation.scores import Choices
 from mnad.evaluation.summary import Evaluation
 from mnad.runtime.files import atomic_write
 
+# What differs between one score of the same frames and another.
+DEPLOYED = (
+    "auc", "macro_auc", "auc_by_video", "average_precision", "eer", "score_weight", "locality", "normalisation",
+    "smoothing", "smoothing_width",
+)  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -33,6 +39,9 @@ class Outcome:
         scores: (N,), the score of each frame.
         choices: How the scores were made.
         evaluation: Metrics against the labels.
+        deployed: The same of the score that a :class:`mnad.Detector` gives: by the checkpoint's calibration, so with
+            one scale for all videos, past frames alone, and everything chosen from normal video.
+        not_deployed: Why there is no such evaluation.
         interval: Their confidence.
         sweep: The AUC of each lambda.
         pixels: The pixel AUC, where there are maps and masks.
@@ -44,6 +53,8 @@ class Outcome:
     scores: NDArray[np.float64]
     choices: Choices
     evaluation: Evaluation | None
+    deployed: Evaluation | None
+    not_deployed: str | None
     interval: Interval | None
     sweep: Sweep | None
     pixels: PixelMetrics | None
@@ -66,7 +77,17 @@ class Outcome:
             for name in ("interval", "sweep", "pixels", "detection")
         }
         calibration = None if self.calibration is None else self.calibration.as_dict()
-        return {**metrics, **parts, "calibration": calibration, "chosen_on_test": list(self.chosen_on_test)}
+        deployed = None if self.deployed is None else self.deployed.as_dict()
+        return {
+            **metrics,
+            "evaluated_by": self.choices.protocol,
+            "deployed_auc": None if self.deployed is None else self.deployed.auc,
+            "deployed": deployed if deployed is None else {name: deployed[name] for name in DEPLOYED},
+            "not_deployed": self.not_deployed,
+            **parts,
+            "calibration": calibration,
+            "chosen_on_test": list(self.chosen_on_test),
+        }
 
 
 def write_outcome(folder: Path, outcome: Outcome) -> list[Path]:

@@ -15,6 +15,7 @@ from mnad.data.splits import SplitName
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.measurement import measure
 from mnad.measuring.options import Precision, UpdateOptions
+from mnad.measuring.usual import Usual
 from mnad.models.presets import RECIPES
 from mnad.pipeline.model_clips import open_as_trained
 from mnad.runtime.devices import DeviceOption, choose_device
@@ -93,6 +94,7 @@ def _score(config: ScoreConfig) -> Path:
         update_threshold=usual if config.update_threshold is None else config.update_threshold,
         batch_size=config.batch_size,
         precision=config.precision,
+        usual=Usual.of(checkpoint.usual, config.run),
         maps=maps,
     )
     measurements.protocol.update(

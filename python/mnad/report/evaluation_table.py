@@ -8,11 +8,13 @@ from rich.table import Table
 
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.detection import Detection
+from mnad.evaluation.scores import parts_in_words
 from mnad.evaluation.summary import Evaluation
 from mnad.pipeline.outcome import Outcome
 
 CHOSEN = "[yellow]chosen on test[/yellow]"
 EVENTS_SHOWN = 20
+PROTOCOLS = {"published": "published protocol", "deployed": "deployed", "own": "by own choices"}
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -62,7 +64,8 @@ def print_calibration(calibration: Calibration) -> None:
         rows
         | {
             "frames": f"{calibration.frames:,}, {ends}; {trained}",
-            "score": f"lambda {calibration.score_weight:g}, smoothing {_smoothing(calibration)}, scaled by {scaled}",
+            "score": f"{parts_in_words(calibration.score_weight, calibration.locality)}; smoothing "
+            f"{_smoothing(calibration)}; scaled by {scaled}",
             "test-time update": _update(calibration.update, calibration.update_threshold),
             "frame rate": f"{calibration.fps:g} a second",
             "spread, expected": "with probability 0.9; by drawing videos anew; as if frames were independent",
@@ -80,7 +83,8 @@ def _metrics(evaluation: Evaluation, outcome: Outcome) -> dict[str, str]:
         sure = _interval(interval.auc, f"95 %, videos drawn {interval.resamples:,} times")
         macro_sure = "" if interval.macro_auc is None else _interval(interval.macro_auc, "95 %")
     return {
-        "frame AUC, pooled": _percent(evaluation.auc) + sure,
+        "frame AUC, pooled": f"{_percent(evaluation.auc)}{sure} ({PROTOCOLS[evaluation.choices.protocol]})",
+        "deployed AUC": _deployed(outcome),
         "frame AUC, mean of videos": macro + macro_sure + left_out,
         "average precision": _percent(evaluation.average_precision),
         "equal error rate": f"{_percent(evaluation.eer)} at threshold {evaluation.eer_threshold:.4f} ({CHOSEN})",
@@ -88,14 +92,22 @@ def _metrics(evaluation: Evaluation, outcome: Outcome) -> dict[str, str]:
     }
 
 
+def _deployed(outcome: Outcome) -> str:
+    if outcome.deployed is None:
+        return f"not known: {escape(outcome.not_deployed or '')}"
+    choices = outcome.deployed.choices
+    parts = parts_in_words(choices.score_weight, choices.locality)
+    return f"{_percent(outcome.deployed.auc)} (one scale, past frames alone, by the calibration: {parts})"
+
+
 def _choices(outcome: Outcome) -> dict[str, str]:
     protocol, choices = outcome.measurements.protocol, outcome.choices
-    source = f" ({choices.score_weight_source})"
+    parts = parts_in_words(choices.score_weight, choices.locality, choices.score_weight_source)
     smoothed = "not smoothed" if choices.smoothing == "none" else f"smoothed {choices.smoothing}"
     width = "" if choices.smoothing_width is None else f" by {choices.smoothing_width} frames"
     updates = int(outcome.measurements.updated.sum())
     return {
-        "score": f"lambda {choices.score_weight:g}{source}, normalised {choices.normalisation}, {smoothed}{width}",
+        "score": f"{parts}, normalised {choices.normalisation}, {smoothed}{width}",
         "labels": escape(str(protocol["labels"])),
         "test-time update": f"{_update(protocol['update'], protocol['update_threshold'])}; {updates:,} updates",
         "model": f"{protocol['preset']}, epoch {protocol['epoch']}, size {protocol['size']}, weights "

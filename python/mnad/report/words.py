@@ -11,6 +11,7 @@ import numpy as np
 
 from mnad.analysis import perplexity, shares
 from mnad.artifacts.measurements import Measurements
+from mnad.evaluation.scores import parts_in_words
 from mnad.models.memory_health import POSITION_ALONE
 from mnad.report.judgement import Judgement
 from mnad.report.material import Material
@@ -213,10 +214,8 @@ def _scoring(judgement: Judgement) -> str:
     choices = judgement.outcome.choices
     smoothed = "not smoothed" if choices.smoothing == "none" else f"smoothed: {choices.smoothing}"
     width = "" if choices.smoothing_width is None else f" of {choices.smoothing_width} frames"
-    return (
-        f"lambda {choices.score_weight:g} ({choices.score_weight_source}), P and D normalised {choices.normalisation}, "
-        f"{smoothed}{width}"
-    )
+    parts = parts_in_words(choices.score_weight, choices.locality, choices.score_weight_source)
+    return f"{parts}; P and D normalised {choices.normalisation}, {smoothed}{width}"
 
 
 def _interval(judgement: Judgement) -> str:

@@ -103,7 +103,9 @@ def _auc(measurements: Measurements, score_weight: float | None) -> tuple[float,
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a constant distance counts as nothing, in a table as anywhere
         evaluation = evaluate(measurements, score_weight)
-    return 100 * evaluation.auc, evaluation.score_weight
+    weight = evaluation.score_weight
+    assert not isinstance(weight, str)
+    return 100 * evaluation.auc, weight
 
 
 def _best_auc(measurements: Measurements) -> tuple[float, float]:

@@ -19,6 +19,7 @@ def check_choices(config: Any) -> None:
         >>> @dataclass
         ... class Colours:
         ...     background: Literal["black", "white"] | None = None
+        ...     brightness: float | Literal["as it is"] = 1
         >>> check_choices(Colours("grey"))
         Traceback (most recent call last):
         ...
@@ -41,6 +42,7 @@ def check_choice(name: str, value: Any, kind: Any) -> None:
         ConfigError: If the value, or one of several, is none of them.
     """
     kinds = (kind, *get_args(kind))
+    kinds += (int,) if float in kinds else ()  # as every type checker has it
     choices = [choice for each in kinds if get_origin(each) is Literal for choice in get_args(each)]
     if not choices:
         return

@@ -11,11 +11,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnad.evaluation.calibration import Calibration
+from mnad.evaluation.locality import WHOLE_FRAME
 from mnad.evaluation.normalisation import parts_by_bounds
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
-from mnad.measuring.network import DISTANCE, MSE, Block, DecodedRows, Network, diverged, finite_rows
+from mnad.measuring.network import (
+    DISTANCE,
+    LOCAL_DISTANCE,
+    LOCAL_PSNR,
+    MSE,
+    PLACE_DISTANCE,
+    RELATIVE_PSNR,
+    Block,
+    DecodedRows,
+    Network,
+    diverged,
+    finite_rows,
+)
+from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.runtime.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
@@ -134,7 +148,6 @@ class Streams:
             raise diverged(f"the newest frame of stream {list(streams)[int(finite.argmin())]!r}")
         new_items = self._updated(block, decoded, memories)
         expected = ((decoded.frames + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1)
-        errors = decoded.errors.mean(1)
         measured = {}
         for row, (name, stream) in enumerate(streams.items()):
             scores, score = self._score(stream, decoded.metrics[row])
@@ -144,7 +157,7 @@ class Streams:
                 psnr=float(psnr(decoded.metrics[row, MSE])),
                 distance=float(decoded.metrics[row, DISTANCE]) if memories else None,
                 _expected=expected[row].clone(),  # without the rest of the batch
-                _error=errors[row].clone(),
+                _error=decoded.pixel_errors[row].clone(),
             )
             measured[name] = Stream(stream.window, new_items[row] if memories else None, scores), result
         return measured
@@ -164,7 +177,17 @@ class Streams:
         """Returns the last scores before smoothing, the frame's own among them, and the frame's score."""
         calibration, smoothing = self.calibration, self.calibration.smoothing
         weight = calibration.score_weight
-        parts = parts_by_bounds(psnr(metrics[[MSE]]), metrics[[DISTANCE]], calibration.bounds, with_distance=weight < 1)
+        parts = parts_by_bounds(*self._parts(metrics), calibration.bounds, with_distance=weight != 1)
         kept = 1 if smoothing.name == "none" else smoothing.width
-        scores = (*stream.scores, float(combine(parts, np.float64(weight))[0]))[-kept:]
+        scores = (*stream.scores, float(combine(parts, weight)[0]))[-kept:]
         return scores, float(smooth(np.array(scores), np.zeros(len(scores), np.int64), smoothing)[-1])
+
+    def _parts(self, metrics: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns P and D of the part of a frame that is scored, (1,) each."""
+        locality = self.calibration.locality
+        if locality == WHOLE_FRAME:
+            return psnr(metrics[[MSE]]), metrics[[DISTANCE]]
+        column = LOCAL_POOLINGS.index(locality.pooling)
+        parts = (RELATIVE_PSNR, PLACE_DISTANCE) if locality.relative else (LOCAL_PSNR, LOCAL_DISTANCE)
+        local_psnr, distance = (metrics[part][[column]] for part in parts)
+        return local_psnr, distance
