@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,24 @@ class ScoreWeightOption:
     """
 
     score_weight: float | Literal["max"] | None = None
+
+
+class Scoring(NamedTuple):
+    """What a score is made of, but for its scale.
+
+    Attributes:
+        score_weight: lambda, or max for the larger part; the published value of the task if None.
+        locality: Which part of the frame P and D are of.
+        smoothing: Of the score, over time.
+    """
+
+    score_weight: ScoreWeight | None = None
+    locality: Locality = WHOLE_FRAME
+    smoothing: Smoothing = NO_SMOOTHING
+
+
+# Chosen on some scenes and shown on others, see docs/protocol.md.
+CAMERA = Scoring(1, Locality("box-3"), Smoothing("causal", 5))
 
 
 @dataclass(frozen=True)

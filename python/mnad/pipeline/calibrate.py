@@ -16,7 +16,7 @@ from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration, check_rates, find_thresholds
 from mnad.evaluation.locality import Locality, localised
 from mnad.evaluation.normalisation import Scaling, bounds_of
-from mnad.evaluation.scores import abnormality, check_weight, settle_weight
+from mnad.evaluation.scores import CAMERA, abnormality, check_weight, settle_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
 from mnad.measuring import measure
 from mnad.measuring.options import UpdateOptions
@@ -58,11 +58,11 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
     data: Path
     false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
     fps: float | None = None
-    pooling: Pooling = "box-3"
-    relative: bool = False
-    score_weight: float | Literal["max"] | None = 1
-    smoothing: SmoothingName = "causal"
-    smoothing_width: int = 5
+    pooling: Pooling = CAMERA.locality.pooling
+    relative: bool = CAMERA.locality.relative
+    score_weight: float | Literal["max"] | None = CAMERA.score_weight
+    smoothing: SmoothingName = CAMERA.smoothing.name
+    smoothing_width: int = CAMERA.smoothing.width
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -16,7 +16,7 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 
 from mnad.data.cache import check_data
 from mnad.data.options import CacheOption
-from mnad.reproduction import anomalies, skip_probe, tables, timing, usage
+from mnad.reproduction import anomalies, skip_probe, strangers, tables, timing, usage
 from mnad.reproduction.aucs import auc_table, specs_of_row
 from mnad.reproduction.results import Result
 from mnad.reproduction.runner import MeasurementSpec, Runner
@@ -30,11 +30,12 @@ from mnad.training.config import ComputeOptions
 
 ExperimentName = Literal[
     "table1", "table2-3", "table4", "table5", "table6", "table7", "table8", "table9", "figures2-4", "figures1-5",
-    "figures6-9", "skip-probe", "skip-noise",
+    "figures6-9", "skip-probe", "skip-noise", "strangers",
 ]  # fmt: skip
 # What torchrun tells its processes of each other.
 TORCHRUN = ("RANK", "WORLD_SIZE", "GROUP_", "ROLE_", "LOCAL_", "MASTER_", "TORCHELASTIC_")
 SECONDS_BETWEEN_TRIES = 2.0
+GIVEN: tuple[DatasetName, ...] = (*DATASETS, "strangers")
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class ReproduceConfig(ComputeOptions, CacheOption):
     Attributes:
         name: The experiment, or all.
         data: Data sets as NAME=PATH, of ped2, avenue and shanghaitech; a path whose last part holds the name will do.
-            What is not given is left out and named. The synthetic set is made.
+            strangers=PATH is a folder of normal video, each file or folder in it of one camera, for the experiment of
+            that name. What is not given is left out and named. The synthetic set is made.
         out: The folder of all runs and results; what is there already is not done again.
         scale: full as published, or small: smaller networks and frames and fewer epochs, which every output says.
         seeds: How many seeds; from two on tables give mean and standard deviation.
@@ -79,9 +81,9 @@ class ReproduceConfig(ComputeOptions, CacheOption):
         for given in self.data:
             name, equals, path = given.partition("=")
             where = Path(path if equals else given)
-            names = [known for known in DATASETS if (known == name if equals else known in _plain(where.name))]
+            names = [known for known in GIVEN if (known == name if equals else known in _plain(where.name))]
             if len(names) != 1:
-                raise ConfigError(f"data must be NAME=PATH with NAME one of {', '.join(DATASETS)}, got {given!r}")
+                raise ConfigError(f"data must be NAME=PATH with NAME one of {', '.join(GIVEN)}, got {given!r}")
             found[names[0]] = where
         return found
 
@@ -112,10 +114,12 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
         device_cache=config.device_cache,
         cache=config.cache,
     )
-    for path in runner.data.values():
-        check_data(path, "training")
+    for dataset in runner.available():
+        check_data(runner.data[dataset], "training")
     seeds = range(config.seed, config.seed + config.seeds)
-    names = list(EXPERIMENTS) if config.name == "all" else [config.name]
+    names = [config.name] if config.name != "all" else [*EXPERIMENTS]
+    if config.name == "all" and "strangers" not in runner.data:
+        names.remove("strangers")
     results = []
     try:
         for name in names:
@@ -218,5 +222,6 @@ EXPERIMENTS: dict[ExperimentName, Experiment] = {
     "figures6-9": Experiment(anomalies.anomaly_specs, anomalies.figures6_to_9),
     "skip-probe": Experiment(skip_probe.probe_specs, skip_probe.skip_probe),
     "skip-noise": _aucs("skip-noise", "skips with noisy input", tables.skip_noise),
+    "strangers": Experiment(lambda *_: [], strangers.strangers),
 }
 assert set(EXPERIMENTS) == set(get_args(ExperimentName))

@@ -7,15 +7,33 @@ from typing import Literal, get_args
 
 from mnad.data import SyntheticSpec
 
-DatasetName = Literal["ped2", "avenue", "shanghaitech", "synthetic"]
+DatasetName = Literal["ped2", "avenue", "shanghaitech", "synthetic", "strangers"]
 DATASETS: tuple[DatasetName, ...] = ("ped2", "avenue", "shanghaitech")
 TITLES: dict[DatasetName, str] = {
     "ped2": "Ped2",
     "avenue": "Avenue",
     "shanghaitech": "ShanghaiTech",
     "synthetic": "synthetic",
+    "strangers": "strangers' scenes",
 }
 ScaleName = Literal["full", "small"]
+
+
+@dataclass(frozen=True)
+class CameraScale:
+    """Sizes of the models of the experiment strangers, one for each scene.
+
+    Attributes:
+        size: Height and width of the frames.
+        width: Channels of the first stage.
+        windows: Training windows that a model is shown in all, whatever the length of its video.
+        learning_rate: None for the published one.
+    """
+
+    size: int
+    width: int
+    windows: int
+    learning_rate: float | None
 
 
 @dataclass(frozen=True)
@@ -31,6 +49,7 @@ class Scale:
         learning_rate: Of all models; None for the published ones.
         stride: Frames from the beginning of one training window to that of the next.
         synthetic: The synthetic data set.
+        camera: The experiment strangers.
     """
 
     name: ScaleName
@@ -41,6 +60,7 @@ class Scale:
     learning_rate: float | None
     stride: int
     synthetic: SyntheticSpec
+    camera: CameraScale
 
     def describe(self) -> str:
         """Returns a line that says what differs from what was published."""
@@ -65,6 +85,7 @@ SCALES: dict[ScaleName, Scale] = {
         learning_rate=None,
         stride=1,
         synthetic=_ALL_KINDS,
+        camera=CameraScale(size=256, width=64, windows=150_000, learning_rate=None),
     ),
     # A narrow network needs a higher learning rate to get anywhere in a few epochs, small frames larger and faster
     # objects.
@@ -77,6 +98,7 @@ SCALES: dict[ScaleName, Scale] = {
         learning_rate=1e-3,
         stride=2,
         synthetic=replace(_ALL_KINDS, size=64, radius=20, speed=10, fast=20),
+        camera=CameraScale(size=128, width=16, windows=16_000, learning_rate=5e-4),
     ),
 }
 assert set(SCALES) == set(get_args(ScaleName))

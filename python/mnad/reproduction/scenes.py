@@ -1,0 +1,179 @@
+"""Scenes as a camera sees them: each a model of its own, held-out normal video, and test video with events."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mnad.artifacts.checkpoint import epochs_done, load_checkpoint
+from mnad.artifacts.maps import load_maps, maps_beside, save_maps
+from mnad.artifacts.measurements import Measurements, load_measurements, save_measurements
+from mnad.data import Clips, SyntheticSpec, open_clips, write_synthetic
+from mnad.data.clips import tail_length, tails
+from mnad.data.composed import MANIFEST as COMPOSED
+from mnad.data.composed import ComposedSpec, PlannedEvent, events_of, write_composed
+from mnad.data.folders import VIDEO_SUFFIXES
+from mnad.data.frames import with_channels
+from mnad.data.staging import Pixels
+from mnad.data.synthetic import MANIFEST as SYNTHETIC
+from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
+from mnad.measuring import MapRecorder, measure
+from mnad.pipeline.learn_usual import learn_usual
+from mnad.reproduction.runner import Runner
+from mnad.runtime.errors import CheckpointError, DataError
+from mnad.runtime.files import alone
+from mnad.runtime.progress import print_line
+from mnad.training import TrainConfig, train
+
+HOLD_OUT = 0.2
+FOREIGN_PICTURES = 8  # of each other scene
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one camera sees.
+
+    Attributes:
+        name: For people.
+        data: Its data set.
+        events: The event of each composed test video, None for normal video; empty for a data set of its own.
+    """
+
+    name: str
+    data: Path
+    events: Mapping[str, PlannedEvent | None]
+
+
+@dataclass(frozen=True)
+class SceneMeasurements:
+    """What a model makes of a scene.
+
+    Attributes:
+        held_out: Measurements of normal frames that it was not trained on.
+        test: Measurements of the test frames, in relation to what is usual at their place.
+        pixels: The pixel AUC of the error; None without masks.
+    """
+
+    held_out: Measurements
+    test: Measurements
+    pixels: PixelMetrics | None
+
+
+def find_scenes(runner: Runner) -> list[Scene]:
+    """Composes the scenes of a folder of clips, and returns them with Ped2, where it was given, and the synthetic set.
+
+    Each video of the folder is a scene, or each folder in it, which may hold several recordings of one camera.
+
+    Raises:
+        DataError: If the folder holds no video, or one that no events can be put into.
+    """
+    size = runner.scale.camera.size
+    root = runner.folder / "data" / f"scenes-{size}"
+    scenes = []
+    if "strangers" in runner.data:
+        clips = {
+            name: open_clips(path, "training", size, cache=runner.cache) for name, path in _recordings(runner).items()
+        }
+        for name, own in clips.items():
+            data = root / name
+            with alone(data):
+                if not (data / COMPOSED).is_file():
+                    others = [other for key, other in clips.items() if key != name] or [own]
+                    write_composed(data, own, _pictures(others), ComposedSpec(size=size))
+            scenes.append(Scene(name, data, events_of(data)))
+    if "ped2" in runner.data:
+        scenes.append(Scene("UCSD Ped2", runner.data["ped2"], {}))
+    synthetic = root / "synthetic"
+    with alone(synthetic):
+        if not (synthetic / SYNTHETIC).is_file():
+            write_synthetic(synthetic, SyntheticSpec(size=size))
+    return [*scenes, Scene("synthetic", synthetic, {})]
+
+
+def measured(runner: Runner, scene: Scene, seed: int) -> SceneMeasurements:
+    """Trains a model of a scene and measures it, unless that has been done.
+
+    Raises:
+        Interrupted: If it was stopped; the same call goes on where it was.
+    """
+    run = _trained(runner, scene, seed)
+    held_file, test_file = run / "held-out.npz", run / "test.npz"
+    scale = runner.scale.camera
+    clips = open_clips(scene.data, "testing", scale.size, cache=runner.cache, progress=False)
+    with alone(test_file):
+        if not test_file.is_file():
+            print_line(f"measuring: {scene.name}, seed {seed}")
+            model = load_checkpoint(run).build_model().to(runner.device())
+            normal = open_clips(scene.data, "training", scale.size, cache=runner.cache, progress=False)
+            with tempfile.TemporaryDirectory() as folder:
+                held_out, usual = learn_usual(model, normal, tails(normal, HOLD_OUT, Path(folder)), HOLD_OUT)
+            maps = MapRecorder()
+            test = measure(model, clips, usual=usual, maps=maps)
+            save_measurements(held_file, held_out)
+            save_maps(maps_beside(test_file), maps.maps(), test)
+            save_measurements(test_file, test)
+    test = load_measurements(test_file)
+    pixels = pixel_metrics(test, load_maps(maps_beside(test_file), test), clips) if any(clips.masked_videos) else None
+    return SceneMeasurements(load_measurements(held_file), test, pixels)
+
+
+def _trained(runner: Runner, scene: Scene, seed: int) -> Path:
+    scale = runner.scale.camera
+    clips = open_clips(scene.data, "training", scale.size, cache=runner.cache, progress=False)
+    frames = sum(int(count) - tail_length(int(count), HOLD_OUT) for count in np.diff(clips.starts))
+    config = TrainConfig(
+        data=scene.data,
+        out=runner.folder / "runs" / f"scene-{scene.name.replace(' ', '-')}-{scale.size}-{seed}",
+        size=scale.size,
+        width=scale.width,
+        epochs=max(1, round(scale.windows / frames)),
+        learning_rate=scale.learning_rate,
+        hold_out=HOLD_OUT,
+        seed=seed,
+        accelerator=runner.accelerator,
+        precision=runner.precision,
+        compile=runner.compile,
+        cuda_graphs=runner.cuda_graphs,
+        device_cache=runner.device_cache,
+        cache=runner.cache,
+        resume=True,
+    )
+    with alone(config.out):
+        if not _is_trained(config):
+            print_line(f"training: {scene.name}, {config.epochs} epochs, seed {seed}")
+            train(config)
+    return config.out
+
+
+def _is_trained(config: TrainConfig) -> bool:
+    try:
+        return epochs_done(config.out) == config.epochs
+    except CheckpointError:
+        return False
+
+
+def _recordings(runner: Runner) -> dict[str, Path]:
+    """Returns the video of each scene by its name."""
+    folder = runner.data["strangers"]
+    if not folder.is_dir():
+        raise DataError(f"strangers must be a folder of clips, got {folder}")
+    entries = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    found = {path.stem: path for path in entries if path.is_dir() or path.suffix.lower() in VIDEO_SUFFIXES}
+    if left_out := [path.name for path in entries if path not in found.values()]:
+        print_line(f"left out of {folder}: {', '.join(left_out)}")
+    if not found:
+        raise DataError(f"there is no video in {folder}")
+    return found
+
+
+def _pictures(clips: list[Clips]) -> list[Pixels]:
+    """Returns some pictures of each of some scenes, in colour."""
+    return [
+        with_channels(each.frames[index], 3)
+        for each in clips
+        for index in np.linspace(0, len(each) - 1, FOREIGN_PICTURES).astype(int)
+    ]

@@ -1,0 +1,130 @@
+"""Scores on scenes that nobody tuned them for: each by one scale for all videos and past frames alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.artifacts.measurements import Measurements
+from mnad.data.composed import EVENTS, PlannedEvent
+from mnad.evaluation import Locality, Scaling, abnormality, bounds_of, localised, pooled_auc
+from mnad.evaluation.scores import CAMERA, Scoring
+from mnad.reproduction.results import Result, Value
+from mnad.reproduction.runner import Runner
+from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, measured
+
+Scores = NDArray[np.float64]
+Metrics = dict[str, float | None]
+
+RELATIVE = Locality("box-5", relative=True)
+SCORES = {
+    "published": Scoring(),
+    "PSNR of the frame": Scoring(1),
+    "D of the frame": Scoring(0),
+    "for cameras": CAMERA,
+    "for cameras, or D": CAMERA._replace(score_weight="max"),
+    "relative": CAMERA._replace(locality=RELATIVE),
+    "relative, or D": CAMERA._replace(locality=RELATIVE, score_weight="max"),
+}
+NOTES = [
+    "AUC in per cent over all frames of a scene, by scores that held-out normal video alone scales and that look at no "
+    "frame to come: not to be compared with published AUCs. 'published' is the published score on that scale. 'for "
+    "cameras' is the default of mnad calibrate; 'relative' counts in relation to what is usual at each place; 'or D' "
+    "takes the larger of the part of P and that of D.",
+    "In the scenes whose events are composed, 'medium and large' are the frames with objects of these sizes, and each "
+    "column of a kind the frames of that kind, against all normal frames of the scene. An event of a medium or large "
+    "object is found if one of its frames is above the highest score of held-out normal video; 'false' are the frames "
+    "above it in normal video that was used for nothing else. The mean is that of these scenes.",
+]
+
+
+def strangers(runner: Runner, seeds: Sequence[int], _: Path) -> Result:
+    """Tabulates what each score finds in each scene."""
+    rows: list[dict[str, Value]] = []
+    for scene in find_scenes(runner):
+        of_seeds = [measured(runner, scene, seed) for seed in seeds]
+        for name, score in SCORES.items():
+            each = [_metrics(scene, found, score) for found in of_seeds]
+            rows.append({"scene": scene.name, "score": name, **_over_seeds(each)})
+    if "strangers" in runner.data:
+        rows += [_mean_row(name, [row for row in rows if row["score"] == name]) for name in SCORES]
+    missing = [] if "strangers" in runner.data else ["strangers' scenes, as no folder of clips was given"]
+    return Result("strangers", "one scale for all videos, past frames alone", rows, NOTES, missing=missing)
+
+
+def _scaled(measurements: Measurements, held_out: Measurements, scoring: Scoring) -> Scores:
+    """Returns the score of each frame, scaled by what was held out."""
+    scaling = Scaling("calibrated", bounds_of(localised(held_out, scoring.locality)))
+    return abnormality(localised(measurements, scoring.locality), scoring.score_weight, scaling, scoring.smoothing)
+
+
+def _metrics(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics:
+    test, scores = found.test, _scaled(found.test, found.held_out, scoring)
+    values: Metrics = {"AUC": 100 * pooled_auc(test, scores)}
+    if found.pixels is not None:
+        values["pixel AUC of the error"] = 100 * found.pixels.auc
+    if not scene.events:
+        return values
+    threshold = float(_scaled(found.held_out, found.held_out, scoring).max())
+    events = [scene.events[name] for name in test.videos]
+    values["medium and large"] = _auc(test, scores, _of(test, [_is_wanted(event) for event in events]))
+    values |= _found(test, scores > threshold, events)
+    return values | {
+        str(wanted): _auc(test, scores, _of(test, [event == wanted for event in events])) for wanted in EVENTS
+    }
+
+
+def _is_wanted(event: PlannedEvent | None) -> bool:
+    return event is not None and event.size in ("medium", "large")
+
+
+def _of(test: Measurements, videos: Sequence[bool]) -> NDArray[np.bool_]:
+    """Returns which frames are of some of the videos, (N,)."""
+    chosen: NDArray[np.bool_] = np.array(videos)[test.video]
+    return chosen
+
+
+def _auc(test: Measurements, scores: Scores, of_kind: NDArray[np.bool_]) -> float | None:
+    """Returns the AUC in per cent of the abnormal frames of a kind against all normal ones; None if there are none."""
+    assert test.labels is not None
+    chosen = ~test.labels | of_kind
+    return 100 * pooled_auc(test, scores, chosen) if test.labels[chosen].any() else None
+
+
+def _found(test: Measurements, above: NDArray[np.bool_], events: Sequence[PlannedEvent | None]) -> Metrics:
+    """Counts the events that are found, and the frames that are above the threshold where nothing happens."""
+    assert test.labels is not None
+    mine = [test.video == index for index in range(len(events))]
+    wanted = [frames & test.labels for frames, event in zip(mine, events, strict=True) if _is_wanted(event)]
+    normal = _of(test, [event is None for event in events])
+    return {
+        "events": len(wanted),
+        "found": sum(bool(above[frames].any()) for frames in wanted),
+        "false": int(above[normal].sum()),
+        "normal frames": int(normal.sum()),
+    }
+
+
+def _over_seeds(each: Sequence[Metrics]) -> dict[str, Value]:
+    """Returns the mean of each metric, and the standard deviation of the AUC."""
+    values: dict[str, Value] = {}
+    for name in each[0]:
+        known = [value for metrics in each if (value := metrics[name]) is not None]
+        values[name] = mean(known) if known else None
+        if name == "AUC" and len(known) > 1:
+            values["its standard deviation"] = stdev(known)
+    return values
+
+
+def _mean_row(name: str, rows: Sequence[Mapping[str, Value]]) -> dict[str, Value]:
+    """Returns the mean over the scenes with composed events."""
+    composed = [row for row in rows if "medium and large" in row]
+    row: dict[str, Value] = {"scene": "mean", "score": name}
+    for column in ("AUC", "medium and large"):
+        values = [value for each in composed if isinstance(value := each[column], float)]
+        row[column] = mean(values) if values else None
+    return row

@@ -1,0 +1,90 @@
+"""Strangers' scenes, from a folder of clips to the table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mnad.data.composed import EVENTS
+from mnad.evaluation import Scaling, abnormality, bounds_of, pooled_auc
+from mnad.reproduction import ReproduceConfig, reproduce
+from mnad.reproduction.runner import Runner
+from mnad.reproduction.scale import SCALES, CameraScale
+from mnad.reproduction.scenes import find_scenes, measured
+from mnad.reproduction.strangers import SCORES
+from mnad.runtime.errors import ConfigError, DataError
+
+from tests.data.field import write_video
+
+TINY = replace(SCALES["small"], camera=CameraScale(size=32, width=4, windows=60, learning_rate=2e-3))
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two cameras' videos and a note."""
+    folder = tmp_path_factory.mktemp("clips")
+    for number, name in enumerate(("hall", "yard")):
+        random = np.random.default_rng(number)
+        frames = np.repeat(random.integers(0, 120, (1, 64, 64, 3), np.uint8), 260, axis=0)
+        for index, frame in enumerate(frames):
+            frame[20:36, (3 * index) % 56 :][:, :8] = 220
+        write_video(folder / f"{name}.mp4", list(frames))
+    (folder / "README.md").write_text("two cameras")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("strangers")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SCALES, "small", TINY)
+        reproduce(ReproduceConfig("strangers", out, (f"strangers={clips}",), "small", accelerator="cpu"))
+    return out
+
+
+def test_every_score_is_tabulated_for_every_scene(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = json.loads((table / "strangers" / "table.json").read_text())
+    assert [(row["scene"], row["score"]) for row in result["rows"]] == [
+        (scene, score) for scene in ("hall", "yard", "synthetic", "mean") for score in SCORES
+    ]
+    composed = [row for row in result["rows"] if row["scene"] in ("hall", "yard")]
+    for row in composed:
+        assert (row["events"], row["normal frames"]) == (8, 61)
+        assert 0 <= row["found"] <= 8
+        assert all(row[str(event)] is None or 0 <= row[str(event)] <= 100 for event in EVENTS)
+        assert row["pixel AUC of the error"] > 50
+    by_score = {score: [row for row in composed if row["score"] == score] for score in SCORES}
+    for row in result["rows"][-len(SCORES) :]:
+        assert row["AUC"] == pytest.approx(np.mean([each["AUC"] for each in by_score[row["score"]]]))
+
+
+def test_the_table_is_of_scores_scaled_by_held_out_video(
+    table: Path, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(SCALES, "small", TINY)
+    runner = Runner(table, {"strangers": clips}, TINY, accelerator="cpu")
+    before = {path: path.stat().st_mtime_ns for path in table.rglob("*.npz")}
+    scene = find_scenes(runner)[0]
+    found = measured(runner, scene, 0)
+    assert before == {path: path.stat().st_mtime_ns for path in table.rglob("*.npz")}  # nothing is done twice
+    rows = {
+        row["score"]: row
+        for row in json.loads((table / "strangers" / "table.json").read_text())["rows"]
+        if row["scene"] == "hall"
+    }
+    published = abnormality(found.test, 0.6, Scaling("calibrated", bounds_of(found.held_out)))
+    assert rows["published"]["AUC"] == pytest.approx(100 * pooled_auc(found.test, published))
+    assert found.held_out.protocol["usual"] == found.test.protocol["usual"]
+
+
+def test_what_is_no_folder_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCALES, "small", TINY)
+    (tmp_path / "empty").mkdir()
+    for folder, message in {"gone": "must be a folder of clips", "empty": "there is no video in"}.items():
+        with pytest.raises(DataError, match=message):
+            reproduce(ReproduceConfig("strangers", tmp_path / "out", (f"strangers={tmp_path / folder}",), "small"))
+    with pytest.raises(ConfigError, match="NAME one of ped2, avenue, shanghaitech, strangers"):
+        ReproduceConfig("strangers", tmp_path, ("clips=here",))
