@@ -5,13 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shutil
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from mnad.artifacts.maps import FrameMaps, load_maps, save_maps
+from mnad.artifacts.measurements import ARRAYS, load_measurements, save_measurements
+from mnad.evaluation import AlarmRule, abnormality, detect
 from mnad.report.page import ReportConfig, write_report
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -166,6 +171,70 @@ def test_it_plays_and_pauses(opened: Open) -> None:
     assert button.get_attribute("aria-pressed") == "true"
     timeline(browser).send_keys(Keys.SPACE)
     assert button.get_attribute("aria-pressed") == "false"
+
+
+def move_threshold(browser: webdriver.Chrome, value: float) -> None:
+    script = """const slider = document.getElementById("threshold");
+        slider.value = arguments[0];
+        slider.dispatchEvent(new Event("input"));"""
+    browser.execute_script(script, value)
+
+
+@pytest.mark.parametrize("rule", [{}, {"hysteresis": 0.2, "merge_gap": 3, "min_length": 4}], ids=["plain", "merged"])
+def test_the_slider_finds_what_evaluate_finds(
+    rule: dict[str, Any], by_hand: Path, opened: Open, tmp_path: Path
+) -> None:
+    run = shutil.copytree(by_hand, tmp_path / "run")
+    measured = load_measurements(run)
+    kept = np.arange(len(measured)) % 37 != 20  # frames that could not be read
+    arrays = {name: getattr(measured, name)[kept] for name in ARRAYS}
+    assert measured.labels is not None
+    holes = replace(measured, **arrays, labels=measured.labels[kept])
+    maps = load_maps(run / "measurements.maps.npz", measured)
+    fewer = {field.name: None if (of := getattr(maps, field.name)) is None else of[kept] for field in fields(maps)}
+    save_measurements(run / "measurements.npz", holes)
+    save_maps(run / "measurements.maps.npz", FrameMaps(**fewer), holes)
+    config = ReportConfig(run, threshold=0.5, **rule)
+    browser = opened(write_report(config))
+    shown = browser.find_element(By.ID, "threshold-found")
+    scores = abnormality(holes)
+    # Some are scores themselves: frames at the threshold are not above it.
+    for threshold in (0.5, 0.05, 0.3, 0.8, *np.quantile(scores, [0.2, 0.6, 0.9, 1.0], method="nearest")):
+        move_threshold(browser, float(threshold))
+        detection = detect(holes, scores, AlarmRule(float(threshold), **rule), fps=None)
+        metrics = detection.metrics
+        assert metrics is not None
+        assert shown.text.startswith(f"{len(detection.alarms)} alarms · {metrics.events_found} of {metrics.events} ")
+        for name in ("precision", "recall"):
+            share = getattr(metrics, name)
+            assert f"{name} {'none' if share is None else f'{100 * share:.1f} %'}" in shown.text
+        assert f"{metrics.false_alarms} false alarms" in shown.text
+        assert browser.find_element(By.ID, "threshold-value").text == f"{threshold:.3f}"
+        cells = browser.find_elements(By.CSS_SELECTOR, "[id^=false-alarms-]")
+        assert sum(int(cell.text) for cell in cells) == metrics.false_alarms
+        above = scores > threshold
+        assert browser.execute_script("return data.charts.roc.dot") == pytest.approx(
+            [above[~holes.labels].mean(), above[holes.labels].mean()]
+        )
+        assert browser.find_element(By.ID, "next-alarm").is_enabled() == bool(detection.alarms)
+    assert errors(browser) == []
+
+
+def test_the_slider_starts_and_ends_at_the_calibrated_threshold(opened: Open) -> None:
+    browser = opened()
+    first = browser.execute_script("return [data.threshold, data.videos.map(({ alarms }) => alarms)]")
+    back = browser.find_element(By.ID, "threshold-back")
+    assert not back.is_enabled()
+    timeline_before = browser.find_element(By.ID, "timeline").screenshot_as_png
+    slider = browser.find_element(By.ID, "threshold")
+    slider.send_keys(Keys.HOME)
+    assert back.is_enabled()
+    assert browser.execute_script("return data.threshold") == 0
+    assert browser.find_element(By.ID, "timeline").screenshot_as_png != timeline_before
+    back.click()
+    assert browser.execute_script("return [data.threshold, data.videos.map(({ alarms }) => alarms)]") == first
+    assert not back.is_enabled()
+    assert errors(browser) == []
 
 
 def test_alarms_and_gallery_lead_to_their_frames(opened: Open) -> None:

@@ -23,7 +23,7 @@ from mnad.runtime.errors import CheckpointError, ConfigError, DataError, OutputE
 from tests.report.samples import ITEMS, VIDEOS, write_run
 
 pytestmark = pytest.mark.filterwarnings("ignore:no pixel AUC")
-VOID = {"meta", "link", "br", "img", "rect", "line", "polyline"}
+VOID = {"meta", "link", "br", "img", "input", "rect", "line", "polyline"}
 LOADING = ("src", "href", "srcset", "data", "action", "poster", "background")
 
 

@@ -26,7 +26,7 @@ from mnad.report.sprites import TILES, Layer, make_sprites
 from mnad.runtime.errors import ConfigError, OutputError
 from mnad.runtime.files import atomic_write
 
-SCRIPTS = ("pictures.js", "charts.js", "player.js", "page.js")
+SCRIPTS = ("pictures.js", "charts.js", "player.js", "threshold.js", "page.js")
 SPARK_WIDTH, SPARK_HEIGHT = 300, 40
 # At most, in bytes: the tag around a sheet, and the number of a kept frame in the data.
 BYTES_A_TAG, BYTES_A_NUMBER = 120, 8
@@ -139,7 +139,10 @@ def _context(
         "auc_text": words.percent(None if evaluation is None else evaluation.auc),
         "ap_text": words.percent(None if evaluation is None else evaluation.average_precision),
         "undefined_auc": any(video.auc is None for video in judgement.videos),
-        "threshold_text": f"{judgement.threshold:.2f}",
+        "threshold": judgement.threshold,
+        "threshold_text": f"{judgement.threshold:.3f}",
+        "threshold_rule": judgement.threshold_rule,
+        "span": judgement.span,
         "videos": [_video_row(measurements, judgement, index) for index in range(len(measurements.videos))],
         "spark": {
             "width": SPARK_WIDTH,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,9 @@ def page_data(material: Material, judgement: Judgement, layers: Sequence[Layer],
     video = int(measurements.video[opening])
     return {
         "videos": [_video(measurements, judgement, index) for index in range(len(measurements.videos))],
-        "threshold": round(judgement.threshold, 4),
+        "threshold": judgement.threshold,
+        "rule": asdict(judgement.detection.rule),
+        "fps": judgement.detection.fps,
         "span": judgement.span,
         "labelled": measurements.labels is not None,
         "layers": [
@@ -80,7 +83,7 @@ def _video(measurements: Measurements, judgement: Judgement, index: int) -> dict
     return {
         "name": measurements.videos[index],
         "frames": measurements.frame[video.rows].tolist(),
-        "scores": scores.round(4).tolist(),
+        "scores": scores.tolist(),  # exact, as the threshold may be one of them
         "alarms": [(alarm.first, alarm.last) for alarm in video.alarms],
         "labelled": [(event.first, event.last) for event in video.labelled],
         "peak": int(np.argmax(scores)) if len(scores) else 0,

@@ -33,6 +33,8 @@ for (const element of document.querySelectorAll("[data-chart]")) {
   draw[chart](element, number === undefined ? data.charts[chart] : data.charts[chart][Number(number)]);
 }
 
+new Threshold(data, player);
+
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redrawAll);
 addEventListener("beforeprint", () => {
   document.documentElement.classList.add("printing");

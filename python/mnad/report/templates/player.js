@@ -10,6 +10,7 @@ class Player {
     this.timeline = document.getElementById("timeline");
     this.select = document.getElementById("video");
     this.button = document.getElementById("play");
+    this.next = document.getElementById("next-alarm");
     this.verdict = document.getElementById("verdict");
     this.canvases = data.layers.map(({ name }) => [name, document.getElementById(`picture-${name}`)]);
     this.needle = document.createElement("div");
@@ -119,6 +120,12 @@ class Player {
     set("valuetext", `video ${name}, frame ${frames[this.row]} of ${frames[frames.length - 1]}, score ${score}, ${judged}`);
   }
 
+  // Follows the threshold.
+  alarmsMoved() {
+    this.next.disabled = this.data.videos.every(({ alarms }) => alarms.length === 0);
+    this.tell();
+  }
+
   // Goes to the highest score of the next alarm, in the next video if need be.
   nextAlarm() {
     const { videos } = this.data;
@@ -182,9 +189,7 @@ class Player {
       this.play(false);
       this.show(video, this.data.videos[video].peak);
     });
-    const next = document.getElementById("next-alarm");
-    next.disabled = this.data.videos.every(({ alarms }) => alarms.length === 0);
-    next.addEventListener("click", () => {
+    this.next.addEventListener("click", () => {
       this.play(false);
       this.nextAlarm();
     });
