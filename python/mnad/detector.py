@@ -15,8 +15,7 @@ from mnad.data import Clips, open_clips
 from mnad.data.frames import resize, with_channels
 from mnad.data.levels import Levels
 from mnad.evaluation.calibration import Calibration
-from mnad.evaluation.locality import localised
-from mnad.evaluation.scores import abnormality
+from mnad.evaluation.scores import scores_by
 from mnad.measuring import Precision, measure
 from mnad.measuring.network import Network
 from mnad.measuring.usual import Usual
@@ -132,7 +131,7 @@ class Detector:
             Calibration.from_dict(checkpoint.calibration, path),
             checkpoint.training["size"],
             levels=None if levels is None else Levels(*levels),
-            usual=Usual.of(checkpoint.usual, path),
+            usual=Usual.of(checkpoint.usual, checkpoint.config.channels, checkpoint.training["size"], path),
             false_alarms_per_hour=false_alarms_per_hour,
             precision=precision,
         )
@@ -203,9 +202,7 @@ class Detector:
             usual=self.usual,
             progress=False,
         )
-        calibration = self.calibration
-        scored = localised(measurements, calibration.locality)
-        scores = abnormality(scored, calibration.score_weight, calibration.scaling, calibration.smoothing)
+        scores = scores_by(measurements, self.calibration.scoring, self.calibration.scaling)
         return VideoScores(
             frame=measurements.frame,
             score=scores,

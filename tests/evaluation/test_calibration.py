@@ -7,6 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import mnad
 import numpy as np
 import pytest
 import torch
@@ -34,6 +36,7 @@ from mnad.pipeline.score import ScoreConfig, score
 from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.training import TrainConfig, train
 from mnad.training.config import check_resumable
+from numpy.typing import NDArray
 
 from tests.sizes import HELD_OUT, PUBLISHED_SCORE
 
@@ -173,7 +176,7 @@ def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
     assert checkpoint.calibration is not None
     calibration = Calibration.from_dict(checkpoint.calibration, relative)
     assert calibration.locality == Locality("box-5", relative=True)
-    usual = Usual.of(checkpoint.usual, relative)
+    usual = Usual.of(checkpoint.usual, 32, 32, relative)
     assert usual is not None
     assert calibration.usual == usual.identity
     m = load_measurements(relative)
@@ -221,6 +224,54 @@ def test_frames_that_were_scored_before_the_calibration_are_to_be_scored_again(
         EvaluateConfig(run, relative=True)
     score(ScoreConfig(run, synthetic, accelerator="cpu"))
     evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+
+
+def test_what_is_usual_of_another_size_is_refused(relative: Path, synthetic: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(relative, tmp_path / "run")
+    checkpoint = load_checkpoint(run)
+    other = {**checkpoint.usual, "error": torch.zeros(16, 16)}
+    save_checkpoint(run / "checkpoint.safetensors", replace(checkpoint, usual=other))
+    with pytest.raises(CheckpointError, match=r"not of this model and of frames of 32 x 32.*\(16, 16\).*calibrate"):
+        score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    with pytest.raises(CheckpointError, match="calibrate the model again"):
+        mnad.Detector.load(run, accelerator="cpu")
+    assert checkpoint.calibration is not None
+    with pytest.raises(ConfigError, match="the calibration is not of what is given as usual"):
+        mnad.Detector(checkpoint.build_model(), Calibration.from_dict(checkpoint.calibration, run), 32)
+
+
+def write_pictures(folder: Path, frames: NDArray[np.uint8]) -> Path:
+    folder.mkdir(parents=True)
+    for index, frame in enumerate(frames):
+        cv2.imwrite(str(folder / f"{index:03d}.png"), frame)
+    return folder.parent
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_a_scene_in_which_nothing_moves_scales_nothing(held_out: Path, tmp_path: Path, relative: bool) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    still = np.full((60, 32, 32, 3), 90, np.uint8)
+    data = write_pictures(tmp_path / "still" / "01", still)
+    with pytest.raises(DataError, match="one and the same PSNR, which scales nothing: a scene in which nothing moves"):
+        calibrate(CalibrateConfig(run, data, fps=25, relative=relative, accelerator="cpu"))
+    assert load_checkpoint(run).calibration == load_checkpoint(held_out).calibration
+
+
+def test_a_camera_that_moves_is_told(held_out: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    wall = np.kron(np.random.default_rng(0).integers(40, 200, (8, 8, 3)), np.ones((4, 4, 1))).astype(np.uint8)
+    panned = np.stack([np.roll(wall, 2 * index, axis=1) for index in range(60)])
+    with pytest.warns(UserWarning, match="the camera seems to move"):
+        calibrate(CalibrateConfig(run, write_pictures(tmp_path / "pan" / "01", panned), fps=25, accelerator="cpu"))
+
+
+def test_too_few_frames_to_tell_what_is_usual(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(held_out, tmp_path / "run")
+    short = write_pictures(
+        tmp_path / "short" / "01", np.random.default_rng(0).integers(0, 255, (26, 32, 32, 3), np.uint8)
+    )
+    with pytest.raises(DataError, match="frames were held out, too few to tell what is usual.*--no-relative"):
+        calibrate(CalibrateConfig(run, short, fps=25, relative=True, accelerator="cpu"))
 
 
 def test_a_calibrated_score_needs_no_other_frame(published: Path) -> None:
@@ -298,7 +349,7 @@ def test_exported_weights_are_calibrated_where_they_lie(held_out: Path, syntheti
     assert load_checkpoint(tmp_path).calibration == json.loads(json.dumps(made.as_dict()))
     export_checkpoint(tmp_path, load_checkpoint(held_out))  # the same weights once more
     assert load_checkpoint(tmp_path).calibration is not None
-    usual = Usual.of(load_checkpoint(tmp_path).usual, tmp_path)
+    usual = Usual.of(load_checkpoint(tmp_path).usual, 32, 32, tmp_path)
     assert usual is not None
     assert usual.identity == made.usual
     score(ScoreConfig(tmp_path, synthetic, out=tmp_path / "measurements.npz", accelerator="cpu"))

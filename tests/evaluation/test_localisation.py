@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mnad.artifacts.maps import FrameMaps
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
 from mnad.evaluation import check_same_frames, pixel_metrics
 from mnad.runtime.errors import DataError
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.samples import measurements
@@ -18,7 +18,7 @@ from tests.evaluation.samples import measurements
 FIRST = 4  # frames that a prediction does not restore
 
 
-def sample(size: int = 16, grid: int = 8, seed: int = 0) -> tuple[Measurements, FrameMaps, Clips]:
+def sample(size: int = 16, grid: int = 8, seed: int = 0) -> tuple[Measurements, NDArray[np.float16], Clips]:
     """Three videos of 9 scored frames each, the middle one without masks."""
     random = np.random.default_rng(seed)
     m = measurements((9, 9, 9))
@@ -36,8 +36,7 @@ def sample(size: int = 16, grid: int = 8, seed: int = 0) -> tuple[Measurements, 
         masked_videos=(True, False, True),
     )
     error = np.round(random.uniform(0, 0.2, (27, grid, grid)), 2).astype(np.float16)
-    pictures = np.zeros((27, size, size, 1), np.uint8)
-    return m, FrameMaps(error, None, pictures, pictures), clips
+    return m, error, clips
 
 
 @pytest.mark.parametrize(("size", "grid"), [(16, 8), (16, 16), (24, 10), (40, 16)])
@@ -53,7 +52,7 @@ def test_against_all_pixels(size: int, grid: int) -> None:
         for y in range(size):
             for x in range(size):
                 labels.append(masks[clips.starts[m.video[row]] + m.frame[row], y, x])
-                scores.append(float(maps.error[row, y * grid // size, x * grid // size]))
+                scores.append(float(maps[row, y * grid // size, x * grid // size]))
     assert metrics.auc == pytest.approx(roc_auc_score(labels, scores), abs=1e-12)
     assert metrics.abnormal_share == pytest.approx(np.mean(labels))
     assert (metrics.frames, metrics.without_masks) == (18, ("02",))
@@ -65,26 +64,28 @@ def test_a_map_that_is_the_mask_is_perfect() -> None:
     masks = clips.masks()
     assert masks is not None
     frames = np.array([clips.starts[video] + frame for video, frame in zip(m.video, m.frame, strict=True)])
-    assert pixel_metrics(m, replace(maps, error=masks[frames].astype(np.float16)), clips).auc == 1
-    assert pixel_metrics(m, replace(maps, error=(~masks[frames]).astype(np.float16)), clips).auc == 0
-    assert pixel_metrics(m, replace(maps, error=np.zeros_like(maps.error)), clips).auc == 0.5
-    negative_zero = np.full_like(maps.error, -0.0)
-    assert pixel_metrics(m, replace(maps, error=negative_zero), clips).auc == 0.5
+    assert pixel_metrics(m, masks[frames].astype(np.float16), clips).auc == 1
+    assert pixel_metrics(m, (~masks[frames]).astype(np.float16), clips).auc == 0
+    assert pixel_metrics(m, np.zeros_like(maps), clips).auc == 0.5
+    assert pixel_metrics(m, np.full_like(maps, -0.0), clips).auc == 0.5
+    # Scores may be below 0.
+    assert pixel_metrics(m, np.where(masks[frames], -1, -2).astype(np.float16), clips).auc == 1
+    assert pixel_metrics(m, np.where(masks[frames], -1, 1).astype(np.float16), clips).auc == 0
 
 
 def test_maps_and_data_that_do_not_belong_together() -> None:
     m, maps, clips = sample()
     with pytest.raises(DataError, match="maps are of 26 frames, but 27 were measured"):
-        pixel_metrics(m, FrameMaps(maps.error[1:], None, maps.target[1:], maps.restored[1:]), clips)
+        pixel_metrics(m, maps[1:], clips)
     with pytest.raises(DataError, match="no scored video has masks"):
         pixel_metrics(m, maps, replace(clips, packed_masks=None, masked_videos=(False,) * 3))
     assert clips.packed_masks is not None
     with pytest.raises(DataError, match="the masks mark no pixel"):
         pixel_metrics(m, maps, replace(clips, packed_masks=np.zeros_like(clips.packed_masks)))
-    broken = maps.error.copy()
+    broken = maps.copy()
     broken[3, 0, 0] = np.nan
     with pytest.raises(DataError, match="not finite"):
-        pixel_metrics(m, replace(maps, error=broken), clips)
+        pixel_metrics(m, broken, clips)
 
 
 def test_measurements_of_other_data_name_the_video() -> None:

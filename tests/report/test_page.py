@@ -112,7 +112,7 @@ def test_it_holds_every_sheet_that_the_script_asks_for(page: str) -> None:
 
 def test_it_says_the_numbers_and_the_protocol(page: str) -> None:
     for words in (
-        "Frame AUC, pooled",
+        "Frame AUC, published protocol",
         "95 % interval",
         "Frame AUC, mean of videos",
         "chosen on the test labels",

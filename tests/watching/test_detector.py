@@ -17,7 +17,7 @@ import torch
 from mnad import Detector, FrameResult
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.cli import main
-from mnad.evaluation.calibration import Calibration
+from mnad.evaluation import Calibration, Locality
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.runtime.errors import CheckpointError, ConfigError, DataError
@@ -101,6 +101,18 @@ def test_scores_are_those_of_the_commands(
         np.testing.assert_array_equal(whole.frame, np.arange(4, len(frames)))
         np.testing.assert_allclose(detector.score(frames).score, scores, **SAME)
     assert 0 < updates < 3 * 36  # so that items that were updated, and that were not, are read
+
+
+def test_the_map_of_a_score_tells_where_it_comes_from(detector: Detector, synthetic: Path) -> None:
+    results = watch(detector, next(iter(videos(synthetic).values())))
+    assert all(result.score_map is None for result in results[:4])
+    if detector.calibration.locality == Locality():
+        assert all(result.score_map is None for result in results)
+        return
+    raw = [result.score_map.max() for result in results[4:] if result.score_map is not None]
+    width = 1 if detector.calibration.smoothing.name == "none" else detector.calibration.smoothing.width
+    smoothed = [np.mean(raw[max(0, index + 1 - width) : index + 1]) for index in range(len(raw))]
+    np.testing.assert_allclose(scores_of(results)[4:], smoothed, rtol=1e-4)
 
 
 def test_streams_are_apart_and_computed_together(detector: Detector, synthetic: Path) -> None:

@@ -14,7 +14,7 @@ from scipy.stats import beta
 
 from mnad.evaluation.locality import Locality
 from mnad.evaluation.normalisation import Bounds, Scaling
-from mnad.evaluation.scores import ScoreWeight
+from mnad.evaluation.scores import ScoreWeight, Scoring
 from mnad.evaluation.smoothing import Smoothing
 from mnad.measuring.options import UpdateScope
 from mnad.runtime.errors import CheckpointError, ConfigError
@@ -82,6 +82,11 @@ class Calibration:
     update_threshold: float | None
     data: str
     version: str
+
+    @property
+    def scoring(self) -> Scoring:
+        """What scores are made of."""
+        return Scoring(self.score_weight, self.locality, self.smoothing)
 
     @property
     def scaling(self) -> Scaling:

@@ -2,7 +2,8 @@
 
 The pixel AUC is that of all pixels of all scored frames of the videos that have masks, pooled; normal frames count with
 all their pixels. A pixel's score is the squared error of the cell of the error map that it lies in, as it was measured:
-not normalised, not smoothed, without the distance D. Other metrics of the same name are different ones: the pixel-level
+not normalised, not smoothed, without the distance D; or, where a part of the frame is scored, the score of that cell,
+see :mod:`mnad.evaluation.score_map`. Other metrics of the same name are different ones: the pixel-level
 criterion of Mahadevan et al. counts frames of which 40 % of the abnormal pixels are found.
 
 The region- and track-based criteria of Street Scene (RBDC and TBDC) are left out. They are defined on regions and
@@ -18,13 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.artifacts.maps import FrameMaps
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
 from mnad.runtime.errors import DataError
 
-# All positive float16 numbers in their order: read as integers, their bits count up to infinity.
-FLOAT16_VALUES = 0x7C00 + 1
+FLOAT16_VALUES = 1 << 16
+SIGN = np.uint16(1 << 15)
 CHUNK = 256
 
 
@@ -49,15 +49,15 @@ class PixelMetrics:
     without_masks: tuple[str, ...]
 
 
-def pixel_metrics(measurements: Measurements, maps: FrameMaps, clips: Clips) -> PixelMetrics:
+def pixel_metrics(measurements: Measurements, maps: NDArray[np.float16], clips: Clips) -> PixelMetrics:
     """Computes the pixel AUC.
 
-    Error maps hold float16 numbers, so a histogram of their 31,745 possible values gives it exactly, without sorting
-    millions of pixels.
+    Maps hold float16 numbers, so a histogram of their 65,536 possible values gives it exactly, without sorting millions
+    of pixels.
 
     Args:
         measurements: Of the frames of ``clips``, see :func:`mnad.evaluation.check_same_frames`.
-        maps: Their maps, row for row.
+        maps: (N, G, G) float16, row for row, larger where more abnormal: errors, or scores.
         clips: The frames with their masks.
 
     Raises:
@@ -72,17 +72,17 @@ def pixel_metrics(measurements: Measurements, maps: FrameMaps, clips: Clips) -> 
     if clips.packed_masks is None or len(rows) == 0:
         raise DataError("no scored video has masks, so there is no pixel AUC")
     frames = frames_in_clips(measurements, clips)
-    grid, size = maps.error.shape[1], clips.frames.shape[1]
+    grid, size = maps.shape[1], clips.frames.shape[1]
     abnormal, normal = (np.zeros(FLOAT16_VALUES) for _ in range(2))
     area = _pixels_of_cells(np.ones((1, size, size), np.bool_), grid)
     for first in range(0, len(rows), CHUNK):
         chosen = rows[first : first + CHUNK]
-        error = maps.error[chosen]
-        if not (np.isfinite(error) & (error >= 0)).all():
-            raise DataError("the error maps are not finite and positive; the model diverged")
+        values = maps[chosen]
+        if not np.isfinite(values).all():
+            raise DataError("the maps are not finite; the model diverged")
         masks = np.concatenate([_mask(clips, int(frame)) for frame in frames[chosen]])
         found = _pixels_of_cells(masks, grid)
-        bins = (error + np.float16(0)).view(np.uint16).ravel()  # adding 0 makes one of the two zeros
+        bins = _in_order(values).ravel()
         abnormal += np.bincount(bins, found.ravel(), FLOAT16_VALUES)
         normal += np.bincount(bins, (area - found).ravel(), FLOAT16_VALUES)
     if not abnormal.any() or not normal.any():
@@ -96,6 +96,18 @@ def pixel_metrics(measurements: Measurements, maps: FrameMaps, clips: Clips) -> 
         grid=grid,
         without_masks=tuple(np.array(measurements.videos)[~masked].tolist()),
     )
+
+
+def _in_order(values: NDArray[np.float16]) -> NDArray[np.uint16]:
+    """Returns integers in the order of float16 numbers, equal where these are.
+
+    Example:
+        >>> _in_order(np.array([-1, -0.0, 0, 2], np.float16)).tolist()
+        [17407, 32768, 32768, 49152]
+    """
+    bits = (values + np.float16(0)).view(np.uint16)  # adding 0 makes one of the two zeros
+    ordered: NDArray[np.uint16] = np.where(bits & SIGN, ~bits, bits | SIGN)
+    return ordered
 
 
 def frames_in_clips(measurements: Measurements, clips: Clips) -> NDArray[np.int64]:

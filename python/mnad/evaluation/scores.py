@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
-from mnad.evaluation.locality import WHOLE_FRAME, Locality, has_distance, locality_of
+from mnad.evaluation.locality import WHOLE_FRAME, Locality, has_distance, localised, locality_of
 from mnad.evaluation.normalisation import PER_VIDEO, Normalisation, Parts, Scaling, parts_of
 from mnad.evaluation.smoothing import NO_SMOOTHING, Smoothing, SmoothingName, smooth
 from mnad.models.presets import RECIPES
@@ -17,6 +17,7 @@ from mnad.runtime.errors import ConfigError
 
 WeightSource = Literal["given", "published", "no memory", "calibration"]
 Protocol = Literal["published", "deployed", "own"]
+PROTOCOL_WORDS = {"published": "published protocol", "deployed": "deployed", "own": "by own choices"}
 # lambda, or the larger of the two parts.
 ScoreWeight = float | Literal["max"]
 
@@ -83,7 +84,12 @@ class Choices:
 
     @staticmethod
     def of(
-        measurements: Measurements, score_weight: ScoreWeight | None, scaling: Scaling, smoothing: Smoothing
+        measurements: Measurements,
+        score_weight: ScoreWeight | None,
+        scaling: Scaling,
+        smoothing: Smoothing,
+        *,
+        calibrated: bool = False,
     ) -> Choices:
         """Settles what was left open.
 
@@ -95,7 +101,7 @@ class Choices:
             source = "no memory"
         return Choices(
             score_weight=settle_weight(measurements, score_weight),
-            score_weight_source=source,
+            score_weight_source="calibration" if calibrated else source,
             locality=locality_of(measurements),
             normalisation=scaling.name,
             smoothing=smoothing.name,
@@ -175,6 +181,21 @@ def abnormality(
     weight = settle_weight(measurements, score_weight)
     parts = parts_of(measurements, scaling, with_distance=weight != 1)
     return smooth(combine(parts, weight), measurements.stretch, smoothing)
+
+
+def scores_by(measurements: Measurements, scoring: Scoring, scaling: Scaling) -> NDArray[np.float64]:
+    """Returns the score of each frame, (N,), see :func:`abnormality`.
+
+    Args:
+        measurements: Raw measurements.
+        scoring: What the score is made of.
+        scaling: Its scale.
+
+    Raises:
+        ConfigError, DataError: As :func:`abnormality` and :func:`mnad.evaluation.locality.localised`.
+    """
+    scored = localised(measurements, scoring.locality)
+    return abnormality(scored, scoring.score_weight, scaling, scoring.smoothing)
 
 
 def combine(parts: Parts, score_weight: NDArray[np.float64] | ScoreWeight) -> NDArray[np.float64]:

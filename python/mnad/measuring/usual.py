@@ -53,21 +53,28 @@ class Usual:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @staticmethod
-    def of(tensors: Mapping[str, Tensor], where: object) -> Usual | None:
+    def of(tensors: Mapping[str, Tensor], channels: int, size: int, where: object) -> Usual | None:
         """Makes it of its tensors; None of none.
 
         Args:
             tensors: As :meth:`tensors` gave them.
+            channels: C, of the model.
+            size: S, of the frames that it takes.
             where: The checkpoint that holds them.
 
         Raises:
-            CheckpointError: If they are not whole.
+            CheckpointError: If they are not whole, or of frames of another size.
         """
         if not tensors:
             return None
-        expected = {field.name for field in fields(Usual)}
-        if set(tensors) != expected or tensors["mean"].shape != tensors["spread"].shape:
-            raise CheckpointError(f"the calibration in {where} is not whole; calibrate the model again")
+        grid, features = min(size, ERROR_GRID), (channels, size // 8, size // 8)
+        expected = {"error": (grid, grid), "mean": features, "spread": features}
+        found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+        if found != expected:
+            raise CheckpointError(
+                f"the calibration in {where} is not of this model and of frames of {size} x {size}: what is usual has "
+                f"the shapes {found}, not {expected}; calibrate the model again"
+            )
         return Usual(**tensors)
 
     def to(self, device: torch.device) -> Usual:

@@ -13,6 +13,7 @@ from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
 from mnad.data.clips import common_rate, tails
 from mnad.data.options import DataOptions
+from mnad.data.steadiness import moves
 from mnad.evaluation.calibration import Calibration, check_rates, find_thresholds
 from mnad.evaluation.locality import Locality, localised
 from mnad.evaluation.normalisation import Scaling, bounds_of
@@ -107,6 +108,12 @@ def calibrate(config: CalibrateConfig) -> Calibration:
             "the videos do not say how many frames a second they have, or have different ones; give --fps"
         )
     check_rates(config.false_alarms_per_hour, fps)
+    if moves(clips):
+        warnings.warn(
+            "the camera seems to move: from one frame to the next most of the picture changes. Then normal frames are "
+            "predicted badly too and the thresholds are high, and what is usual at a place means nothing",
+            stacklevel=2,
+        )
     share = held_out or LAST_TENTH
     measurements, usual = _measure(config, model, clips, share)
     calibration = _calibration(config, fps, measurements, share, trained_on=not held_out)

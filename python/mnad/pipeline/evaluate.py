@@ -2,35 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import warnings
-from dataclasses import KW_ONLY, dataclass, fields, replace
+from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.artifacts.checkpoint import Checkpoint, holds_checkpoint, load_checkpoint
 from mnad.artifacts.maps import load_maps, maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, measurements_file
 from mnad.data import Clips, open_clips
 from mnad.data.clips import common_rate
 from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration
-from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, is_same_model, with_labels
+from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, with_labels
 from mnad.evaluation.confidence import bootstrap
 from mnad.evaluation.detection import Detection, detect
 from mnad.evaluation.events import AlarmRule
 from mnad.evaluation.lambda_sweep import sweep
 from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
-from mnad.evaluation.locality import Locality, localised
+from mnad.evaluation.locality import WHOLE_FRAME, Locality, localised
 from mnad.evaluation.metrics import one_kind
 from mnad.evaluation.normalisation import Normalisation, Scaling, bounds_of
-from mnad.evaluation.scores import Choices, ScoreWeight, ScoreWeightOption, abnormality, check_weight
+from mnad.evaluation.score_map import ScoreMapping, score_maps
+from mnad.evaluation.scores import Choices, ScoreWeightOption, Scoring, abnormality, check_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
 from mnad.evaluation.summary import Evaluation, metrics_of
 from mnad.measuring.pooling import Pooling
+from mnad.models import ModelConfig
+from mnad.pipeline.calibrated import find_calibration, find_usual, other_update, warn_of_misfit
 from mnad.pipeline.outcome import Outcome
 from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import CheckpointError, ConfigError, DataError
@@ -164,16 +165,20 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
     if clips is not None and config.labels is not None:
         measurements = with_labels(measurements, clips)
     fps = common_rate(measurements.protocol.get("rates", ()))
-    calibration = _calibration(config, measurements) if config.uses_calibration else None
-    if calibration is not None:
-        _warn_of_misfit(config, measurements, calibration, fps)
-    how = _how_to_score(config, measurements, calibration)
-    scores, choices = _score(measurements, *how, calibrated=calibration is not None)
+    calibration = None
+    if config.uses_calibration:
+        calibration = find_calibration(config.folder, measurements)
+        warn_of_misfit(measurements, calibration, fps if config.fps is None else None)
+    scoring, scaling = _how_to_score(config, measurements, calibration)
+    scored = localised(measurements, scoring.locality)
+    scores = abnormality(scored, scoring.score_weight, scaling, scoring.smoothing)
+    choices = Choices.of(scored, scoring.score_weight, scaling, scoring.smoothing, calibrated=calibration is not None)
     labelled = measurements.labels is not None and not one_kind(measurements.labels)
     # Alarms can be had without labels; without alarms there is nothing to say and metrics_of tells why.
     evaluation = metrics_of(measurements, scores, choices) if labelled or config.threshold is None else None
     deployed, not_deployed = _deployed(config, measurements, evaluation)
-    _, locality, scaling, smoothing = how
+    mapping = _mapping(config, scored, choices, calibration)
+    pixels, score_pixels = _pixels(config, measurements, clips, mapping)
     return Outcome(
         measurements=measurements,
         scores=scores,
@@ -182,27 +187,13 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
         deployed=deployed,
         not_deployed=not_deployed,
         interval=bootstrap(measurements, scores, config.bootstrap, config.seed) if config.bootstrap else None,
-        sweep=sweep(localised(measurements, locality), scaling, smoothing) if config.sweep else None,
-        pixels=_pixels(config, measurements, clips),
+        sweep=sweep(scored, scaling, scoring.smoothing) if config.sweep else None,
+        pixels=pixels,
+        score_pixels=score_pixels,
+        mapping=mapping,
         detection=_detection(config, measurements, scores, calibration, fps),
         calibration=calibration,
     )
-
-
-def _score(
-    measurements: Measurements,
-    weight: ScoreWeight | None,
-    locality: Locality,
-    scaling: Scaling,
-    smoothing: Smoothing,
-    *,
-    calibrated: bool,
-) -> tuple[NDArray[np.float64], Choices]:
-    scored = localised(measurements, locality)
-    choices = Choices.of(scored, weight, scaling, smoothing)
-    if calibrated:
-        choices = replace(choices, score_weight_source="calibration")
-    return abnormality(scored, weight, scaling, smoothing), choices
 
 
 def _deployed(
@@ -214,28 +205,26 @@ def _deployed(
     if config.uses_calibration and evaluation.choices.protocol == "deployed":
         return evaluation, None
     try:
-        calibration = _calibration(config, measurements)
-        if calibration.smoothing.looks_ahead:
-            return None, f"the calibration smooths by frames to come ({calibration.smoothing.name})"
-        if misfit := _other_update(measurements, calibration):
-            return None, misfit
-        scores, choices = _score(measurements, *_calibrated(calibration), calibrated=True)
+        calibration = find_calibration(config.folder, measurements)
     except (CheckpointError, DataError) as error:
         return None, str(error)
-    return metrics_of(measurements, scores, choices), None
-
-
-def _calibrated(calibration: Calibration) -> tuple[ScoreWeight, Locality, Scaling, Smoothing]:
-    return calibration.score_weight, calibration.locality, calibration.scaling, calibration.smoothing
+    if calibration.smoothing.looks_ahead:
+        return None, f"the calibration smooths by frames to come ({calibration.smoothing.name})"
+    if misfit := other_update(measurements, calibration):
+        return None, misfit
+    scored = localised(measurements, calibration.locality)
+    how = calibration.score_weight, calibration.scaling, calibration.smoothing
+    choices = Choices.of(scored, *how, calibrated=True)
+    return metrics_of(measurements, abnormality(scored, *how), choices), None
 
 
 def _how_to_score(
     config: EvaluateConfig, measurements: Measurements, calibration: Calibration | None
-) -> tuple[ScoreWeight | None, Locality, Scaling, Smoothing]:
+) -> tuple[Scoring, Scaling]:
     if calibration is None:
         usual = Smoothing()
         smoothing = Smoothing(config.smoothing or usual.name, config.smoothing_width or usual.width)
-        return config.score_weight, config.locality, _scaling(config, measurements), smoothing
+        return Scoring(config.score_weight, config.locality, smoothing), _scaling(config, measurements)
     calibrated = {
         "lambda": (config.score_weight, calibration.score_weight),
         "pooling": (config.pooling, calibration.locality.pooling),
@@ -249,7 +238,7 @@ def _how_to_score(
             raise ConfigError(
                 f"the calibration is for {name} {stored} and means nothing for {given}; leave it out or calibrate again"
             )
-    return _calibrated(calibration)
+    return calibration.scoring, calibration.scaling
 
 
 def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
@@ -267,60 +256,6 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
     if training.protocol.get("split") != "training":
         raise DataError(f"{file} is not of the training split: normalising by the test set is called global")
     return Scaling("train", bounds_of(localised(training, config.locality)))
-
-
-def _calibration(config: EvaluateConfig, measurements: Measurements) -> Calibration:
-    """Reads the calibration out of the checkpoint that was measured: beside the measurements, or where it was then."""
-    path, checkpoint = _measured_by(config, measurements)
-    check_same_model(measurements, checkpoint.describe(), f"the checkpoint {path}")
-    if checkpoint.calibration is None:
-        raise DataError(f"the checkpoint {path} holds no calibration; make one with: mnad calibrate {path} --data DATA")
-    calibration = Calibration.from_dict(checkpoint.calibration, path)
-    if calibration.locality.relative and measurements.protocol.get("usual") != calibration.usual:
-        raise DataError(
-            "the frames were measured before the model was calibrated, or by another calibration, so what is usual at "
-            f"each place was not known; score them again with: mnad score {path} --data DATA"
-        )
-    return calibration
-
-
-def _other_update(measurements: Measurements, calibration: Calibration) -> str:
-    """Returns how the test-time update of the measurements differs from the calibration's; nothing if it does not."""
-    measured_by = (measurements.protocol["update"], measurements.protocol["update_threshold"])
-    if measured_by == (calibration.update, calibration.update_threshold):
-        return ""
-    return (
-        f"the calibration is for the test-time update {calibration.update} (threshold "
-        f"{calibration.update_threshold}), but the frames were measured with {measured_by[0]} ({measured_by[1]})"
-    )
-
-
-def _warn_of_misfit(
-    config: EvaluateConfig, measurements: Measurements, calibration: Calibration, fps: float | None
-) -> None:
-    if misfit := _other_update(measurements, calibration):
-        warnings.warn(misfit, stacklevel=2)
-    if config.fps is None and fps is not None and not math.isclose(fps, calibration.fps, rel_tol=0.01):
-        warnings.warn(
-            f"the calibration is for {calibration.fps:g} frames a second, but there are {fps:g}: expect "
-            f"{fps / calibration.fps:.2g} times as many false alarms an hour; calibrate again at this rate",
-            stacklevel=2,
-        )
-    if calibration.trained_on:
-        warnings.warn(
-            "the calibration was made on frames that the model was trained on; expect more false alarms than it says",
-            stacklevel=2,
-        )
-
-
-def _measured_by(config: EvaluateConfig, measurements: Measurements) -> tuple[Path, Checkpoint]:
-    beside = config.folder
-    path = Path(measurements.protocol.get("checkpoint", beside))
-    if holds_checkpoint(beside):  # runs are copied and moved
-        checkpoint = load_checkpoint(beside)
-        if is_same_model(measurements, checkpoint.describe()) or not path.exists():
-            return beside, checkpoint
-    return path, load_checkpoint(path)
 
 
 def _detection(
@@ -365,16 +300,34 @@ def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
     return clips
 
 
-def _pixels(config: EvaluateConfig, measurements: Measurements, clips: Clips | None) -> PixelMetrics | None:
+def _pixels(
+    config: EvaluateConfig, measurements: Measurements, clips: Clips | None, mapping: ScoreMapping | None
+) -> tuple[PixelMetrics | None, PixelMetrics | None]:
+    """Returns the pixel AUC of the error and that of the score."""
     file = _maps_file(config)
     if clips is None or clips.packed_masks is None or not file.is_file():
-        return None
+        return None, None
     try:
         maps = load_maps(file, measurements)
     except DataError as error:  # mnad score leaves the maps of an earlier pass where they are
         warnings.warn(f"no pixel AUC: {error}", stacklevel=2)
+        return None, None
+    of_error = pixel_metrics(measurements, maps.error, clips)
+    if mapping is None:
+        return of_error, None
+    return of_error, pixel_metrics(measurements, score_maps(maps, mapping), clips)
+
+
+def _mapping(
+    config: EvaluateConfig, scored: Measurements, choices: Choices, calibration: Calibration | None
+) -> ScoreMapping | None:
+    """Returns how maps of the score are made; None where the score is of the whole frame."""
+    if choices.locality == WHOLE_FRAME:
         return None
-    return pixel_metrics(measurements, maps, clips)
+    bounds = bounds_of(scored) if calibration is None else calibration.bounds
+    usual = find_usual(config.folder, scored) if choices.locality.relative else None
+    channels = ModelConfig(width=scored.protocol["model"]["width"]).channels
+    return ScoreMapping(choices.score_weight, choices.locality, bounds, channels, usual)
 
 
 def _maps_file(config: EvaluateConfig) -> Path:

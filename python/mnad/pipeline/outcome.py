@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.artifacts.maps import FrameMaps
 from mnad.artifacts.measurements import Measurements
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.confidence import Interval
@@ -19,6 +20,7 @@ from mnad.evaluation.detection import Detection, frames_within
 from mnad.evaluation.events import Alarm
 from mnad.evaluation.lambda_sweep import Sweep
 from mnad.evaluation.localisation import PixelMetrics
+from mnad.evaluation.score_map import ScoreMapping, score_maps
 from mnad.evaluation.scores import Choices
 from mnad.evaluation.summary import Evaluation
 from mnad.runtime.files import atomic_write
@@ -44,7 +46,9 @@ class Outcome:
         not_deployed: Why there is no such evaluation.
         interval: Their confidence.
         sweep: The AUC of each lambda.
-        pixels: The pixel AUC, where there are maps and masks.
+        pixels: The pixel AUC of the error, where there are maps and masks.
+        score_pixels: That of the score's maps, where a part of the frame is scored.
+        mapping: How maps of the score are made; None where the score is of the whole frame.
         detection: Alarms and their metrics, where there is a threshold.
         calibration: The calibration that was used.
     """
@@ -58,6 +62,8 @@ class Outcome:
     interval: Interval | None
     sweep: Sweep | None
     pixels: PixelMetrics | None
+    score_pixels: PixelMetrics | None
+    mapping: ScoreMapping | None
     detection: Detection | None
     calibration: Calibration | None
 
@@ -67,6 +73,14 @@ class Outcome:
         chosen = ["eer_threshold"] if self.evaluation is not None else []
         return (*chosen, "sweep.best_weight", "sweep.best_auc") if self.sweep is not None else tuple(chosen)
 
+    def score_maps(self, maps: FrameMaps) -> NDArray[np.float16] | None:
+        """Returns where in the frames the score comes from, (N, G, G); None if that is the error of the whole frame.
+
+        Args:
+            maps: Of the frames that were measured.
+        """
+        return None if self.mapping is None else score_maps(maps, self.mapping)
+
     def as_dict(self) -> dict[str, Any]:
         """Returns all but the frames' scores as plain values."""
         metrics = {**asdict(self.choices), "protocol": self.measurements.protocol}
@@ -74,7 +88,7 @@ class Outcome:
             metrics = self.evaluation.as_dict()
         parts = {
             name: None if (part := getattr(self, name)) is None else asdict(part)
-            for name in ("interval", "sweep", "pixels", "detection")
+            for name in ("interval", "sweep", "pixels", "score_pixels", "detection")
         }
         calibration = None if self.calibration is None else self.calibration.as_dict()
         deployed = None if self.deployed is None else self.deployed.as_dict()

@@ -8,13 +8,12 @@ from rich.table import Table
 
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.detection import Detection
-from mnad.evaluation.scores import parts_in_words
+from mnad.evaluation.scores import PROTOCOL_WORDS, parts_in_words
 from mnad.evaluation.summary import Evaluation
 from mnad.pipeline.outcome import Outcome
 
 CHOSEN = "[yellow]chosen on test[/yellow]"
 EVENTS_SHOWN = 20
-PROTOCOLS = {"published": "published protocol", "deployed": "deployed", "own": "by own choices"}
 
 
 def print_outcome(outcome: Outcome) -> None:
@@ -24,7 +23,9 @@ def print_outcome(outcome: Outcome) -> None:
         pixels = outcome.pixels
         without = f"; without {escape(', '.join(pixels.without_masks))}: no masks" if pixels.without_masks else ""
         grid = f"errors on {pixels.grid} x {pixels.grid}, masks on {pixels.size} x {pixels.size}"
-        rows["pixel AUC"] = f"{_percent(pixels.auc)} ({grid}, {pixels.frames:,} frames{without})"
+        rows["pixel AUC of the error"] = f"{_percent(pixels.auc)} ({grid}, {pixels.frames:,} frames{without})"
+    if outcome.score_pixels is not None:
+        rows["pixel AUC of the score"] = _percent(outcome.score_pixels.auc)
     if outcome.sweep is not None:
         best = outcome.sweep
         rows["best lambda of 101"] = f"{best.best_weight:g}: {_percent(best.best_auc)} ({CHOSEN})"
@@ -83,7 +84,7 @@ def _metrics(evaluation: Evaluation, outcome: Outcome) -> dict[str, str]:
         sure = _interval(interval.auc, f"95 %, videos drawn {interval.resamples:,} times")
         macro_sure = "" if interval.macro_auc is None else _interval(interval.macro_auc, "95 %")
     return {
-        "frame AUC, pooled": f"{_percent(evaluation.auc)}{sure} ({PROTOCOLS[evaluation.choices.protocol]})",
+        "frame AUC, pooled": f"{_percent(evaluation.auc)}{sure} ({PROTOCOL_WORDS[evaluation.choices.protocol]})",
         "deployed AUC": _deployed(outcome),
         "frame AUC, mean of videos": macro + macro_sure + left_out,
         "average precision": _percent(evaluation.average_precision),

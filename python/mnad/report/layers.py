@@ -27,6 +27,10 @@ class ColourRange:
     high: float
 
 
+# From the best to somewhat above the worst of normal video.
+SCORE_SCALE = ColourRange(0.0, 1.5)
+
+
 def palette() -> NDArray[np.uint8]:
     """Returns the colours of 0 to 255, (256, 3) RGB: from dark to light, so that they can be told without hue."""
     return (colormaps[PALETTE](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
@@ -56,8 +60,7 @@ def on_scale(values: NDArray[np.float16], scale: ColourRange) -> NDArray[np.uint
         >>> on_scale(np.array([0, 0.01, 0.04, 1], np.float16), ColourRange(0, 0.2)).tolist()
         [0, 128, 255, 255]
     """
-    share = (root(values) - scale.low) / (scale.high - scale.low)
-    return (share.clip(0, 1) * 255).round().astype(np.uint8)
+    return share_of_scale(root(values), scale)
 
 
 def coloured(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -65,10 +68,20 @@ def coloured(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return palette()[grey][..., ::-1]
 
 
-def make_layers(maps: FrameMaps) -> tuple[list[Layer], dict[str, ColourRange]]:
-    """Makes the layers of a report, and the scales of those that are maps."""
+def make_layers(
+    maps: FrameMaps, scores: NDArray[np.float16] | None = None
+) -> tuple[list[Layer], dict[str, ColourRange]]:
+    """Makes the layers of a report, and the scales of those that are maps.
+
+    Args:
+        maps: Of the frames.
+        scores: (N, G, G), where the score comes from; None where it comes from the error of the whole frame.
+    """
     layers = [Layer("target", maps.target, False), Layer("restored", maps.restored, False)]
     scales = {"error": error_scale(maps)}
+    if scores is not None:
+        scales["score"] = SCORE_SCALE
+        layers.append(Layer("score", share_of_scale(scores, SCORE_SCALE)[..., None], True))
     layers.append(Layer("error", on_scale(maps.error, scales["error"])[..., None], True))
     if maps.distance is not None:
         scales["distance"] = distance_scale(maps.distance)
@@ -90,6 +103,12 @@ def enlarge(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 def root(values: NDArray[np.float16]) -> NDArray[np.float32]:
     """Returns square roots in float32."""
     return np.sqrt(values.astype(np.float32))
+
+
+def share_of_scale(values: NDArray[np.floating], scale: ColourRange) -> NDArray[np.uint8]:
+    """Brings values to 0..255."""
+    share = (values.astype(np.float32) - scale.low) / (scale.high - scale.low)
+    return (share.clip(0, 1) * 255).round().astype(np.uint8)
 
 
 def _sample(values: NDArray[np.float16]) -> NDArray[np.float16]:

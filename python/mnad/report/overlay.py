@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from mnad.pipeline.evaluate import EvaluationOptions
 from mnad.report.judgement import Judgement, VideoJudgement, judge
-from mnad.report.layers import coloured, enlarge, error_scale, on_scale
+from mnad.report.layers import SCORE_SCALE, coloured, enlarge, error_scale, on_scale, share_of_scale
 from mnad.report.material import Material, load_material
 from mnad.runtime.errors import ConfigError, DataError, OutputError
 from mnad.runtime.files import atomic_write
 from mnad.runtime.progress import track
 
 Codec = Literal["mp4v", "vp09"]
+Heatmap = Literal["score", "error"]
 SIDE, CURVE, LINE = 480, 120, 40
 STRONGEST = 0.8
 IMAGES_FPS = 10.0
@@ -40,6 +41,8 @@ class OverlayConfig(EvaluationOptions):
         video: The one video that is wanted.
         measurements: Another file of measurements, with its maps beside it; measurements.npz of the run if left out.
         fps: Frames a second; those of the video if left out, or 10 where nothing says so.
+        heatmap: score, where the score comes from, or error, where the model's frame differs from the true one. They
+            are the same where the score is of the whole frame.
         codec: mp4v is quick to write and plays in most players; vp09 (VP9) plays in browsers, too, and takes many times
             as long.
     """
@@ -49,6 +52,7 @@ class OverlayConfig(EvaluationOptions):
     video: str | None = None
     measurements: Path | None = None
     fps: float | None = None
+    heatmap: Heatmap = "score"
     codec: Codec = "mp4v"
 
     def __post_init__(self) -> None:
@@ -80,9 +84,10 @@ def write_overlays(config: OverlayConfig) -> list[Path]:
     evaluation = config.of(config.measurements or config.run)
     material = load_material(config.run, config.measurements)
     judgement = judge(evaluation, resamples=0)
+    scores = judgement.outcome.score_maps(material.maps) if config.heatmap == "score" else None
     files = []
     for index, out in _places(config, material.measurements.videos).items():
-        frames = draw_video(material, judgement, index)
+        frames = draw_video(material, judgement, index, scores)
         name, count = material.measurements.videos[index], len(judgement.videos[index].rows)
         if count:
             rates = material.measurements.protocol.get("rates")
@@ -92,13 +97,16 @@ def write_overlays(config: OverlayConfig) -> list[Path]:
     return files
 
 
-def draw_video(material: Material, judgement: Judgement, index: int) -> Iterator[NDArray[np.uint8]]:
+def draw_video(
+    material: Material, judgement: Judgement, index: int, scores: NDArray[np.float16] | None = None
+) -> Iterator[NDArray[np.uint8]]:
     """Draws the frames of a video.
 
     Args:
         material: Of the run.
         judgement: Of its measurements.
         index: The video.
+        scores: (N, G, G), where the score comes from, as the heatmap; the error if None.
 
     Yields:
         (640, 480, 3) uint8, BGR: the frame under its heatmap, a line of words, the curve with a cursor.
@@ -110,7 +118,8 @@ def draw_video(material: Material, judgement: Judgement, index: int) -> Iterator
     for place, row in enumerate(video.rows.tolist()):
         frame = maps.target[row]
         colour = np.repeat(frame, 3, axis=2) if frame.shape[2] == 1 else frame
-        picture = blend(enlarge(colour, SIDE), enlarge(on_scale(maps.error[row], scale), SIDE))
+        heat = on_scale(maps.error[row], scale) if scores is None else share_of_scale(scores[row], SCORE_SCALE)
+        picture = blend(enlarge(colour, SIDE), enlarge(heat, SIDE))
         score = judgement.scores[row]
         words = f"{measurements.videos[index]}  frame {measurements.frame[row]}  score {score:.2f}"
         labelled = measurements.labels is not None and bool(measurements.labels[row])

@@ -27,6 +27,7 @@ from mnad.runtime.errors import ConfigError, OutputError
 from mnad.runtime.files import atomic_write
 
 SCRIPTS = ("pictures.js", "charts.js", "player.js", "threshold.js", "page.js")
+FORMS = {"error": (255, ".0f"), "distance": (1, ".3f"), "score": (1, "g")}  # of the numbers beside a palette
 SPARK_WIDTH, SPARK_HEIGHT = 300, 40
 # At most, in bytes: the tag around a sheet, and the number of a kept frame in the data.
 BYTES_A_TAG, BYTES_A_NUMBER = 120, 8
@@ -93,7 +94,7 @@ def render(material: Material, judgement: Judgement, limit: int, *, progress: bo
     """
     measurements = judgement.measurements
     groups = choose_moments(judgement)
-    layers, scales = make_layers(material.maps)
+    layers, scales = make_layers(material.maps, judgement.outcome.score_maps(material.maps))
     counts = [len(video.rows) for video in judgement.videos]
     opening = first_to_show(judgement)
     wanted = [opening, *(row for group in groups for row in group.rows)]
@@ -221,7 +222,7 @@ def _layer_words(layer: Layer, scales: Mapping[str, ColourRange], measurements: 
     }
     if layer.name in scales:
         scale = scales[layer.name]
-        unit, form = (255, ".0f") if layer.name == "error" else (1, ".3f")
+        unit, form = FORMS[layer.name]
         described |= {"low_text": f"{unit * scale.low:{form}}", "high_text": f"{unit * scale.high:{form}}"}
     return described
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from mnad.analysis import perplexity, shares
 from mnad.artifacts.measurements import Measurements
-from mnad.evaluation.scores import parts_in_words
+from mnad.evaluation.scores import PROTOCOL_WORDS, parts_in_words
 from mnad.models.memory_health import POSITION_ALONE
 from mnad.report.judgement import Judgement
 from mnad.report.material import Material
@@ -76,7 +76,12 @@ def headlines(judgement: Judgement) -> list[Headline]:
             Headline("Alarms", str(alarms), at),
         ]
     meaning = f"50 % is guessing{_interval(judgement)}"
-    found = [Headline("Frame AUC, pooled", percent(evaluation.auc), meaning)]
+    kind = PROTOCOL_WORDS[evaluation.choices.protocol]
+    found = [Headline(f"Frame AUC, {kind}", percent(evaluation.auc), f"all videos pooled; {meaning}")]
+    deployed = judgement.outcome.deployed
+    if deployed is not None and evaluation.choices.protocol != "deployed":
+        words = "the score that a camera gets: one scale, past frames alone"
+        found.append(Headline("Frame AUC, deployed", percent(deployed.auc), words))
     if evaluation.macro_auc is not None:
         defined = sum(auc is not None for auc in evaluation.auc_by_video.values())
         of = f"of the {defined} of {videos} videos that have both kinds of frames"
@@ -189,6 +194,7 @@ def layer_words(name: str, measurements: Measurements) -> tuple[str, str]:
     return {
         "target": ("The frame", "as the camera saw it"),
         "restored": (f"What the model {made}", "from the frames before" if predicted else "from what it was shown"),
+        "score": ("Where the score comes from", "0 to 1: as in normal video"),
         "error": (
             "Where they differ",
             f"error of the {'prediction' if predicted else 'restored frame'}, grey levels of 255",

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from mnad.artifacts.checkpoint import epochs_done, load_checkpoint
-from mnad.artifacts.maps import load_maps, maps_beside, save_maps
+from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, load_measurements, save_measurements
+from mnad.artifacts.tensors import load_tensors, save_tensors
 from mnad.data import Clips, SyntheticSpec, open_clips, write_synthetic
 from mnad.data.clips import tail_length, tails
 from mnad.data.composed import MANIFEST as COMPOSED
@@ -20,8 +21,8 @@ from mnad.data.folders import VIDEO_SUFFIXES
 from mnad.data.frames import with_channels
 from mnad.data.staging import Pixels
 from mnad.data.synthetic import MANIFEST as SYNTHETIC
-from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
 from mnad.measuring import MapRecorder, measure
+from mnad.measuring.usual import Usual
 from mnad.pipeline.learn_usual import learn_usual
 from mnad.reproduction.runner import Runner
 from mnad.runtime.errors import CheckpointError, DataError
@@ -30,6 +31,7 @@ from mnad.runtime.progress import print_line
 from mnad.training import TrainConfig, train
 
 HOLD_OUT = 0.2
+USUAL = "usual.safetensors"
 FOREIGN_PICTURES = 8  # of each other scene
 
 
@@ -55,12 +57,16 @@ class SceneMeasurements:
     Attributes:
         held_out: Measurements of normal frames that it was not trained on.
         test: Measurements of the test frames, in relation to what is usual at their place.
-        pixels: The pixel AUC of the error; None without masks.
+        maps: Their maps.
+        clips: The test frames.
+        usual: What is usual at each place.
     """
 
     held_out: Measurements
     test: Measurements
-    pixels: PixelMetrics | None
+    maps: FrameMaps
+    clips: Clips
+    usual: Usual
 
 
 def find_scenes(runner: Runner) -> list[Scene]:
@@ -111,14 +117,15 @@ def measured(runner: Runner, scene: Scene, seed: int) -> SceneMeasurements:
             normal = open_clips(scene.data, "training", scale.size, cache=runner.cache, progress=False)
             with tempfile.TemporaryDirectory() as folder:
                 held_out, usual = learn_usual(model, normal, tails(normal, HOLD_OUT, Path(folder)), HOLD_OUT)
-            maps = MapRecorder()
-            test = measure(model, clips, usual=usual, maps=maps)
+            recorder = MapRecorder()
+            test = measure(model, clips, usual=usual, maps=recorder)
+            save_tensors(run / USUAL, usual.tensors())
             save_measurements(held_file, held_out)
-            save_maps(maps_beside(test_file), maps.maps(), test)
+            save_maps(maps_beside(test_file), recorder.maps(), test)
             save_measurements(test_file, test)
-    test = load_measurements(test_file)
-    pixels = pixel_metrics(test, load_maps(maps_beside(test_file), test), clips) if any(clips.masked_videos) else None
-    return SceneMeasurements(load_measurements(held_file), test, pixels)
+    test, (tensors, _) = load_measurements(test_file), load_tensors(run / USUAL)
+    maps = load_maps(maps_beside(test_file), test)
+    return SceneMeasurements(load_measurements(held_file), test, maps, clips, Usual(**tensors))
 
 
 def _trained(runner: Runner, scene: Scene, seed: int) -> Path:

@@ -11,8 +11,11 @@ from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
 from mnad.data.composed import EVENTS, PlannedEvent
-from mnad.evaluation import Locality, Scaling, abnormality, bounds_of, localised, pooled_auc
-from mnad.evaluation.scores import CAMERA, Scoring
+from mnad.evaluation import Locality, Scaling, bounds_of, localised, pooled_auc
+from mnad.evaluation.localisation import pixel_metrics
+from mnad.evaluation.locality import WHOLE_FRAME
+from mnad.evaluation.score_map import ScoreMapping, score_maps
+from mnad.evaluation.scores import CAMERA, Scoring, scores_by
 from mnad.reproduction.results import Result, Value
 from mnad.reproduction.runner import Runner
 from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, measured
@@ -38,7 +41,8 @@ NOTES = [
     "In the scenes whose events are composed, 'medium and large' are the frames with objects of these sizes, and each "
     "column of a kind the frames of that kind, against all normal frames of the scene. An event of a medium or large "
     "object is found if one of its frames is above the highest score of held-out normal video; 'false' are the frames "
-    "above it in normal video that was used for nothing else. The mean is that of these scenes.",
+    "above it in normal video that was used for nothing else. The mean is that of these scenes. The pixel AUC is of "
+    "the maps from which the score comes.",
 ]
 
 
@@ -58,15 +62,15 @@ def strangers(runner: Runner, seeds: Sequence[int], _: Path) -> Result:
 
 def _scaled(measurements: Measurements, held_out: Measurements, scoring: Scoring) -> Scores:
     """Returns the score of each frame, scaled by what was held out."""
-    scaling = Scaling("calibrated", bounds_of(localised(held_out, scoring.locality)))
-    return abnormality(localised(measurements, scoring.locality), scoring.score_weight, scaling, scoring.smoothing)
+    bounds = bounds_of(localised(held_out, scoring.locality))
+    return scores_by(measurements, scoring, Scaling("calibrated", bounds))
 
 
 def _metrics(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics:
     test, scores = found.test, _scaled(found.test, found.held_out, scoring)
     values: Metrics = {"AUC": 100 * pooled_auc(test, scores)}
-    if found.pixels is not None:
-        values["pixel AUC of the error"] = 100 * found.pixels.auc
+    if any(found.clips.masked_videos):
+        values["pixel AUC"] = 100 * pixel_metrics(test, _maps(found, scoring), found.clips).auc
     if not scene.events:
         return values
     threshold = float(_scaled(found.held_out, found.held_out, scoring).max())
@@ -76,6 +80,16 @@ def _metrics(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metric
     return values | {
         str(wanted): _auc(test, scores, _of(test, [event == wanted for event in events])) for wanted in EVENTS
     }
+
+
+def _maps(found: SceneMeasurements, scoring: Scoring) -> NDArray[np.float16]:
+    """Returns where in the frames a score comes from; for scores of the whole frame that is the error."""
+    if scoring.locality == WHOLE_FRAME or scoring.score_weight is None:
+        return found.maps.error
+    usual = found.usual if scoring.locality.relative else None
+    bounds = bounds_of(localised(found.held_out, scoring.locality))
+    mapping = ScoreMapping(scoring.score_weight, scoring.locality, bounds, len(found.usual.mean), usual)
+    return score_maps(found.maps, mapping)
 
 
 def _is_wanted(event: PlannedEvent | None) -> bool:

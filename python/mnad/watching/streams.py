@@ -13,6 +13,7 @@ from torch import Tensor
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.locality import WHOLE_FRAME
 from mnad.evaluation.normalisation import parts_by_bounds
+from mnad.evaluation.score_map import ScoreMapping
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
@@ -52,6 +53,8 @@ class FrameResult:
     distance: float | None = None
     _expected: Tensor | None = field(default=None, repr=False, compare=False)
     _error: Tensor | None = field(default=None, repr=False, compare=False)
+    _maps: tuple[Tensor, Tensor | None] | None = field(default=None, repr=False, compare=False)
+    _mapping: ScoreMapping | None = field(default=None, repr=False, compare=False)
 
     @property
     def expected(self) -> Pixels | None:
@@ -62,6 +65,16 @@ class FrameResult:
     def error_map(self) -> NDArray[np.float32] | None:
         """(S, S) float32 in [0, 1], the squared error of each pixel, mean of the channels; None without a score."""
         return None if self._error is None else self._error.cpu().numpy()
+
+    @property
+    def score_map(self) -> NDArray[np.float32] | None:
+        """(G, G) float32, the score that each place would give the frame by itself; G is the frames' size, at most 64.
+
+        None without a score, and where the calibration scores the whole frame.
+        """
+        if self._maps is None or self._mapping is None:
+            return None
+        return np.asarray(self._mapping.of(*self._maps)[0], np.float32)
 
 
 @dataclass(frozen=True)
@@ -91,6 +104,10 @@ class Streams:
     def __init__(self, network: Network, calibration: Calibration, threshold: float) -> None:
         self.network, self.calibration, self.threshold = network, calibration, threshold
         self.by_name: dict[str, Stream] = {}
+        self.mapping = None
+        if calibration.locality != WHOLE_FRAME:
+            how = calibration.score_weight, calibration.locality, calibration.bounds
+            self.mapping = ScoreMapping(*how, network.config.channels, network.usual)
 
     def new(self) -> Stream:
         """Returns a stream that has seen nothing."""
@@ -158,9 +175,17 @@ class Streams:
                 distance=float(decoded.metrics[row, DISTANCE]) if memories else None,
                 _expected=expected[row].clone(),  # without the rest of the batch
                 _error=decoded.pixel_errors[row].clone(),
+                _maps=self._maps(decoded, row),
+                _mapping=self.mapping,
             )
             measured[name] = Stream(stream.window, new_items[row] if memories else None, scores), result
         return measured
+
+    def _maps(self, decoded: DecodedRows, row: int) -> tuple[Tensor, Tensor | None]:
+        """Returns the maps of a row that the score is made of, without the rest of the batch."""
+        distances = decoded.place_map if self.calibration.locality.relative else decoded.distance_map
+        rows = slice(row, row + 1)
+        return decoded.error_map[rows].clone(), None if distances is None else distances[rows].clone()
 
     def _updated(self, block: Block, decoded: DecodedRows, items: list[Tensor]) -> list[Tensor]:
         """Returns the items of each row after its update, if there is one."""

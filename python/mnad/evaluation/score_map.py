@@ -1,0 +1,95 @@
+"""Where in the frame a score comes from: the score that each place would give the frame by itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnad.artifacts.maps import FrameMaps
+from mnad.evaluation.locality import Locality
+from mnad.evaluation.normalisation import Bounds, Parts, parts_by_bounds
+from mnad.evaluation.scores import ScoreWeight, combine
+from mnad.measuring.pooling import Pooling, box_means, error_level
+from mnad.measuring.usual import Usual
+
+CHUNK = 256
+
+
+class ScoreMapping(NamedTuple):
+    """How maps become maps of the score.
+
+    Attributes:
+        score_weight: lambda, or max for the larger part.
+        locality: Which part of the frame is scored, not its mean.
+        bounds: What scales P and D.
+        channels: C, of the queries: D is the mean over them.
+        usual: What is usual at each place, if the locality is relative.
+    """
+
+    score_weight: ScoreWeight
+    locality: Locality
+    bounds: Bounds
+    channels: int
+    usual: Usual | None = None
+
+    def of(self, error: Tensor, distance: Tensor | None) -> NDArray[np.float64]:
+        """Returns the score of each place, (B, G, G).
+
+        The largest value of a frame is its score before smoothing, if it is of boxes and of P alone or of the larger
+        part.
+
+        Args:
+            error: (B, G, G), squared errors on the scale [0, 1].
+            distance: (B, h, w), squared distances of the queries from their items, or, if the locality is relative, of
+                the features from the usual ones; None if there are none.
+        """
+        level = error_level(error.float())
+        if self.locality.relative:
+            assert self.usual is not None
+            level = self.usual.to(level.device).excess(level)
+        shape = level.shape
+        psnr = -_by_place(level, self.locality.pooling)
+        far = None
+        if distance is not None and self.score_weight != 1:
+            scale = 1 if self.locality.relative else self.channels
+            by_place = _by_place(distance.float() / scale, self.locality.pooling)
+            far = F.interpolate(by_place[:, None], shape[1:], mode="nearest")[:, 0]
+        parts = parts_by_bounds(
+            _flat(psnr), None if far is None else _flat(far), self.bounds, with_distance=far is not None
+        )
+        return combine(Parts(*parts), self.score_weight if far is not None else 1).reshape(shape)
+
+
+def score_maps(maps: FrameMaps, mapping: ScoreMapping) -> NDArray[np.float16]:
+    """Returns the score of each place of all frames, (N, G, G).
+
+    Args:
+        maps: Of the frames.
+        mapping: How they become maps of the score.
+    """
+    distances = maps.place if mapping.locality.relative else maps.distance
+    found = np.empty(maps.error.shape, np.float16)
+    for first in range(0, len(found), CHUNK):
+        rows = slice(first, first + CHUNK)
+        distance = None if distances is None else torch.from_numpy(distances[rows])
+        found[rows] = mapping.of(torch.from_numpy(maps.error[rows]), distance)
+    return found
+
+
+def _by_place(maps: Tensor, pooling: Pooling) -> Tensor:
+    """Returns for each cell the mean of the box around it, (B, G, G); the cell itself where boxes are not pooled."""
+    if not pooling.startswith("box-"):
+        return maps
+    means = box_means(maps, pooling)
+    lost = maps.shape[-1] - means.shape[-1]
+    before = lost // 2
+    return F.pad(means[:, None], (before, lost - before, before, lost - before), mode="replicate")[:, 0]
+
+
+def _flat(maps: Tensor) -> NDArray[np.float64]:
+    return maps.double().flatten().cpu().numpy()

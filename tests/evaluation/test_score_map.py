@@ -1,0 +1,80 @@
+"""Maps of the score: their largest value is the score of the frame, and it lies where the anomaly is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from mnad.artifacts.maps import FrameMaps
+from mnad.evaluation import Bounds, Locality
+from mnad.evaluation.normalisation import parts_by_bounds
+from mnad.evaluation.score_map import ScoreMapping, score_maps
+from mnad.evaluation.scores import combine
+from mnad.measuring.pooling import LOCAL_POOLINGS, Pooling, error_level, pool
+from mnad.measuring.usual import Usual
+
+BOUNDS = Bounds((5.0, 30.0), (0.001, 0.01))
+CHANNELS = 16
+
+
+def maps_of(frames: int = 3, grid: int = 64) -> FrameMaps:
+    random = np.random.default_rng(0)
+    error = random.uniform(0, 0.01, (frames, grid, grid)).astype(np.float16)
+    error[:, 20:25, 40:45] = 0.3
+    distance = random.uniform(0, 0.05, (frames, 16, 16)).astype(np.float16)
+    distance[:, 5, 10] = 0.4
+    pictures = np.zeros((frames, 64, 64, 1), np.uint8)
+    return FrameMaps(error, distance, pictures, pictures, place=distance)
+
+
+@pytest.mark.parametrize("pooling", [name for name in LOCAL_POOLINGS if name.startswith("box-")])
+@pytest.mark.parametrize("grid", [64, 32])
+def test_the_largest_value_is_the_score(pooling: Pooling, grid: int) -> None:
+    maps = maps_of(grid=grid)
+    found = ScoreMapping(1, Locality(pooling), BOUNDS, CHANNELS).of(torch.from_numpy(maps.error), None)
+    levels = pool(error_level(torch.from_numpy(maps.error).float()))[:, LOCAL_POOLINGS.index(pooling)]
+    expected = combine(parts_by_bounds(-levels.double().numpy(), None, BOUNDS), 1)
+    assert found.shape == maps.error.shape
+    np.testing.assert_allclose(found.max(axis=(1, 2)), expected, rtol=1e-6)
+
+
+def test_it_lies_where_the_error_is() -> None:
+    found = score_maps(maps_of(), ScoreMapping(1, Locality("box-5"), BOUNDS, CHANNELS))
+    assert found.dtype == np.float16
+    for frame in found:
+        assert np.unravel_index(frame.argmax(), frame.shape) == (22, 42)
+
+
+def test_the_distance_counts_by_its_weight() -> None:
+    maps = maps_of()
+    of_distance, larger = (
+        score_maps(maps, ScoreMapping(weight, Locality("box-5"), BOUNDS, CHANNELS))  # type: ignore[arg-type]
+        for weight in (0, "max")
+    )
+    for frame in of_distance:
+        assert np.unravel_index(frame.argmax(), frame.shape)[0] // 4 == 5
+        assert np.unravel_index(frame.argmax(), frame.shape)[1] // 4 == 10
+        assert frame.max() == pytest.approx((0.4 / CHANNELS - 0.001) / 0.009, rel=2e-3)
+    of_error = score_maps(maps, ScoreMapping(1, Locality("box-5"), BOUNDS, CHANNELS))
+    np.testing.assert_allclose(larger, np.maximum(of_error, of_distance), rtol=2e-3)
+
+
+def test_relative_maps_are_in_relation_to_the_place() -> None:
+    maps, usual_error = maps_of(), torch.full((64, 64), -40.0)
+    usual_error[20:25, 40:45] = -5.0  # where the error always is
+    usual = Usual(usual_error, torch.zeros(1), torch.ones(1))
+    found = ScoreMapping(1, Locality("box-5", relative=True), BOUNDS, CHANNELS, usual).of(
+        torch.from_numpy(maps.error),
+        torch.from_numpy(maps.distance),  # type: ignore[arg-type]
+    )
+    plain = ScoreMapping(1, Locality("box-5"), BOUNDS, CHANNELS).of(torch.from_numpy(maps.error), None)
+    # Half of 40 dB is added everywhere, and half of 5 dB there.
+    np.testing.assert_allclose((found - plain)[:, 5, 5], 20 / 25, rtol=1e-5)
+    np.testing.assert_allclose((found - plain)[:, 22, 42], 2.5 / 25, rtol=1e-5)
+
+
+def test_cells_count_by_themselves_where_no_boxes_are_pooled() -> None:
+    maps = maps_of()
+    found = ScoreMapping(1, Locality("top-1%"), BOUNDS, CHANNELS).of(torch.from_numpy(maps.error), None)
+    expected = parts_by_bounds(-10 * np.log10(maps.error.astype(np.float64).ravel() + 1e-4), None, BOUNDS).psnr
+    np.testing.assert_allclose(found.ravel(), expected, atol=1e-5)
