@@ -151,11 +151,11 @@ def held_out_frames(synthetic: Path, folder: Path) -> Clips:
 
 def test_the_score_for_cameras_is_of_where_the_error_is_largest(held_out: Path) -> None:
     calibration = Calibration.from_dict(load_checkpoint(held_out).calibration or {}, held_out)
-    assert calibration.locality == Locality("box-3")
+    assert calibration.locality == Locality("box-7")
     assert (calibration.score_weight, calibration.smoothing) == (1, Smoothing("causal", 5))
     outcome = evaluate_run(EvaluateConfig(held_out, threshold="calibrated"))
     m, (low, high) = outcome.measurements, calibration.bounds.psnr
-    expected = smooth((high - m.local_psnr[:, 0]) / (high - low), m.stretch, Smoothing("causal", 5))
+    expected = smooth((high - m.local_psnr[:, 2]) / (high - low), m.stretch, Smoothing("causal", 5))
     np.testing.assert_allclose(outcome.scores, expected)
 
 
@@ -297,8 +297,8 @@ def test_a_calibrated_score_needs_no_other_frame(published: Path) -> None:
     ("options", "message"),
     [
         ({"score_weight": 0.5}, "calibration is for lambda 1 and means nothing for 0.5"),
-        ({"pooling": "mean"}, "for pooling box-3 and means nothing for mean"),
-        ({"relative": True, "pooling": "box-3"}, "for relative False and means nothing for True"),
+        ({"pooling": "mean"}, "for pooling box-7 and means nothing for mean"),
+        ({"relative": True, "pooling": "box-7"}, "for relative False and means nothing for True"),
         ({"normalisation": "per-video"}, "for normalisation calibrated and means nothing for per-video"),
         ({"smoothing": "none"}, "for smoothing causal and means nothing for none"),
         ({"false_alarms_per_hour": 7}, "calibrated for 3600, 36000 false alarms an hour, not for 7"),

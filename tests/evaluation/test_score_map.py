@@ -10,7 +10,8 @@ from mnad.evaluation import Bounds, Locality
 from mnad.evaluation.normalisation import parts_by_bounds
 from mnad.evaluation.score_map import ScoreMapping, score_maps
 from mnad.evaluation.scores import combine
-from mnad.measuring.pooling import LOCAL_POOLINGS, Pooling, error_level, pool
+from mnad.measuring.metrics import psnr
+from mnad.measuring.pooling import LOCAL_POOLINGS, Pooling, pool
 from mnad.measuring.usual import Usual
 
 BOUNDS = Bounds((5.0, 30.0), (0.001, 0.01))
@@ -32,8 +33,8 @@ def maps_of(frames: int = 3, grid: int = 64) -> FrameMaps:
 def test_the_largest_value_is_the_score(pooling: Pooling, grid: int) -> None:
     maps = maps_of(grid=grid)
     found = ScoreMapping(1, Locality(pooling), BOUNDS, CHANNELS).of(torch.from_numpy(maps.error), None)
-    levels = pool(error_level(torch.from_numpy(maps.error).float()))[:, LOCAL_POOLINGS.index(pooling)]
-    expected = combine(parts_by_bounds(-levels.double().numpy(), None, BOUNDS), 1)
+    errors = pool(torch.from_numpy(maps.error).float())[:, LOCAL_POOLINGS.index(pooling)]
+    expected = combine(parts_by_bounds(psnr(errors.double().numpy()), None, BOUNDS), 1)
     assert found.shape == maps.error.shape
     np.testing.assert_allclose(found.max(axis=(1, 2)), expected, rtol=1e-6)
 
@@ -62,12 +63,11 @@ def test_the_distance_counts_by_its_weight() -> None:
 def test_relative_maps_are_in_relation_to_the_place() -> None:
     maps, usual_error = maps_of(), torch.full((64, 64), -40.0)
     usual_error[20:25, 40:45] = -5.0  # where the error always is
-    usual = Usual(usual_error, torch.zeros(1), torch.ones(1))
-    found = ScoreMapping(1, Locality("box-5", relative=True), BOUNDS, CHANNELS, usual).of(
-        torch.from_numpy(maps.error),
-        torch.from_numpy(maps.distance),  # type: ignore[arg-type]
+    usual, nothing = (Usual(error, torch.zeros(1), torch.ones(1)) for error in (usual_error, torch.zeros(64, 64)))
+    found, plain = (
+        ScoreMapping(1, Locality("box-5", relative=True), BOUNDS, CHANNELS, each).of(torch.from_numpy(maps.error), None)
+        for each in (usual, nothing)
     )
-    plain = ScoreMapping(1, Locality("box-5"), BOUNDS, CHANNELS).of(torch.from_numpy(maps.error), None)
     # Half of 40 dB is added everywhere, and half of 5 dB there.
     np.testing.assert_allclose((found - plain)[:, 5, 5], 20 / 25, rtol=1e-5)
     np.testing.assert_allclose((found - plain)[:, 22, 42], 2.5 / 25, rtol=1e-5)
@@ -76,5 +76,5 @@ def test_relative_maps_are_in_relation_to_the_place() -> None:
 def test_cells_count_by_themselves_where_no_boxes_are_pooled() -> None:
     maps = maps_of()
     found = ScoreMapping(1, Locality("top-1%"), BOUNDS, CHANNELS).of(torch.from_numpy(maps.error), None)
-    expected = parts_by_bounds(-10 * np.log10(maps.error.astype(np.float64).ravel() + 1e-4), None, BOUNDS).psnr
+    expected = parts_by_bounds(psnr(maps.error.astype(np.float64).ravel()), None, BOUNDS).psnr
     np.testing.assert_allclose(found.ravel(), expected, atol=1e-5)

@@ -33,8 +33,8 @@ class Measurements:
             eight-bit frames can have, see :func:`mnad.measuring.psnr`.
         distance: (N,), D, the compactness of the frame's queries; NaN for a model without memory.
         local_psnr: (N, P), P in dB where the error is largest in the frame, by each of the ``poolings``.
-        relative_psnr: (N, P), the same of errors in relation to what is usual at their place, see
-            :class:`mnad.measuring.usual.Usual`; NaN where that was not known.
+        relative_psnr: (N, P), how far in dB the error is below half of its usual level at its place, where that is
+            least, see :class:`mnad.measuring.usual.Usual`; NaN where that was not known.
         local_distance: (N, P), D where it is largest; NaN for a model without memory.
         place_distance: (N, P), how far the features are from the usual ones of their place, where that is farthest; NaN
             where these were not known.

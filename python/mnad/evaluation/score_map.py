@@ -12,8 +12,9 @@ from torch import Tensor
 
 from mnad.artifacts.maps import FrameMaps
 from mnad.evaluation.locality import Locality
-from mnad.evaluation.normalisation import Bounds, Parts, parts_by_bounds
+from mnad.evaluation.normalisation import Bounds, parts_by_bounds
 from mnad.evaluation.scores import ScoreWeight, combine
+from mnad.measuring.metrics import psnr
 from mnad.measuring.pooling import Pooling, box_means, error_level
 from mnad.measuring.usual import Usual
 
@@ -48,21 +49,19 @@ class ScoreMapping(NamedTuple):
             distance: (B, h, w), squared distances of the queries from their items, or, if the locality is relative, of
                 the features from the usual ones; None if there are none.
         """
-        level = error_level(error.float())
+        shape, pooling = error.shape, self.locality.pooling
         if self.locality.relative:
             assert self.usual is not None
-            level = self.usual.to(level.device).excess(level)
-        shape = level.shape
-        psnr = -_by_place(level, self.locality.pooling)
+            p = -_flat(_by_place(self.usual.to(error.device).excess(error_level(error.float())), pooling))
+        else:
+            p = psnr(_flat(_by_place(error.float(), pooling)))
         far = None
         if distance is not None and self.score_weight != 1:
             scale = 1 if self.locality.relative else self.channels
-            by_place = _by_place(distance.float() / scale, self.locality.pooling)
-            far = F.interpolate(by_place[:, None], shape[1:], mode="nearest")[:, 0]
-        parts = parts_by_bounds(
-            _flat(psnr), None if far is None else _flat(far), self.bounds, with_distance=far is not None
-        )
-        return combine(Parts(*parts), self.score_weight if far is not None else 1).reshape(shape)
+            by_place = _by_place(distance.float() / scale, pooling)
+            far = _flat(F.interpolate(by_place[:, None], shape[1:], mode="nearest"))
+        parts = parts_by_bounds(p, far, self.bounds, with_distance=far is not None)
+        return combine(parts, self.score_weight if far is not None else 1).reshape(shape)
 
 
 def score_maps(maps: FrameMaps, mapping: ScoreMapping) -> NDArray[np.float16]:

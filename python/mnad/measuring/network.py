@@ -15,7 +15,7 @@ import mnad_ext
 from mnad.artifacts.maps import ERROR_GRID
 from mnad.data import to_frames
 from mnad.measuring.folding import fold_batchnorm
-from mnad.measuring.metrics import query_distances, update_errors
+from mnad.measuring.metrics import SMALLEST_MSE, query_distances, update_errors
 from mnad.measuring.options import Precision
 from mnad.measuring.pooling import LOCAL_POOLINGS, area_average, error_level, pool
 from mnad.measuring.usual import Usual
@@ -128,7 +128,7 @@ class Block:
         errors = ((frames - self.targets[chosen]) / 2).square()
         pixel_errors = errors.mean(1)
         error_map = area_average(pixel_errors, ERROR_GRID)
-        level, usual = error_level(error_map), network.usual
+        usual = network.usual
         distance_map = None if memory is None or items is None else query_distances(memory, items)
         place_map = None if usual is None else usual.distance(features)
         unknown = errors.new_full((len(errors),), torch.nan)
@@ -136,8 +136,8 @@ class Block:
             errors.mean(dim=(1, 2, 3)),
             update_errors(errors),
             unknown if memory is None else memory.compactness,
-            -pool(level),
-            -_pool_known(None if usual is None else usual.excess(level), unknown),
+            -10 * torch.log10(pool(error_map).clamp_min(SMALLEST_MSE)),
+            -_pool_known(None if usual is None else usual.excess(error_level(error_map)), unknown),
             _pool_known(distance_map, unknown) / features.shape[1],
             _pool_known(place_map, unknown),
         ]

@@ -13,7 +13,7 @@ from mnad.artifacts.maps import ERROR_GRID
 
 Pooling = Literal["mean", "box-3", "box-5", "box-7", "box-9", "box-17", "top-1%", "top-5%"]
 LOCAL_POOLINGS: tuple[Pooling, ...] = get_args(Pooling)[1:]
-# Squared errors far below this, of two or three of 255 levels, are noise: in dB they would say more than they know.
+# Squared errors far below this, of two or three of 255 levels, are noise: their level would say more than they know.
 ERROR_FLOOR = 1e-4
 
 
@@ -56,7 +56,7 @@ def pool(maps: Tensor) -> Tensor:
     """Returns for each map the means of its largest boxes, and those of its largest cells.
 
     Args:
-        maps: (B, G, G), of error levels or of distances.
+        maps: (B, G, G), of errors, of error levels or of distances.
 
     Returns:
         (B, P), a column for each of :data:`LOCAL_POOLINGS`. ``box-5`` is the largest mean of a square of 5 x 5 cells
