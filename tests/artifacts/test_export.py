@@ -96,12 +96,16 @@ def test_a_calibration_goes_with_its_weights(tmp_path: Path) -> None:
     _, kept, header = read_export(tmp_path)
     assert torch.equal(kept["error"], usual["error"])
     assert (header["n"], header["calibration"]) == (2, {"fps": 25})
-    (tmp_path / "usual.safetensors").write_bytes(b"other")
-    with pytest.raises(CheckpointError, match="usual.safetensors is not the file that"):
+    (file,) = tmp_path.glob("usual-*.safetensors")
+    keep_calibration(tmp_path, {"fps": 10}, {"error": torch.rand(3, 3)})
+    assert not file.exists()
+    (file,) = tmp_path.glob("usual-*.safetensors")
+    file.write_bytes(b"other")
+    with pytest.raises(CheckpointError, match="safetensors is not the file that"):
         read_export(tmp_path)
     write_export(tmp_path, {"w": torch.rand(2)}, {"n": 3})
     assert read_export(tmp_path)[1:] == ({}, {"n": 3})
-    assert not (tmp_path / "usual.safetensors").exists()
+    assert not list(tmp_path.glob("usual-*"))
 
 
 def test_a_weight_that_half_precision_cannot_hold(tmp_path: Path) -> None:

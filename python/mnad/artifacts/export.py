@@ -23,7 +23,7 @@ from mnad.runtime.files import atomic_write, input_errors, sealed, unsealed
 
 FORMAT = "mnad-export/1"
 MANIFEST = "manifest.json"
-USUAL = "usual.safetensors"
+USUAL = "usual-{}.safetensors"  # with the beginning of its digest
 LARGEST_FILE = 16_000_000  # bytes; some ways of sending end at 16 MiB
 
 
@@ -62,8 +62,7 @@ def write_export(
     for path in folder.glob("weights-*-of-*.safetensors"):
         if path.name not in {part["file"] for part in listed}:
             path.unlink()
-    if not header.get("usual"):
-        (folder / USUAL).unlink(missing_ok=True)
+    _drop_others(folder, header.get("usual"))
     return folder / MANIFEST
 
 
@@ -84,7 +83,7 @@ def read_export(folder: Path) -> tuple[dict[str, Tensor], dict[str, Tensor], dic
     tensors: dict[str, Tensor] = {}
     for part, digest in parts:
         tensors |= _read_part(part, digest, path)
-    return _as_read(tensors), {} if usual is None else _read_part(folder / USUAL, usual, path), header
+    return _as_read(tensors), {} if usual is None else _read_part(_usual_file(folder, usual), usual, path), header
 
 
 def read_header(folder: Path) -> dict[str, Any]:
@@ -106,11 +105,15 @@ def keep_calibration(folder: Path, calibration: dict[str, Any], usual: dict[str,
         OutputError: If it cannot be written.
     """
     content = _manifest(folder)
-    content["header"] |= {"calibration": calibration, "usual": None}
+    digest = None
     if usual:
-        save_tensors(folder / USUAL, usual)
-        content["header"]["usual"] = _digest(folder / USUAL)
+        written = folder / USUAL.format("new")
+        save_tensors(written, usual)
+        digest = _digest(written)
+        written.replace(_usual_file(folder, digest))
+    content["header"] |= {"calibration": calibration, "usual": digest}
     _write_manifest(folder, content)
+    _drop_others(folder, digest)
 
 
 def _calibration_of(folder: Path, weights: str) -> dict[str, Any]:
@@ -122,6 +125,18 @@ def _calibration_of(folder: Path, weights: str) -> dict[str, Any]:
     if earlier.get("weights") != weights:
         return {}
     return {name: earlier["header"][name] for name in ("calibration", "usual") if name in earlier["header"]}
+
+
+def _usual_file(folder: Path, digest: str) -> Path:
+    return folder / USUAL.format(digest[:16])
+
+
+def _drop_others(folder: Path, digest: str | None) -> None:
+    """Removes the tensors of calibrations that the manifest no longer names."""
+    kept = None if digest is None else _usual_file(folder, digest)
+    for path in folder.glob(USUAL.format("*")):
+        if path != kept:
+            path.unlink()
 
 
 def _read_part(part: Path, digest: str, manifest: Path) -> dict[str, Tensor]:
