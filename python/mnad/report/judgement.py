@@ -86,8 +86,8 @@ class Judgement:
 
     @property
     def span(self) -> tuple[float, float]:
-        """The scores' scale: from 0 to 1, wider where the bounds of other frames scale them."""
-        return min(0.0, float(self.scores.min())), max(1.0, float(self.scores.max()))
+        """The scores' scale: from 0 to 1, wider where scores or the threshold are beyond."""
+        return min(0.0, float(self.scores.min()), self.threshold), max(1.0, float(self.scores.max()), self.threshold)
 
     def roc(self) -> Curve:
         """Shares of the normal and of the abnormal frames above each threshold, ascending."""

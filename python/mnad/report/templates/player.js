@@ -134,8 +134,10 @@ class Player {
       const after = ahead === 0 ? this.row : -1;
       const run = videos[video].alarms.find(([first]) => first > after);
       if (run === undefined) continue;
-      const scores = videos[video].scores.slice(run[0], run[1] + 1);
-      this.show(video, run[0] + scores.indexOf(Math.max(...scores)));
+      const { scores } = videos[video];
+      let peak = run[0];
+      for (let row = run[0]; row <= run[1]; row++) if (scores[row] > scores[peak]) peak = row;
+      this.show(video, peak);
       return;
     }
   }

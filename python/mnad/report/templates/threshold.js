@@ -29,7 +29,31 @@ function findAlarms({ frames, scores }, threshold, { hysteresis, merge_gap: gap,
 }
 
 const overlap = ([first, last], [from, to]) => first <= to && from <= last;
-const rowsWithin = (runs) => new Set(runs.flatMap(([first, last]) => Array.from({ length: last - first + 1 }, (_, n) => first + n)));
+
+// 1 for each row within some runs.
+function marks(rows, runs) {
+  const marked = new Uint8Array(rows);
+  for (const [first, last] of runs) marked.fill(1, first, last + 1);
+  return marked;
+}
+
+// What a threshold finds in a video: its alarms against the labels, and the frames above it.
+function judge(video, threshold, rule) {
+  const { scores, labelled, abnormal } = video;
+  const alarms = findAlarms(video, threshold, rule);
+  const within = marks(scores.length, alarms);
+  const found = { alarms, within: 0, right: 0, above: 0, aboveRight: 0 };
+  for (let row = 0; row < scores.length; row++) {
+    found.within += within[row];
+    found.right += within[row] & abnormal[row];
+    if (!(scores[row] > threshold)) continue;
+    found.above++;
+    found.aboveRight += abnormal[row];
+  }
+  found.caught = labelled.filter((event) => alarms.some((alarm) => overlap(event, alarm))).length;
+  found.falseAlarms = alarms.filter((alarm) => !labelled.some((event) => overlap(alarm, event))).length;
+  return found;
+}
 
 class Threshold {
   constructor(data, player) {
@@ -40,6 +64,13 @@ class Threshold {
     this.value = document.getElementById("threshold-value");
     this.found = document.getElementById("threshold-found");
     this.back = document.getElementById("threshold-back");
+    this.frames = this.abnormal = this.events = 0;
+    for (const video of data.videos) {
+      video.abnormal = marks(video.scores.length, video.labelled);
+      this.frames += video.scores.length;
+      this.abnormal += video.abnormal.reduce((sum, mark) => sum + mark, 0);
+      this.events += video.labelled.length;
+    }
     this.slider.addEventListener("input", () => this.move(Number(this.slider.value)));
     this.back.addEventListener("click", () => {
       this.slider.value = String(this.first);
@@ -51,69 +82,49 @@ class Threshold {
   move(threshold) {
     const { data } = this;
     data.threshold = threshold;
-    for (const video of data.videos) video.alarms = findAlarms(video, threshold, data.rule);
+    const sum = { alarms: 0, within: 0, right: 0, above: 0, aboveRight: 0, caught: 0, falseAlarms: 0 };
+    data.videos.forEach((video, index) => {
+      const found = judge(video, threshold, data.rule);
+      video.alarms = found.alarms;
+      for (const name of Object.keys(sum)) sum[name] += name === "alarms" ? found.alarms.length : found[name];
+      this.tellVideo(found, video, index);
+    });
     this.value.textContent = threshold.toFixed(3);
     this.back.disabled = threshold === this.first;
-    this.found.textContent = this.inWords();
-    data.videos.forEach((video, index) => this.tellVideo(video, index));
-    for (const [name, dot] of Object.entries(this.dots())) data.charts[name].dot.splice(0, 2, ...dot);
+    this.found.textContent = this.inWords(sum);
+    this.moveDots(sum);
     this.player.alarmsMoved();
     redrawAll();
   }
 
-  counts() {
-    const sum = { alarms: 0, within: 0, right: 0, abnormal: 0, normal: 0, events: 0, caught: 0, falseAlarms: 0 };
-    for (const { frames, alarms, labelled } of this.data.videos) {
-      const within = rowsWithin(alarms);
-      const abnormal = rowsWithin(labelled);
-      sum.alarms += alarms.length;
-      sum.within += within.size;
-      sum.right += [...within].filter((row) => abnormal.has(row)).length;
-      sum.abnormal += abnormal.size;
-      sum.normal += frames.length - abnormal.size;
-      sum.events += labelled.length;
-      sum.caught += labelled.filter((event) => alarms.some((alarm) => overlap(event, alarm))).length;
-      sum.falseAlarms += alarms.filter((alarm) => !labelled.some((event) => overlap(alarm, event))).length;
-    }
-    return sum;
-  }
-
-  inWords() {
+  inWords(sum) {
     const { labelled, fps } = this.data;
-    const sum = this.counts();
+    const normal = this.frames - this.abnormal;
     const alarms = `${sum.alarms} alarms`;
     if (!labelled) return alarms;
     const share = (part, whole) => (whole === 0 ? null : part / whole);
-    const hourly = fps === null || sum.normal === 0 ? "" : `, ${short((3600 * fps * sum.falseAlarms) / sum.normal)} an hour`;
-    return `${alarms} · ${sum.caught} of ${sum.events} events caught · precision ${PER_CENT(share(sum.right, sum.within))} · `
-      + `recall ${PER_CENT(share(sum.right, sum.abnormal))} · ${sum.falseAlarms} false alarms${hourly}`;
+    const hourly = fps === null || normal === 0 ? "" : `, ${short((3600 * fps * sum.falseAlarms) / normal)} an hour`;
+    return `${alarms} · ${sum.caught} of ${this.events} events caught · precision ${PER_CENT(share(sum.right, sum.within))} · `
+      + `recall ${PER_CENT(share(sum.right, this.abnormal))} · ${sum.falseAlarms} false alarms${hourly}`;
   }
 
   // Where the curves stand at the threshold: of frames above it, not of alarms.
-  dots() {
-    const { videos, threshold, charts } = this.data;
-    if (charts.roc === undefined) return {};
-    let [right, wrong, abnormal, frames] = [0, 0, 0, 0];
-    for (const { scores, labelled } of videos) {
-      const marked = rowsWithin(labelled);
-      abnormal += marked.size;
-      frames += scores.length;
-      scores.forEach((score, row) => {
-        if (score > threshold) marked.has(row) ? right++ : wrong++;
-      });
-    }
-    const recall = right / abnormal;
-    return { roc: [wrong / (frames - abnormal), recall], precision: [recall, right + wrong === 0 ? 1 : right / (right + wrong)] };
+  moveDots({ above, aboveRight }) {
+    const { roc, precision } = this.data.charts;
+    if (roc === undefined) return;
+    const recall = aboveRight / this.abnormal;
+    roc.dot.splice(0, 2, (above - aboveRight) / (this.frames - this.abnormal), recall);
+    precision.dot.splice(0, 2, recall, above === 0 ? 1 : aboveRight / above);
   }
 
-  tellVideo({ alarms, labelled }, index) {
+  tellVideo({ alarms, caught, falseAlarms }, { labelled }, index) {
     const tell = (what, text) => {
       const cell = document.getElementById(`${what}-${index}`);
       if (cell !== null) cell.textContent = text;
     };
     tell("alarms", String(alarms.length));
-    tell("caught", `${labelled.filter((event) => alarms.some((alarm) => overlap(event, alarm))).length} of ${labelled.length}`);
-    tell("false-alarms", String(alarms.filter((alarm) => !labelled.some((event) => overlap(alarm, event))).length));
+    tell("caught", `${caught} of ${labelled.length}`);
+    tell("false-alarms", String(falseAlarms));
     const [low, high] = this.data.span;
     const line = document.getElementById(`spark-threshold-${index}`);
     const { height } = line.ownerSVGElement.viewBox.baseVal;
