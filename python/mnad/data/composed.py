@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.data.clips import Clips, common_rate
+from mnad.data.clips import Clips
 from mnad.data.frames import with_channels
 from mnad.data.staging import (
     OBJECT_SIZES,
@@ -34,7 +34,7 @@ from mnad.data.staging import (
     moving,
     replayed,
 )
-from mnad.runtime.errors import ConfigError, DataError
+from mnad.runtime.errors import ConfigError, DataError, OutputError
 from mnad.runtime.files import atomic_folder, input_errors
 from mnad.runtime.progress import FrameProgress
 
@@ -135,7 +135,7 @@ def write_composed(root: Path, clips: Clips, foreign: Sequence[Pixels], spec: Co
             labels.append(_write_test(folder, name, still, bar))
             places[name] = {"kind": NORMAL, "size": None, "first": None, "last": None}
         np.save(folder / "frame_labels_composed.npy", np.concatenate(labels)[None].astype(np.uint8))
-        manifest = {"spec": asdict(spec), "fps": common_rate(clips.rates), "videos": places}
+        manifest = {"spec": asdict(spec), "videos": places}
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n")
 
 
@@ -219,8 +219,13 @@ def _in_colour(frames: Pixels) -> Pixels:
 def _write_frames(folder: Path, frames: Pixels, bar: FrameProgress) -> None:
     folder.mkdir(parents=True)
     for index, frame in enumerate(frames):
-        cv2.imwrite(str(folder / f"{index:04d}.jpg"), frame, [cv2.IMWRITE_JPEG_QUALITY, 95])
+        _write(folder / f"{index:04d}.jpg", frame, cv2.IMWRITE_JPEG_QUALITY, 95)
         bar.advance()
+
+
+def _write(path: Path, picture: Pixels, *options: int) -> None:
+    if not cv2.imwrite(str(path), picture, options):
+        raise OutputError(f"{path} cannot be written; is the disk full?")
 
 
 def _write_test(folder: Path, name: str, staged: Staged, bar: FrameProgress) -> NDArray[np.bool_]:
@@ -228,5 +233,5 @@ def _write_test(folder: Path, name: str, staged: Staged, bar: FrameProgress) -> 
     masks = folder / "testing" / "masks" / name
     masks.mkdir(parents=True)
     for index, mask in enumerate(staged.masks):
-        cv2.imwrite(str(masks / f"{index:04d}.png"), mask.astype(np.uint8) * 255)
+        _write(masks / f"{index:04d}.png", mask.astype(np.uint8) * 255)
     return np.asarray(staged.masks.any(axis=(1, 2)))

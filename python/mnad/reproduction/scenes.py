@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -78,25 +79,28 @@ def find_scenes(runner: Runner) -> list[Scene]:
         DataError: If the folder holds no video, or one that no events can be put into.
     """
     size = runner.scale.camera.size
-    root = runner.folder / "data" / f"scenes-{size}"
+    root = runner.folder / "data"
     scenes = []
     if "strangers" in runner.data:
         clips = {
             name: open_clips(path, "training", size, cache=runner.cache) for name, path in _recordings(runner).items()
         }
+        spec = ComposedSpec(size=size)
         for name, own in clips.items():
-            data = root / name
+            # Foreign objects are cut out of the other scenes.
+            data = root / _named(name, spec, name, {other: len(each) for other, each in clips.items()})
             with alone(data):
                 if not (data / COMPOSED).is_file():
                     others = [other for key, other in clips.items() if key != name] or [own]
-                    write_composed(data, own, _pictures(others), ComposedSpec(size=size))
+                    write_composed(data, own, _pictures(others), spec)
             scenes.append(Scene(name, data, events_of(data)))
     if "ped2" in runner.data:
         scenes.append(Scene("UCSD Ped2", runner.data["ped2"], {}))
-    synthetic = root / "synthetic"
+    made = SyntheticSpec(size=size)
+    synthetic = root / _named("synthetic", made)
     with alone(synthetic):
         if not (synthetic / SYNTHETIC).is_file():
-            write_synthetic(synthetic, SyntheticSpec(size=size))
+            write_synthetic(synthetic, made)
     return [*scenes, Scene("synthetic", synthetic, {})]
 
 
@@ -134,7 +138,7 @@ def _trained(runner: Runner, scene: Scene, seed: int) -> Path:
     frames = sum(int(count) - tail_length(int(count), HOLD_OUT) for count in np.diff(clips.starts))
     config = TrainConfig(
         data=scene.data,
-        out=runner.folder / "runs" / f"scene-{scene.name.replace(' ', '-')}-{scale.size}-{seed}",
+        out=runner.folder / "runs" / _named(f"scene-{scene.name}-{seed}", scene.data.resolve(), scale),
         size=scale.size,
         width=scale.width,
         epochs=max(1, round(scale.windows / frames)),
@@ -154,6 +158,12 @@ def _trained(runner: Runner, scene: Scene, seed: int) -> Path:
             print_line(f"training: {scene.name}, {config.epochs} epochs, seed {seed}")
             train(config)
     return config.out
+
+
+def _named(name: str, *options: object) -> str:
+    """Returns a folder's name that no other options have."""
+    readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)
+    return f"{readable}-{hashlib.sha256(repr((name, *options)).encode()).hexdigest()[:10]}"
 
 
 def _is_trained(config: TrainConfig) -> bool:

@@ -1,4 +1,4 @@
-"""Scores on scenes that nobody tuned them for: each by one scale for all videos and past frames alone."""
+"""Scores on scenes of real cameras, each by one scale for all videos and past frames alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, meas
 Scores = NDArray[np.float64]
 Metrics = dict[str, float | None]
 
-RELATIVE = Locality("box-5", relative=True)
+RELATIVE = Locality(CAMERA.locality.pooling, relative=True)
 SCORES = {
     "published": Scoring(),
     "PSNR of the frame": Scoring(1),
@@ -69,8 +69,9 @@ def _scaled(measurements: Measurements, held_out: Measurements, scoring: Scoring
 def _metrics(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics:
     test, scores = found.test, _scaled(found.test, found.held_out, scoring)
     values: Metrics = {"AUC": 100 * pooled_auc(test, scores)}
-    if any(found.clips.masked_videos):
-        values["pixel AUC"] = 100 * pixel_metrics(test, _maps(found, scoring), found.clips).auc
+    maps = _maps(found, scoring)
+    if maps is not None and any(found.clips.masked_videos):
+        values["pixel AUC"] = 100 * pixel_metrics(test, maps, found.clips).auc
     if not scene.events:
         return values
     threshold = float(_scaled(found.held_out, found.held_out, scoring).max())
@@ -82,10 +83,11 @@ def _metrics(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metric
     }
 
 
-def _maps(found: SceneMeasurements, scoring: Scoring) -> NDArray[np.float16]:
-    """Returns where in the frames a score comes from; for scores of the whole frame that is the error."""
-    if scoring.locality == WHOLE_FRAME or scoring.score_weight is None:
-        return found.maps.error
+def _maps(found: SceneMeasurements, scoring: Scoring) -> NDArray[np.float16] | None:
+    """Returns where in the frames a score comes from; None for one of the whole frame in which D counts."""
+    if scoring.locality == WHOLE_FRAME:
+        return found.maps.error if scoring.score_weight == 1 else None
+    assert scoring.score_weight is not None
     usual = found.usual if scoring.locality.relative else None
     bounds = bounds_of(localised(found.held_out, scoring.locality))
     mapping = ScoreMapping(scoring.score_weight, scoring.locality, bounds, len(found.usual.mean), usual)
