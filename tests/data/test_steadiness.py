@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_pictures_without_structure_tell_nothing() -> None:
     blank = np.full((20, SIZE, SIZE, 1), 90, np.uint8)
     assert not moves(clips_of(blank))
     assert not moves(clips_of(blank[:1]))
+
+
+def test_frames_that_could_not_be_read_are_no_movement() -> None:
+    frames = street()
+    missing = np.arange(len(frames)) % 4 == 1
+    frames[missing] = 0
+    assert not moves(replace(clips_of(frames), missing=missing))
 
 
 def test_real_cameras_stand_still(ped2: Path) -> None:

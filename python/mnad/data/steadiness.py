@@ -27,7 +27,9 @@ def moves(clips: Clips) -> bool:
     Args:
         clips: The frames, at least two of them.
     """
-    firsts = [index for _, span in clips.videos() for index in range(span.start, span.stop - 1)]
+    readable = np.ones(len(clips), bool) if clips.missing is None else ~clips.missing
+    pairs = [index for _, span in clips.videos() for index in range(span.start, span.stop - 1)]
+    firsts = [index for index in pairs if readable[index] and readable[index + 1]]
     if not firsts:
         return False
     chosen = np.unique(np.linspace(0, len(firsts) - 1, min(len(firsts), PAIRS)).astype(int))
