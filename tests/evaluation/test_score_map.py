@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,6 +15,7 @@ from mnad.evaluation.scores import combine
 from mnad.measuring.metrics import psnr
 from mnad.measuring.pooling import LOCAL_POOLINGS, Pooling, pool
 from mnad.measuring.usual import Usual
+from mnad.runtime.errors import DataError
 
 BOUNDS = Bounds((5.0, 30.0), (0.001, 0.01))
 CHANNELS = 16
@@ -78,3 +81,17 @@ def test_cells_count_by_themselves_where_no_boxes_are_pooled() -> None:
     found = ScoreMapping(1, Locality("top-1%"), BOUNDS, CHANNELS).of(torch.from_numpy(maps.error), None)
     expected = parts_by_bounds(psnr(maps.error.astype(np.float64).ravel()), None, BOUNDS).psnr
     np.testing.assert_allclose(found.ravel(), expected, atol=1e-5)
+
+
+def test_what_is_too_large_for_a_map_is_its_largest_value() -> None:
+    maps = replace(maps_of(), place=np.full((3, 16, 16), 60000, np.float16))
+    usual = Usual(torch.zeros(64, 64), torch.zeros(1), torch.ones(1))
+    narrow = Bounds((5.0, 30.0), (0.8, 0.9))
+    found = score_maps(maps, ScoreMapping("max", Locality("box-5", relative=True), narrow, CHANNELS, usual))
+    assert np.isfinite(found).all()
+    assert (found == np.finfo(np.float16).max).all()
+
+
+def test_a_distance_that_counts_must_be_there() -> None:
+    with pytest.raises(DataError, match="the distance counts in the score, but there are no maps of it"):
+        score_maps(replace(maps_of(), distance=None), ScoreMapping("max", Locality("box-5"), BOUNDS, CHANNELS))

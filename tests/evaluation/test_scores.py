@@ -6,7 +6,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from mnad.evaluation import Bounds, Scaling, Smoothing, abnormality, bounds_of, evaluate, smooth, sweep
+from mnad.evaluation import (
+    Bounds,
+    Locality,
+    Scaling,
+    Smoothing,
+    abnormality,
+    bounds_of,
+    evaluate,
+    localised,
+    smooth,
+    sweep,
+)
 from mnad.measuring import psnr
 from mnad.runtime.errors import ConfigError, DataError
 
@@ -160,6 +171,41 @@ def test_a_model_without_memory_has_no_lambda() -> None:
         evaluate(m, 0.3)
     with pytest.raises(ConfigError, match="no lambda to sweep over"):
         sweep(m)
+
+
+def test_the_larger_part_may_count() -> None:
+    m = measurements()
+    larger = np.maximum(abnormality(m, 1), abnormality(m, 0))
+    np.testing.assert_array_equal(abnormality(m, "max"), larger)
+    assert evaluate(m, "max").choices.score_weight == "max"
+    without = measurements(memory=False)
+    np.testing.assert_array_equal(abnormality(without, "max"), abnormality(without, 1))
+
+
+def test_any_number_is_a_lambda() -> None:
+    m = measurements()
+    for weight in (np.float32(0.5), np.int64(1), 0):
+        assert np.isfinite(abnormality(m, weight)).all()  # type: ignore[arg-type]
+
+
+def test_a_part_of_the_frame_is_scored_by_its_own_measurements() -> None:
+    m = measurements()
+    for relative in (False, True):
+        local = localised(m, Locality("box-5", relative))
+        p = (m.relative_psnr if relative else m.local_psnr)[:, 1]
+        d = (m.place_distance if relative else m.local_distance)[:, 1]
+        np.testing.assert_array_equal(abnormality(local, 0.3), abnormality(replace(m, psnr=p, distance=d), 0.3))
+        assert evaluate(local, 0.3).choices.locality == Locality("box-5", relative)
+    assert localised(m, Locality()) is m
+    without = replace(measurements(memory=False), relative_psnr=np.full_like(m.relative_psnr, np.nan))
+    with pytest.raises(DataError, match="measured without knowing what is usual at their place"):
+        localised(without, Locality("box-5", relative=True))
+    with pytest.raises(ConfigError, match="relative is of places in the frame"):
+        Locality(relative=True)
+    with pytest.raises(DataError, match="measured with the poolings box-3, not with box-5; score again"):
+        localised(replace(m, poolings=("box-3",)), Locality("box-5"))
+    with pytest.raises(DataError, match=r"local_psnr has the shape \(60, 3\), not \(60, 7\)"):
+        evaluate(replace(m, local_psnr=m.local_psnr[:, :3]))
 
 
 def test_bad_choices() -> None:

@@ -110,8 +110,9 @@ def check_maps(path: Path, measurements: Measurements) -> None:
 
 def _are_of_one_pass(header: dict[str, Any], rows: dict[str, NDArray[Any]], measurements: Measurements) -> bool:
     ours = _pass_of(measurements)
-    # Earlier versions wrote of these the weights alone.
-    same_pass = ours["weights"] is not None and all(header.get(name, value) == value for name, value in ours.items())
+    # Earlier versions wrote of these the weights alone, and knew nothing to be usual.
+    known = {**ours, "usual": None, **header}
+    same_pass = ours["weights"] is not None and all(known[name] == value for name, value in ours.items())
     same_frames = header.get("videos") == list(measurements.videos) and all(
         np.array_equal(rows[name], getattr(measurements, name)) for name in ("video", "frame")
     )

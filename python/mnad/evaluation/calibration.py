@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import beta
 
-from mnad.evaluation.locality import Locality
+from mnad.evaluation.locality import WHOLE_FRAME, Locality
 from mnad.evaluation.normalisation import Bounds, Scaling
 from mnad.evaluation.scores import ScoreWeight, Scoring
 from mnad.evaluation.smoothing import Smoothing
@@ -22,6 +22,8 @@ from mnad.runtime.files import input_errors, only_known
 
 LEVEL = 0.9
 RESAMPLES = 1000
+# What calibrations of earlier versions meant without saying so.
+EARLIER: dict[str, Any] = {"locality": asdict(WHOLE_FRAME), "usual": None}
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,7 @@ class Calibration:
         """
         with input_errors(path, "a checkpoint with a calibration", CheckpointError):
             only_known(values, Calibration, path, CheckpointError)
+            values = {**EARLIER, **values}
             distance = values["bounds"]["distance"]
             bounds = Bounds(_pair(values["bounds"]["psnr"]), None if distance is None else _pair(distance))
             pairs = ("expected_per_hour", "spread")

@@ -25,6 +25,11 @@ def check_measurements(measurements: Measurements) -> None:
     wrong = [f"{name} has {length}" for name, length in lengths.items() if length != count]
     if wrong or count == 0:
         raise DataError(f"the measurements are of {count} frames, but {', '.join(wrong) or 'that is none at all'}")
+    shape = (count, len(measurements.poolings))
+    for name in ("local_psnr", "relative_psnr", "local_distance", "place_distance"):
+        found = getattr(measurements, name).shape
+        if found != shape:
+            raise DataError(f"the measurements are not whole: {name} has the shape {found}, not {shape}; score again")
     if measurements.video.min() < 0 or measurements.video.max() >= len(measurements.videos):
         raise DataError(f"the measurements count their videos wrongly: there are {len(measurements.videos)} names")
     for index, name in enumerate(measurements.videos):

@@ -53,6 +53,11 @@ def localised(measurements: Measurements, locality: Locality) -> Measurements:
     """
     if locality == WHOLE_FRAME:
         return measurements
+    if locality.pooling not in measurements.poolings:
+        raise DataError(
+            f"the frames were measured with the poolings {', '.join(measurements.poolings)}, not with "
+            f"{locality.pooling}; score again"
+        )
     column = measurements.poolings.index(locality.pooling)
     psnr, distance = measurements.local_psnr, measurements.local_distance
     if locality.relative:

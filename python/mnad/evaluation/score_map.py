@@ -17,8 +17,10 @@ from mnad.evaluation.scores import ScoreWeight, combine
 from mnad.measuring.metrics import psnr
 from mnad.measuring.pooling import Pooling, box_means, error_level
 from mnad.measuring.usual import Usual
+from mnad.runtime.errors import DataError
 
 CHUNK = 256
+LARGEST = float(np.finfo(np.float16).max)
 
 
 class ScoreMapping(NamedTuple):
@@ -48,7 +50,12 @@ class ScoreMapping(NamedTuple):
             error: (B, G, G), squared errors on the scale [0, 1].
             distance: (B, h, w), squared distances of the queries from their items, or, if the locality is relative, of
                 the features from the usual ones; None if there are none.
+
+        Raises:
+            DataError: If D counts and there are no distances.
         """
+        if distance is None and self.score_weight != 1:
+            raise DataError("the distance counts in the score, but there are no maps of it; score again with --maps")
         shape, pooling = error.shape, self.locality.pooling
         if self.locality.relative:
             assert self.usual is not None
@@ -76,7 +83,7 @@ def score_maps(maps: FrameMaps, mapping: ScoreMapping) -> NDArray[np.float16]:
     for first in range(0, len(found), CHUNK):
         rows = slice(first, first + CHUNK)
         distance = None if distances is None else torch.from_numpy(distances[rows])
-        found[rows] = mapping.of(torch.from_numpy(maps.error[rows]), distance)
+        found[rows] = mapping.of(torch.from_numpy(maps.error[rows]), distance).clip(-LARGEST, LARGEST)
     return found
 
 

@@ -125,10 +125,16 @@ class Block:
         code = features if memory is None else memory.output
         with network.own_precision():
             frames = network.decoder(code.to(network.dtype), [skip[chosen] for skip in self.skips]).float()
+            return self._measured(chosen, frames, memory, items)
+
+    def _measured(
+        self, chosen: slice | list[int], frames: Tensor, memory: MemoryOutput | None, items: Tensor | None
+    ) -> DecodedRows:
+        """Measures what the model gave, (R, C_img, H, W), beside the targets of the rows."""
+        features, usual = self.features[chosen], self.network.usual
         errors = ((frames - self.targets[chosen]) / 2).square()
         pixel_errors = errors.mean(1)
         error_map = area_average(pixel_errors, ERROR_GRID)
-        usual = network.usual
         distance_map = None if memory is None or items is None else query_distances(memory, items)
         place_map = None if usual is None else usual.distance(features)
         unknown = errors.new_full((len(errors),), torch.nan)

@@ -60,8 +60,8 @@ def pool(maps: Tensor) -> Tensor:
 
     Returns:
         (B, P), a column for each of :data:`LOCAL_POOLINGS`. ``box-5`` is the largest mean of a square of 5 x 5 cells
-        where the map has 64 x 64, and of as large a share of the picture where it has others; ``top-1%`` the mean of
-        the hundredth of the cells that is largest.
+        where the map has 64 x 64, and of about as large a share of the picture where it has others, where small boxes
+        may be the same; ``top-1%`` the mean of the hundredth of the cells that is largest.
 
     Example:
         >>> maps = torch.zeros(1, 64, 64)
@@ -74,7 +74,7 @@ def pool(maps: Tensor) -> Tensor:
 
 def box_means(maps: Tensor, pooling: Pooling) -> Tensor:
     """Returns the mean of each box of a box pooling, (B, G - side + 1, G - side + 1)."""
-    side = max(1, round(int(pooling.removeprefix("box-")) * maps.shape[-1] / ERROR_GRID))
+    side = max(1, int(int(pooling.removeprefix("box-")) * maps.shape[-1] / ERROR_GRID + 0.5))
     rows = F.avg_pool2d(maps[:, None], (side, 1), stride=1)
     return F.avg_pool2d(rows, (1, side), stride=1)[:, 0]
 

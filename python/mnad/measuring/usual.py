@@ -93,16 +93,15 @@ class Usual:
         return ((features - self.mean) / self.spread).square().mean(dim=1)
 
 
-def usual_error(errors: NDArray[np.floating]) -> Tensor:
+def usual_error(mean: NDArray[np.float64]) -> Tensor:
     """Learns the usual error of each place.
 
     Args:
-        errors: (N, G, G), the error maps of normal frames.
+        mean: (G, G), the mean of the error maps of normal frames.
 
     Returns:
         (G, G) float32 in dB.
     """
-    mean = errors.mean(axis=0, dtype=np.float64)
     smoothed = gaussian_filter(mean, SMOOTHING * len(mean) / ERROR_GRID, mode="nearest")
     return error_level(torch.from_numpy(smoothed)).float()
 

@@ -34,7 +34,7 @@ from mnad.models import ModelConfig
 from mnad.pipeline.calibrated import find_calibration, find_usual, other_update, warn_of_misfit
 from mnad.pipeline.outcome import Outcome
 from mnad.runtime.choices import check_choices
-from mnad.runtime.errors import CheckpointError, ConfigError, DataError
+from mnad.runtime.errors import ConfigError, DataError, MnadError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +177,7 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
     # Alarms can be had without labels; without alarms there is nothing to say and metrics_of tells why.
     evaluation = metrics_of(measurements, scores, choices) if labelled or config.threshold is None else None
     deployed, not_deployed = _deployed(config, measurements, evaluation)
-    mapping = _mapping(config, scored, choices, calibration)
+    mapping = _mapping(config, scored, choices, scaling)
     pixels, score_pixels = _pixels(config, measurements, clips, mapping)
     return Outcome(
         measurements=measurements,
@@ -202,11 +202,9 @@ def _deployed(
     """Evaluates the score that a detector gives, by the calibration; or returns why that cannot be."""
     if evaluation is None:
         return None, "there are not labels of both kinds"
-    if config.uses_calibration and evaluation.choices.protocol == "deployed":
-        return evaluation, None
     try:
         calibration = find_calibration(config.folder, measurements)
-    except (CheckpointError, DataError) as error:
+    except MnadError as error:
         return None, str(error)
     if calibration.smoothing.looks_ahead:
         return None, f"the calibration smooths by frames to come ({calibration.smoothing.name})"
@@ -255,6 +253,11 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
     check_same_model(measurements, training.protocol, f"the file {file}")
     if training.protocol.get("split") != "training":
         raise DataError(f"{file} is not of the training split: normalising by the test set is called global")
+    if config.locality.relative and training.protocol.get("usual") != measurements.protocol.get("usual"):
+        raise DataError(
+            f"{file} was measured in relation to what another calibration found usual than the test frames; score both "
+            "again"
+        )
     return Scaling("train", bounds_of(localised(training, config.locality)))
 
 
@@ -318,13 +321,11 @@ def _pixels(
     return of_error, pixel_metrics(measurements, score_maps(maps, mapping), clips)
 
 
-def _mapping(
-    config: EvaluateConfig, scored: Measurements, choices: Choices, calibration: Calibration | None
-) -> ScoreMapping | None:
-    """Returns how maps of the score are made; None where the score is of the whole frame."""
-    if choices.locality == WHOLE_FRAME:
+def _mapping(config: EvaluateConfig, scored: Measurements, choices: Choices, scaling: Scaling) -> ScoreMapping | None:
+    """Returns how maps of the score are made; None where it is of the whole frame, or there are no maps."""
+    if choices.locality == WHOLE_FRAME or not _maps_file(config).is_file():
         return None
-    bounds = bounds_of(scored) if calibration is None else calibration.bounds
+    bounds = scaling.bounds or bounds_of(scored)
     usual = find_usual(config.folder, scored) if choices.locality.relative else None
     channels = ModelConfig(width=scored.protocol["model"]["width"]).channels
     return ScoreMapping(choices.score_weight, choices.locality, bounds, channels, usual)

@@ -58,7 +58,7 @@ def learn_usual(
             f"{len(measured)} frames were held out, too few to tell what is usual at each place; hold out more, or do "
             "without it: --no-relative"
         )
-    usual = Usual(usual_error(recorder.errors), mean.cpu(), spread.cpu())
+    usual = Usual(usual_error(recorder.errors.mean(axis=0, dtype=np.float64)), mean.cpu(), spread.cpu())
     protocol = {**measured.protocol, "usual": usual.identity}
     return replace(measured, relative_psnr=_cross_fitted(recorder.errors), protocol=protocol), usual
 
@@ -74,11 +74,12 @@ def _features(network: Network, windows: Windows) -> Iterator[Tensor]:
 
 def _cross_fitted(errors: NDArray[np.float32]) -> NDArray[np.float64]:
     """Returns the relative P of each frame, its usual errors learned from the frames of other parts."""
-    part = np.arange(len(errors)) * FOLDS // len(errors)
+    parts = np.array_split(errors, FOLDS)
+    sums = [part.sum(axis=0, dtype=np.float64) for part in parts]
+    unfinished = torch.zeros(())
     found = []
-    for fold in range(FOLDS):
-        own, others = errors[part == fold], errors[part != fold]
-        unfinished = torch.zeros(())
+    for part, own in zip(parts, sums, strict=True):
+        others = (sum(sums) - own) / (len(errors) - len(part))
         usual = Usual(usual_error(others), unfinished, unfinished)
-        found.append(-pool(usual.excess(error_level(torch.from_numpy(own)))).double().numpy())
+        found.append(-pool(usual.excess(error_level(torch.from_numpy(part)))).double().numpy())
     return np.concatenate(found)

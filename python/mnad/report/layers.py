@@ -27,7 +27,7 @@ class ColourRange:
     high: float
 
 
-# From the best to somewhat above the worst of normal video.
+# From the best frame to somewhat above the worst of those that scale it.
 SCORE_SCALE = ColourRange(0.0, 1.5)
 
 

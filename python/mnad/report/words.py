@@ -194,7 +194,7 @@ def layer_words(name: str, measurements: Measurements) -> tuple[str, str]:
     return {
         "target": ("The frame", "as the camera saw it"),
         "restored": (f"What the model {made}", "from the frames before" if predicted else "from what it was shown"),
-        "score": ("Where the score comes from", "0 to 1: as in normal video"),
+        "score": ("Where the score comes from", "on the scale of the score"),
         "error": (
             "Where they differ",
             f"error of the {'prediction' if predicted else 'restored frame'}, grey levels of 255",
