@@ -265,6 +265,7 @@ def test_a_camera_that_moves_is_told(held_out: Path, tmp_path: Path) -> None:
         calibrate(CalibrateConfig(run, write_pictures(tmp_path / "pan" / "01", panned), fps=25, accelerator="cpu"))
 
 
+@pytest.mark.filterwarnings("ignore:the camera seems to move")  # noise
 def test_too_few_frames_to_tell_what_is_usual(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
     run = shutil.copytree(held_out, tmp_path / "run")
     short = write_pictures(

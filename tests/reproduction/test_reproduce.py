@@ -207,7 +207,7 @@ def test_killed_and_gone_on_with_by_two_processes_of_torchrun(synthetic: Path, t
 
 
 def test_bad_input(synthetic: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="NAME one of ped2, avenue, shanghaitech, got 'x=y'"):
+    with pytest.raises(ConfigError, match="NAME one of ped2, avenue, shanghaitech, strangers, got 'x=y'"):
         ReproduceConfig("table4", tmp_path, data=("x=y",))
     with pytest.raises(ConfigError, match="seeds must be at least 1, got 0"):
         ReproduceConfig("table4", tmp_path, seeds=0)
