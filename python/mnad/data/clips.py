@@ -74,6 +74,16 @@ def common_rate(rates: Sequence[float | None]) -> float | None:
     return known[0]
 
 
+def evenly(count: int, most: int) -> NDArray[np.int64]:
+    """Returns up to so many of the numbers from 0 to count - 1, evenly spread, the first and the last among them.
+
+    Example:
+        >>> evenly(10, 4).tolist(), evenly(2, 4).tolist()
+        ([0, 3, 6, 9], [0, 1])
+    """
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
 def tail_length(frames: int, share: float) -> int:
     """Returns the number of frames at the end of a video that are held out.
 

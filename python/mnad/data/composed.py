@@ -24,14 +24,12 @@ from mnad.data.staging import (
     ObjectSize,
     Pixels,
     Staged,
-    backwards,
     covered,
     crossing,
     cut_out,
-    double_speed,
-    frozen,
     left_behind,
     moving,
+    play_order,
     replayed,
 )
 from mnad.runtime.errors import ConfigError, DataError, OutputError
@@ -40,7 +38,7 @@ from mnad.runtime.progress import FrameProgress
 
 EventKind = Literal["crossing", "left behind", "covered", "backwards", "double speed", "frozen"]
 WITH_OBJECTS: tuple[EventKind, ...] = ("crossing", "left behind")
-ORDERS = {"backwards": backwards, "double speed": double_speed, "frozen": frozen}
+STEPS: dict[EventKind, int] = {"backwards": -1, "double speed": 2, "frozen": 0}  # from one frame to the next
 MANIFEST = "composed.json"
 NORMAL = "normal"
 
@@ -183,7 +181,7 @@ def _stage(
     """Returns an excerpt of a test recording with an event in it, and the event's frames."""
     long_enough = [index for index, each in enumerate(testing) if len(each) >= spec.shortest]
     video = testing[int(random.choice(long_enough))]
-    if event.kind in ORDERS:
+    if event.kind in STEPS:
         return _replay(event.kind, video, spec, random)
     length = min(len(video), spec.frames)
     first = int(random.integers(len(video) - length + 1))
@@ -203,7 +201,7 @@ def _replay(kind: EventKind, video: Pixels, spec: ComposedSpec, random: np.rando
     length = min(spec.frames, len(video) - event - 1)
     begin = int(random.integers(spec.margin, length - spec.margin - event, endpoint=True))
     span = slice(begin, begin + event)
-    order = ORDERS[kind](length, span)
+    order = play_order(length, span, STEPS[kind])
     reach = int(order.max()) + 2  # and the frame that should have followed
     movement = np.array([moving(*pair).mean() for pair in zip(video[1:], video[:-1], strict=True)])
     firsts = np.arange(len(video) - reach + 1)

@@ -90,8 +90,7 @@ def left_behind(frames: Pixels, event: slice, cutout: Cutout, random: np.random.
     size, height = frames.shape[1], len(cutout.alpha)
     count = event.stop - event.start
     corner = random.uniform(0.05 * size, 0.95 * size - height, 2)
-    ramp = (np.arange(count) + 1) / FADE
-    return _put(frames, event, cutout, np.tile(corner, (count, 1)), np.minimum(1, np.minimum(ramp, ramp[::-1])))
+    return _put(frames, event, cutout, np.tile(corner, (count, 1)), _fading(count))
 
 
 def covered(frames: Pixels, event: slice, random: np.random.Generator) -> Staged:
@@ -101,11 +100,9 @@ def covered(frames: Pixels, event: slice, random: np.random.Generator) -> Staged
     half[: size // 2] = 1
     half = np.rot90(half, int(random.integers(4)))
     alpha = cv2.GaussianBlur(half, (0, 0), size / 40)[..., None]
-    count = event.stop - event.start
-    ramp = (np.arange(count) + 1) / FADE
     dark = np.float32(random.uniform(10, 50))
     staged, masks = frames.copy(), _no_masks(frames)
-    for index, weight in zip(range(event.start, event.stop), np.minimum(1, np.minimum(ramp, ramp[::-1])), strict=True):
+    for index, weight in zip(range(event.start, event.stop), _fading(event.stop - event.start), strict=True):
         staged[index] = np.rint(frames[index] + weight * alpha * (dark - frames[index]))
         masks[index] = half > 0
     return Staged(staged, masks)
@@ -126,42 +123,30 @@ def replayed(video: Pixels, order: NDArray[np.int64], event: slice) -> Staged:
     return Staged(video[order], masks)
 
 
-def backwards(length: int, event: slice) -> NDArray[np.int64]:
-    """Returns the order of frames of which a part is played backwards, and then again forwards.
+def play_order(length: int, event: slice, step: int) -> NDArray[np.int64]:
+    """Returns the order of frames of which a part is played at another speed, without a jump before it or after.
+
+    Args:
+        length: F, frames that are shown.
+        event: Which of them are not shown as they came.
+        step: Frames from one of these to the next: 2 for double speed, 0 for a picture that stands still, -1 for
+            backwards.
+
+    Returns:
+        (F,), from 0.
 
     Example:
-        >>> backwards(6, slice(3, 5)).tolist()
-        [0, 1, 2, 1, 0, 1]
+        >>> for step in (2, 0, -1):
+        ...     print(play_order(6, slice(2, 4), step).tolist())
+        [0, 1, 3, 5, 6, 7]
+        [0, 1, 1, 1, 2, 3]
+        [1, 2, 1, 0, 1, 2]
     """
     steps = np.ones(length, np.int64)
-    steps[0], steps[event] = 0, -1
+    steps[0], steps[event] = 0, step
     order: NDArray[np.int64] = np.cumsum(steps)
     order -= order.min()
     return order
-
-
-def double_speed(length: int, event: slice) -> NDArray[np.int64]:
-    """Returns the order of frames of which every second one is left out for a while.
-
-    Example:
-        >>> double_speed(6, slice(2, 4)).tolist()
-        [0, 1, 3, 5, 6, 7]
-    """
-    steps = np.ones(length, np.int64)
-    steps[0], steps[event] = 0, 2
-    return np.cumsum(steps)
-
-
-def frozen(length: int, event: slice) -> NDArray[np.int64]:
-    """Returns the order of frames of which one stands still for a while; then they go on from it.
-
-    Example:
-        >>> frozen(6, slice(2, 4)).tolist()
-        [0, 1, 1, 1, 2, 3]
-    """
-    steps = np.ones(length, np.int64)
-    steps[0], steps[event] = 0, 0
-    return np.cumsum(steps)
 
 
 def moving(frame: Pixels, other: Pixels) -> Masks:
@@ -170,6 +155,12 @@ def moving(frame: Pixels, other: Pixels) -> Masks:
     differs = (np.abs(blurred[0] - blurred[1]).max(-1) > MOVED).astype(np.uint8)
     opened = cv2.morphologyEx(differs, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     return np.asarray(cv2.dilate(opened, np.ones((3, 3), np.uint8)), np.bool_)
+
+
+def _fading(count: int) -> NDArray[np.float64]:
+    """Returns the opacity, in each of so many frames, of what is put down and taken away again."""
+    ramp = (np.arange(count) + 1) / FADE
+    return np.minimum(1, np.minimum(ramp, ramp[::-1]))
 
 
 def _no_masks(frames: Pixels) -> Masks:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.data.clips import Clips
+from mnad.data.clips import Clips, evenly
 
 PAIRS = 64
 BLOCKS = 8  # across the picture
@@ -32,8 +32,8 @@ def moves(clips: Clips) -> bool:
     firsts = [index for index in pairs if readable[index] and readable[index + 1]]
     if not firsts:
         return False
-    chosen = np.unique(np.linspace(0, len(firsts) - 1, min(len(firsts), PAIRS)).astype(int))
-    moving = [_has_moved(clips.frames[firsts[index]], clips.frames[firsts[index] + 1]) for index in chosen]
+    chosen = [firsts[index] for index in evenly(len(firsts), PAIRS)]
+    moving = [_has_moved(clips.frames[first], clips.frames[first + 1]) for first in chosen]
     return float(np.mean(moving)) >= MOVING_PAIRS
 
 

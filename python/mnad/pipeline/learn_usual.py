@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips, Windows
+from mnad.data.clips import evenly
 from mnad.measuring import measure
 from mnad.measuring.map_recorder import ErrorRecorder
 from mnad.measuring.network import Network
@@ -66,7 +67,7 @@ def learn_usual(
 @torch.inference_mode()
 def _features(network: Network, windows: Windows) -> Iterator[Tensor]:
     """Yields the features of up to a thousand windows from all over the video."""
-    chosen = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), MOST_WINDOWS)).astype(int))
+    chosen = evenly(len(windows), MOST_WINDOWS)
     batches = [chosen[first : first + BATCH].tolist() for first in range(0, len(chosen), BATCH)]
     for batch in track(batches, "learning what is usual", len(batches)):
         yield network.encode(windows.__getitems__(batch)).features

@@ -17,7 +17,7 @@ from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, epochs_done, 
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.maps import maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, save_measurements
-from mnad.data import Clips, open_clips, write_synthetic
+from mnad.data import Clips, SyntheticSpec, open_clips, write_synthetic
 from mnad.data.synthetic import MANIFEST
 from mnad.measuring import UpdateScope, measure
 from mnad.models import PRESETS, Autoencoder, PresetName
@@ -142,13 +142,14 @@ class Runner:
 
     def path(self, dataset: DatasetName) -> Path:
         """Returns the folder of a data set; makes the synthetic one if need be."""
-        if dataset != "synthetic":
-            return self.data[dataset]
-        spec = hashlib.sha256(repr(self.scale.synthetic).encode()).hexdigest()[:8]
-        root = self.folder / "data" / f"synthetic-{spec}"
+        return self.synthetic(self.scale.synthetic) if dataset == "synthetic" else self.data[dataset]
+
+    def synthetic(self, spec: SyntheticSpec) -> Path:
+        """Returns the folder of a synthetic data set; makes it if need be."""
+        root = self.folder / "data" / f"synthetic-{hashlib.sha256(repr(spec).encode()).hexdigest()[:8]}"
         with alone(root):
             if not (root / MANIFEST).is_file():
-                write_synthetic(root, self.scale.synthetic)
+                write_synthetic(root, spec)
         return root
 
     def clips(self, dataset: DatasetName) -> Clips:
@@ -173,22 +174,31 @@ class Runner:
             learning_rate=self.scale.learning_rate,
             supervision_weight=1.0 if training.supervised else 0.0,
             seed=training.seed,
-            accelerator=self.accelerator,
-            precision=self.precision,
-            compile=self.compile,
-            cuda_graphs=self.cuda_graphs,
-            device_cache=self.device_cache,
             stride=self.scale.stride,
-            cache=self.cache,
-            resume=True,
             keep_every=self.scale.keep_every,
+            **self.of_every_training,
             **left_out,
         )
         return replace(config, out=self.folder / (training.folder or f"runs/{_name(training, config)}"))
 
+    @property
+    def of_every_training(self) -> dict[str, Any]:
+        """The options of :class:`mnad.training.TrainConfig` that all trainings share."""
+        return {
+            "accelerator": self.accelerator,
+            "precision": self.precision,
+            "compile": self.compile,
+            "cuda_graphs": self.cuda_graphs,
+            "device_cache": self.device_cache,
+            "cache": self.cache,
+            "resume": True,
+        }
+
     def is_trained(self, training: TrainingSpec) -> bool:
         """Returns whether the last epoch is done."""
-        config = self.config(training)
+        return self._is_finished(self.config(training))
+
+    def _is_finished(self, config: TrainConfig) -> bool:
         if config.out not in self._finished:  # a checkpoint is not read again for each measurement
             try:
                 if epochs_done(config.out) != config.epochs:
@@ -208,16 +218,25 @@ class Runner:
             Interrupted: If it was stopped, by a signal or in time for the deadline, and its checkpoint is kept.
             TimeUpError: If the time was up before training could stop by itself. It is an Interrupted, too.
         """
-        config = self.config(training)
-        if self.is_trained(training):
+        return self.train_once(self.config(training), str(training), wait=wait)
+
+    def train_once(self, config: TrainConfig, name: str, *, wait: bool = True) -> Path | None:
+        """Trains by some options unless that has been done, see :meth:`trained`.
+
+        Args:
+            config: The options; ``out`` is the run's folder.
+            name: For people.
+            wait: Whether to wait where another process is at it.
+        """
+        if self._is_finished(config):
             return config.out
         with self._in_time("training"), alone(config.out, wait=wait) as mine:
             if not mine:
                 return None
-            if not self.is_trained(training):
-                print_line(f"training: {training}")
+            if not self._is_finished(config):
+                print_line(f"training: {name}")
                 with atomic_write(config.out / "run.json") as temporary:
-                    temporary.write_text(json.dumps(training_options(config) | {"run": str(training)}, indent=2) + "\n")
+                    temporary.write_text(json.dumps(training_options(config) | {"run": name}, indent=2) + "\n")
                 train(config)
         return config.out
 

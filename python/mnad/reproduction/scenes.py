@@ -10,26 +10,24 @@ from pathlib import Path
 
 import numpy as np
 
-from mnad.artifacts.checkpoint import epochs_done, load_checkpoint
+from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, load_measurements, save_measurements
 from mnad.artifacts.tensors import load_tensors, save_tensors
-from mnad.data import Clips, SyntheticSpec, open_clips, write_synthetic
-from mnad.data.clips import tail_length, tails
-from mnad.data.composed import MANIFEST as COMPOSED
-from mnad.data.composed import ComposedSpec, PlannedEvent, events_of, write_composed
+from mnad.data import Clips, SyntheticSpec, open_clips
+from mnad.data.clips import evenly, tail_length, tails
+from mnad.data.composed import MANIFEST, ComposedSpec, PlannedEvent, events_of, write_composed
 from mnad.data.folders import VIDEO_SUFFIXES
 from mnad.data.frames import with_channels
 from mnad.data.staging import Pixels
-from mnad.data.synthetic import MANIFEST as SYNTHETIC
 from mnad.measuring import MapRecorder, measure
 from mnad.measuring.usual import Usual
 from mnad.pipeline.learn_usual import learn_usual
 from mnad.reproduction.runner import Runner
-from mnad.runtime.errors import CheckpointError, DataError
+from mnad.runtime.errors import DataError
 from mnad.runtime.files import alone
 from mnad.runtime.progress import print_line
-from mnad.training import TrainConfig, train
+from mnad.training import TrainConfig
 
 HOLD_OUT = 0.2
 USUAL = "usual.safetensors"
@@ -90,18 +88,13 @@ def find_scenes(runner: Runner) -> list[Scene]:
             # Foreign objects are cut out of the other scenes.
             data = root / _named(name, spec, name, {other: len(each) for other, each in clips.items()})
             with alone(data):
-                if not (data / COMPOSED).is_file():
+                if not (data / MANIFEST).is_file():
                     others = [other for key, other in clips.items() if key != name] or [own]
                     write_composed(data, own, _pictures(others), spec)
             scenes.append(Scene(name, data, events_of(data)))
     if "ped2" in runner.data:
         scenes.append(Scene("UCSD Ped2", runner.data["ped2"], {}))
-    made = SyntheticSpec(size=size)
-    synthetic = root / _named("synthetic", made)
-    with alone(synthetic):
-        if not (synthetic / SYNTHETIC).is_file():
-            write_synthetic(synthetic, made)
-    return [*scenes, Scene("synthetic", synthetic, {})]
+    return [*scenes, Scene("synthetic", runner.synthetic(SyntheticSpec(size=size)), {})]
 
 
 def measured(runner: Runner, scene: Scene, seed: int) -> SceneMeasurements:
@@ -145,32 +138,17 @@ def _trained(runner: Runner, scene: Scene, seed: int) -> Path:
         learning_rate=scale.learning_rate,
         hold_out=HOLD_OUT,
         seed=seed,
-        accelerator=runner.accelerator,
-        precision=runner.precision,
-        compile=runner.compile,
-        cuda_graphs=runner.cuda_graphs,
-        device_cache=runner.device_cache,
-        cache=runner.cache,
-        resume=True,
+        **runner.of_every_training,
     )
-    with alone(config.out):
-        if not _is_trained(config):
-            print_line(f"training: {scene.name}, {config.epochs} epochs, seed {seed}")
-            train(config)
-    return config.out
+    folder = runner.train_once(config, f"{scene.name}, {config.epochs} epochs, seed {seed}")
+    assert folder is not None
+    return folder
 
 
 def _named(name: str, *options: object) -> str:
     """Returns a folder's name that no other options have."""
     readable = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in name)
     return f"{readable}-{hashlib.sha256(repr((name, *options)).encode()).hexdigest()[:10]}"
-
-
-def _is_trained(config: TrainConfig) -> bool:
-    try:
-        return epochs_done(config.out) == config.epochs
-    except CheckpointError:
-        return False
 
 
 def _recordings(runner: Runner) -> dict[str, Path]:
@@ -189,8 +167,4 @@ def _recordings(runner: Runner) -> dict[str, Path]:
 
 def _pictures(clips: list[Clips]) -> list[Pixels]:
     """Returns some pictures of each of some scenes, in colour."""
-    return [
-        with_channels(each.frames[index], 3)
-        for each in clips
-        for index in np.linspace(0, len(each) - 1, FOREIGN_PICTURES).astype(int)
-    ]
+    return [with_channels(each.frames[index], 3) for each in clips for index in evenly(len(each), FOREIGN_PICTURES)]
