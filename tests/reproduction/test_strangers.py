@@ -19,7 +19,7 @@ from mnad.runtime.errors import ConfigError, DataError
 
 from tests.data.field import write_video
 
-TINY = replace(SCALES["small"], camera=CameraScale(size=32, width=4, windows=60, learning_rate=2e-3))
+TINY = replace(SCALES["small"], camera=CameraScale(size=32, width=4, windows=400, learning_rate=2e-3))
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> Path:
         random = np.random.default_rng(number)
         frames = np.repeat(random.integers(0, 120, (1, 64, 64, 3), np.uint8), 260, axis=0)
         for index, frame in enumerate(frames):
-            frame[20:36, (3 * index) % 56 :][:, :8] = 220
+            frame[20:36, (3 * index) % 56 :][:, :8] = 130
         write_video(folder / f"{name}.mp4", list(frames))
     (folder / "README.md").write_text("two cameras")
     return folder
