@@ -131,7 +131,7 @@ class Detector:
             Calibration.from_dict(checkpoint.calibration, path),
             checkpoint.training["size"],
             levels=None if levels is None else Levels(*levels),
-            usual=Usual.of(checkpoint.usual, checkpoint.config.channels, checkpoint.training["size"], path),
+            usual=Usual.of(checkpoint, path),
             false_alarms_per_hour=false_alarms_per_hour,
             precision=precision,
         )

@@ -177,7 +177,7 @@ def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
     assert checkpoint.calibration is not None
     calibration = Calibration.from_dict(checkpoint.calibration, relative)
     assert calibration.locality == Locality("box-5", relative=True)
-    usual = Usual.of(checkpoint.usual, 32, 32, relative)
+    usual = Usual.of(checkpoint, relative)
     assert usual is not None
     assert calibration.usual == usual.identity
     m = load_measurements(relative)
@@ -351,7 +351,7 @@ def test_exported_weights_are_calibrated_where_they_lie(held_out: Path, syntheti
     assert load_checkpoint(tmp_path).calibration == json.loads(json.dumps(made.as_dict()))
     export_checkpoint(tmp_path, load_checkpoint(held_out))  # the same weights once more
     assert load_checkpoint(tmp_path).calibration is not None
-    usual = Usual.of(load_checkpoint(tmp_path).usual, 32, 32, tmp_path)
+    usual = Usual.of(load_checkpoint(tmp_path), tmp_path)
     assert usual is not None
     assert usual.identity == made.usual
     score(ScoreConfig(tmp_path, synthetic, out=tmp_path / "measurements.npz", accelerator="cpu"))

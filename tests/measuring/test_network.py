@@ -6,16 +6,7 @@ import numpy as np
 import pytest
 import torch
 from mnad.measuring.metrics import psnr
-from mnad.measuring.network import (
-    DISTANCE,
-    LOCAL_DISTANCE,
-    LOCAL_PSNR,
-    MSE,
-    PLACE_DISTANCE,
-    RELATIVE_PSNR,
-    DecodedRows,
-    Network,
-)
+from mnad.measuring.network import DISTANCE, LOCAL, MSE, DecodedRows, Network
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.measuring.usual import Usual, usual_features
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
@@ -51,14 +42,14 @@ def test_local_measurements_are_of_the_maps() -> None:
             continue
         side = int(name.removeprefix("box-"))
         windows = errors.unfold(1, side, 1).unfold(2, side, 1).mean(dim=(3, 4)).amax(dim=(1, 2)).numpy()
-        np.testing.assert_allclose(rows.metrics[:, LOCAL_PSNR][:, column], psnr(windows), rtol=1e-5)
+        np.testing.assert_allclose(rows.metrics[:, LOCAL["local_psnr"]][:, column], psnr(windows), rtol=1e-5)
         levels = 10 * torch.log10(errors + 1e-4) + 6  # half of the usual -12 dB is taken off
         excess = levels.unfold(1, side, 1).unfold(2, side, 1).mean(dim=(3, 4)).amax(dim=(1, 2)).numpy()
-        np.testing.assert_allclose(rows.metrics[:, RELATIVE_PSNR][:, column], -excess, rtol=1e-4)
-    assert (rows.metrics[:, LOCAL_PSNR] < psnr(rows.metrics[:, MSE])[:, None]).all()
-    assert (rows.metrics[:, LOCAL_DISTANCE] > rows.metrics[:, [DISTANCE]]).all()
+        np.testing.assert_allclose(rows.metrics[:, LOCAL["relative_psnr"]][:, column], -excess, rtol=1e-4)
+    assert (rows.metrics[:, LOCAL["local_psnr"]] < psnr(rows.metrics[:, MSE])[:, None]).all()
+    assert (rows.metrics[:, LOCAL["local_distance"]] > rows.metrics[:, [DISTANCE]]).all()
     np.testing.assert_allclose(
-        rows.metrics[:, PLACE_DISTANCE][:, 0], rows.place_map.amax(dim=(1, 2)).numpy(), rtol=1e-5
+        rows.metrics[:, LOCAL["place_distance"]][:, 0], rows.place_map.amax(dim=(1, 2)).numpy(), rtol=1e-5
     )
 
 
@@ -66,9 +57,9 @@ def test_local_measurements_are_of_the_maps() -> None:
 @pytest.mark.parametrize("usual", [True, False])
 def test_what_is_not_known_is_nan(memory: bool, usual: bool) -> None:
     metrics = decoded(memory, usual)[0].metrics
-    assert np.isfinite(metrics[:, LOCAL_PSNR]).all()
-    for part, known in ((RELATIVE_PSNR, usual), (PLACE_DISTANCE, usual), (LOCAL_DISTANCE, memory)):
-        assert (np.isfinite(metrics[:, part]) == known).all()
+    assert np.isfinite(metrics[:, LOCAL["local_psnr"]]).all()
+    for name, known in {"relative_psnr": usual, "place_distance": usual, "local_distance": memory}.items():
+        assert (np.isfinite(metrics[:, LOCAL[name]]) == known).all()
 
 
 def test_a_callers_autocast_changes_nothing() -> None:

@@ -14,10 +14,8 @@ from mnad.runtime.errors import DataError
 from mnad.runtime.files import atomic_write, input_errors
 
 FORMAT = "mnad-measurements/3"
-ARRAYS = (
-    "video", "frame", "mse", "psnr", "distance", "local_psnr", "relative_psnr", "local_distance", "place_distance",
-    "update_error", "updated", "nearest",
-)  # fmt: skip
+LOCAL_ARRAYS = ("local_psnr", "relative_psnr", "local_distance", "place_distance")
+ARRAYS = ("video", "frame", "mse", "psnr", "distance", *LOCAL_ARRAYS, "update_error", "updated", "nearest")
 
 
 @dataclass(frozen=True)

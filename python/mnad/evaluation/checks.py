@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mnad.artifacts.measurements import ARRAYS, Measurements
+from mnad.artifacts.measurements import ARRAYS, LOCAL_ARRAYS, Measurements
 from mnad.data import Clips
 from mnad.evaluation.localisation import frames_in_clips
 from mnad.runtime.errors import DataError
@@ -26,7 +26,7 @@ def check_measurements(measurements: Measurements) -> None:
     if wrong or count == 0:
         raise DataError(f"the measurements are of {count} frames, but {', '.join(wrong) or 'that is none at all'}")
     shape = (count, len(measurements.poolings))
-    for name in ("local_psnr", "relative_psnr", "local_distance", "place_distance"):
+    for name in LOCAL_ARRAYS:
         found = getattr(measurements, name).shape
         if found != shape:
             raise DataError(f"the measurements are not whole: {name} has the shape {found}, not {shape}; score again")

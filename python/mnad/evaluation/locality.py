@@ -37,6 +37,13 @@ class Locality:
         if self.relative and self.pooling == "mean":
             raise ConfigError("relative is of places in the frame: give a pooling such as box-5, too, not mean")
 
+    @property
+    def arrays(self) -> tuple[str, str]:
+        """The names of P and of D in measurements."""
+        if self.pooling == "mean":
+            return "psnr", "distance"
+        return ("relative_psnr", "place_distance") if self.relative else ("local_psnr", "local_distance")
+
 
 WHOLE_FRAME = Locality()
 
@@ -59,14 +66,12 @@ def localised(measurements: Measurements, locality: Locality) -> Measurements:
             f"{locality.pooling}; score again"
         )
     column = measurements.poolings.index(locality.pooling)
-    psnr, distance = measurements.local_psnr, measurements.local_distance
-    if locality.relative:
-        psnr, distance = measurements.relative_psnr, measurements.place_distance
-        if np.isnan(psnr).any():
-            raise DataError(
-                "the frames were measured without knowing what is usual at their place, which mnad calibrate learns; "
-                "calibrate the model, then score again"
-            )
+    psnr, distance = (getattr(measurements, name) for name in locality.arrays)
+    if locality.relative and np.isnan(psnr).any():
+        raise DataError(
+            "the frames were measured without knowing what is usual at their place, which mnad calibrate learns; "
+            "calibrate the model, then score again"
+        )
     protocol = {**measurements.protocol, "pooling": locality.pooling, "relative": locality.relative}
     return replace(measurements, psnr=psnr[:, column], distance=distance[:, column], protocol=protocol)
 

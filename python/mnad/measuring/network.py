@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 import mnad_ext
 from mnad.artifacts.maps import ERROR_GRID
+from mnad.artifacts.measurements import LOCAL_ARRAYS
 from mnad.data import to_frames
 from mnad.measuring.folding import fold_batchnorm
 from mnad.measuring.metrics import SMALLEST_MSE, query_distances, update_errors
@@ -27,10 +28,11 @@ from mnad_ext import MemoryOutput
 
 # The columns of a frame's metrics; how many queries are nearest to each item comes after them.
 MSE, UPDATE_ERROR, DISTANCE = 0, 1, 2
-LOCAL_PSNR, RELATIVE_PSNR, LOCAL_DISTANCE, PLACE_DISTANCE = (
-    slice(3 + part * len(LOCAL_POOLINGS), 3 + (part + 1) * len(LOCAL_POOLINGS)) for part in range(4)
-)
-NEAREST = PLACE_DISTANCE.stop
+LOCAL = {
+    name: slice(3 + part * len(LOCAL_POOLINGS), 3 + (part + 1) * len(LOCAL_POOLINGS))
+    for part, name in enumerate(LOCAL_ARRAYS)
+}
+NEAREST = 3 + len(LOCAL_ARRAYS) * len(LOCAL_POOLINGS)
 
 
 class Network:

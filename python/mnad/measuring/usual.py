@@ -8,7 +8,7 @@ features of a place with those that it usually has.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
+from mnad.artifacts.checkpoint import Checkpoint
 from mnad.artifacts.maps import ERROR_GRID
 from mnad.measuring.pooling import error_level
 from mnad.runtime.errors import CheckpointError
@@ -53,21 +54,20 @@ class Usual:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     @staticmethod
-    def of(tensors: Mapping[str, Tensor], channels: int, size: int, where: object) -> Usual | None:
-        """Makes it of its tensors; None of none.
+    def of(checkpoint: Checkpoint, where: object) -> Usual | None:
+        """Returns what a checkpoint holds; None if that is nothing.
 
         Args:
-            tensors: As :meth:`tensors` gave them.
-            channels: C, of the model.
-            size: S, of the frames that it takes.
-            where: The checkpoint that holds them.
+            checkpoint: Of a model that was calibrated.
+            where: Where it was loaded from.
 
         Raises:
-            CheckpointError: If they are not whole, or of frames of another size.
+            CheckpointError: If it is not whole, or of frames of another size.
         """
+        tensors, size = checkpoint.usual, checkpoint.training["size"]
         if not tensors:
             return None
-        grid, features = min(size, ERROR_GRID), (channels, size // 8, size // 8)
+        grid, features = min(size, ERROR_GRID), (checkpoint.config.channels, size // 8, size // 8)
         expected = {"error": (grid, grid), "mean": features, "spread": features}
         found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         if found != expected:

@@ -46,7 +46,7 @@ def find_usual(folder: Path, measurements: Measurements) -> Usual:
         CheckpointError: If it cannot be read.
     """
     path, checkpoint = _measured_by(folder, measurements)
-    usual = Usual.of(checkpoint.usual, checkpoint.config.channels, checkpoint.training["size"], path)
+    usual = Usual.of(checkpoint, path)
     if usual is None or usual.identity != measurements.protocol.get("usual"):
         raise DataError(
             f"the model in {path} was calibrated after the frames were measured; score them again with: mnad score "

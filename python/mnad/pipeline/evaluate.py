@@ -176,7 +176,7 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
     labelled = measurements.labels is not None and not one_kind(measurements.labels)
     # Alarms can be had without labels; without alarms there is nothing to say and metrics_of tells why.
     evaluation = metrics_of(measurements, scores, choices) if labelled or config.threshold is None else None
-    deployed, not_deployed = _deployed(config, measurements, evaluation)
+    deployed, not_deployed = _deployed(config, measurements, evaluation, calibration)
     mapping = _mapping(config, scored, choices, scaling)
     pixels, score_pixels = _pixels(config, measurements, clips, mapping)
     return Outcome(
@@ -197,19 +197,24 @@ def evaluate_run(config: EvaluateConfig) -> Outcome:
 
 
 def _deployed(
-    config: EvaluateConfig, measurements: Measurements, evaluation: Evaluation | None
+    config: EvaluateConfig,
+    measurements: Measurements,
+    evaluation: Evaluation | None,
+    calibration: Calibration | None,
 ) -> tuple[Evaluation | None, str | None]:
     """Evaluates the score that a detector gives, by the calibration; or returns why that cannot be."""
     if evaluation is None:
         return None, "there are not labels of both kinds"
     try:
-        calibration = find_calibration(config.folder, measurements)
+        calibration = calibration or find_calibration(config.folder, measurements)
     except MnadError as error:
         return None, str(error)
     if calibration.smoothing.looks_ahead:
         return None, f"the calibration smooths by frames to come ({calibration.smoothing.name})"
     if misfit := other_update(measurements, calibration):
         return None, misfit
+    if evaluation.choices.protocol == "deployed":
+        return evaluation, None
     scored = localised(measurements, calibration.locality)
     how = calibration.score_weight, calibration.scaling, calibration.smoothing
     choices = Choices.of(scored, *how, calibrated=True)

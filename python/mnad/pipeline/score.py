@@ -94,7 +94,7 @@ def _score(config: ScoreConfig) -> Path:
         update_threshold=usual if config.update_threshold is None else config.update_threshold,
         batch_size=config.batch_size,
         precision=config.precision,
-        usual=Usual.of(checkpoint.usual, model.config.channels, checkpoint.training["size"], config.run),
+        usual=Usual.of(checkpoint, config.run),
         maps=maps,
     )
     measurements.protocol.update(

@@ -56,7 +56,7 @@ def _filled_in(row: Row, runner: Runner, seeds: Sequence[int]) -> dict[str, Valu
     aucs = [found.auc for found in best]
     if row.search:
         ours: dict[str, Value] = {
-            **_over_seeds(f"ours, {CHOSEN_ON_TEST}", aucs),
+            **over_seeds(f"ours, {CHOSEN_ON_TEST}", aucs),
             "lambda": best[0].score_weight,
             "epoch": best[0].epoch,
             "batch": best[0].batch_size,
@@ -67,7 +67,7 @@ def _filled_in(row: Row, runner: Runner, seeds: Sequence[int]) -> dict[str, Valu
         aucs = [auc for auc, _ in fixed]
         ours = {
             "lambda": fixed[0][1],
-            **_over_seeds("ours", aucs),
+            **over_seeds("ours", aucs),
             f"best, lambda {CHOSEN_ON_TEST}": mean(found.auc for found in best),
             "its lambda": best[0].score_weight,
             "frames that updated": int(measured[0].updated.sum()),
@@ -118,7 +118,8 @@ def _best_auc(measurements: Measurements) -> tuple[float, float]:
     return 100 * found.best_auc, found.best_weight
 
 
-def _over_seeds(name: str, values: Sequence[float]) -> dict[str, Value]:
+def over_seeds(name: str, values: Sequence[float]) -> dict[str, Value]:
+    """Returns the mean of values of several seeds and its standard deviation, by the names of their columns."""
     if len(values) == 1:
         return {name: values[0]}
     return {name: mean(values), f"{name}, sd": stdev(values)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from mnad.evaluation.localisation import pixel_metrics
 from mnad.evaluation.locality import WHOLE_FRAME
 from mnad.evaluation.score_map import ScoreMapping, score_maps
 from mnad.evaluation.scores import CAMERA, Scoring, scores_by
+from mnad.reproduction.aucs import over_seeds
 from mnad.reproduction.results import Result, Value
 from mnad.reproduction.runner import Runner
 from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, measured
@@ -130,9 +131,10 @@ def _over_seeds(each: Sequence[Metrics]) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for name in each[0]:
         known = [value for metrics in each if (value := metrics[name]) is not None]
-        values[name] = mean(known) if known else None
-        if name == "AUC" and len(known) > 1:
-            values["its standard deviation"] = stdev(known)
+        if name == "AUC":
+            values |= over_seeds(name, known)
+        else:
+            values[name] = mean(known) if known else None
     return values
 
 

@@ -17,19 +17,7 @@ from mnad.evaluation.score_map import ScoreMapping
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
-from mnad.measuring.network import (
-    DISTANCE,
-    LOCAL_DISTANCE,
-    LOCAL_PSNR,
-    MSE,
-    PLACE_DISTANCE,
-    RELATIVE_PSNR,
-    Block,
-    DecodedRows,
-    Network,
-    diverged,
-    finite_rows,
-)
+from mnad.measuring.network import DISTANCE, LOCAL, MSE, Block, DecodedRows, Network, diverged, finite_rows
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.runtime.errors import ConfigError
 
@@ -213,6 +201,5 @@ class Streams:
         if locality == WHOLE_FRAME:
             return psnr(metrics[[MSE]]), metrics[[DISTANCE]]
         column = LOCAL_POOLINGS.index(locality.pooling)
-        parts = (RELATIVE_PSNR, PLACE_DISTANCE) if locality.relative else (LOCAL_PSNR, LOCAL_DISTANCE)
-        local_psnr, distance = (metrics[part][[column]] for part in parts)
+        local_psnr, distance = (metrics[LOCAL[name]][[column]] for name in locality.arrays)
         return local_psnr, distance
