@@ -14,7 +14,7 @@ from mnad.reproduction import ReproduceConfig, reproduce
 from mnad.reproduction.runner import Runner
 from mnad.reproduction.scale import SCALES, CameraScale
 from mnad.reproduction.scenes import find_scenes, measured
-from mnad.reproduction.strangers import SCORES
+from mnad.reproduction.strangers import LEFT_OUT, POOLINGS, SCORES, left_out_rows
 from mnad.runtime.errors import ConfigError, DataError
 
 from tests.data.field import write_video
@@ -47,10 +47,14 @@ def table(clips: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_score_is_tabulated_for_every_scene(table: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = json.loads((table / "strangers" / "table.json").read_text())
+    scenes = ("hall", "yard", "synthetic")
     assert [(row["scene"], row["score"]) for row in result["rows"]] == [
-        (scene, score) for scene in ("hall", "yard", "synthetic", "mean") for score in SCORES
+        *((scene, score) for scene in scenes for score in SCORES),
+        *((scene, LEFT_OUT) for scene in scenes),
+        *(("mean", score) for score in (*SCORES, LEFT_OUT)),
     ]
-    composed = [row for row in result["rows"] if row["scene"] in ("hall", "yard")]
+    assert result["provenance"]["scale"].startswith("small scale: 32 x 32, width 4")
+    composed = [row for row in result["rows"] if row["scene"] in ("hall", "yard") and row["score"] in SCORES]
     for row in composed:
         assert (row["events"], row["normal frames"]) == (8, 61)
         assert 0 <= row["found"] <= 8
@@ -59,7 +63,7 @@ def test_every_score_is_tabulated_for_every_scene(table: Path, capsys: pytest.Ca
         assert (row.get("pixel AUC") is None) == (row["score"] in ("published", "D of the frame"))
         assert row.get("pixel AUC", 100) > 50
     by_score = {score: [row for row in composed if row["score"] == score] for score in SCORES}
-    for row in result["rows"][-len(SCORES) :]:
+    for row in result["rows"][-len(SCORES) - 1 : -1]:
         assert row["AUC"] == pytest.approx(np.mean([each["AUC"] for each in by_score[row["score"]]]))
 
 
@@ -80,6 +84,23 @@ def test_the_table_is_of_scores_scaled_by_held_out_video(
     published = abnormality(found.test, 0.6, Scaling("calibrated", bounds_of(found.held_out)))
     assert rows["published"]["AUC"] == pytest.approx(100 * pooled_auc(found.test, published))
     assert found.held_out.protocol["usual"] == found.test.protocol["usual"]
+
+
+def test_the_part_of_the_frame_is_chosen_without_the_scene_that_it_is_shown_on() -> None:
+    best = {"a": "box-3", "b": "box-9", "c": "box-9"}
+    aucs = {
+        scene: {
+            pooling: {"AUC": 50.0, "medium and large": 90.0 + 5 * (pooling == wanted)}
+            if scene != "c"
+            else {"AUC": 90.0 + 5 * (pooling == wanted)}
+            for pooling in POOLINGS
+        }
+        for scene, wanted in best.items()
+    }
+    rows = {row["scene"]: row for row in left_out_rows(aucs)}
+    assert {scene: row["part"] for scene, row in rows.items()} == {"a": "box-9", "b": "box-3", "c": "box-3"}
+    assert rows["a"] == {"scene": "a", "score": LEFT_OUT, "AUC": 50.0, "medium and large": 90.0, "part": "box-9"}
+    assert rows["c"]["AUC"] == 90.0
 
 
 def test_what_is_no_folder_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,7 +129,8 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
                 continue
             folder = config.out / name
             result = EXPERIMENTS[name].carry_out(runner, seeds, folder)
-            result = replace(result, provenance=_provenance(runner, seeds, time.perf_counter() - began))
+            stamp = _provenance(runner, seeds, time.perf_counter() - began)
+            result = replace(result, provenance=stamp | result.provenance)
             result.write(folder)
             print_line(result.markdown())
             results.append(result)

@@ -72,6 +72,15 @@ class Scale:
             f"windows {self.stride} frames apart, learning rate {self.learning_rate:g}, epochs: {epochs}"
         )
 
+    def describe_camera(self) -> str:
+        """Returns a line that says how large the models of the experiment strangers are."""
+        camera = self.camera
+        rate = "as published" if camera.learning_rate is None else f"{camera.learning_rate:g}"
+        return (
+            f"{self.name} scale: {camera.size} x {camera.size}, width {camera.width}, {camera.windows:,} training "
+            f"windows in all, learning rate {rate}"
+        )
+
 
 _ALL_KINDS = SyntheticSpec(kinds=("spatial", "temporal", "spatio-temporal", "slow", "still"))
 
