@@ -65,7 +65,7 @@ def strangers(runner: Runner, seeds: Sequence[int], _: Path) -> Result:
             rows.append({"scene": scene.name, "score": name, **_over_seeds(each)})
         of_poolings[scene.name] = {
             pooling: _over_seeds(
-                [_aucs(scene, found, CAMERA._replace(locality=Locality(pooling))) for found in of_seeds]
+                [aucs_of(scene, found, CAMERA._replace(locality=Locality(pooling))) for found in of_seeds]
             )
             for pooling in POOLINGS
         }
@@ -93,7 +93,7 @@ def _scaled(measurements: Measurements, held_out: Measurements, scoring: Scoring
 
 def _metrics(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics:
     test, scores = found.test, _scaled(found.test, found.held_out, scoring)
-    values = _aucs(scene, found, scoring)
+    values = aucs_of(scene, found, scoring)
     maps = _maps(found, scoring)
     if maps is not None and any(found.clips.masked_videos):
         values["pixel AUC"] = 100 * pixel_metrics(test, maps, found.clips).auc
@@ -107,7 +107,7 @@ def _metrics(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metric
     }
 
 
-def _aucs(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics:
+def aucs_of(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics:
     """Returns the AUC of all frames and, where events are composed, that of the objects which are to be found."""
     test, scores = found.test, _scaled(found.test, found.held_out, scoring)
     values: Metrics = {"AUC": 100 * pooled_auc(test, scores)}
