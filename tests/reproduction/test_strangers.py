@@ -14,7 +14,7 @@ from mnad.reproduction import ReproduceConfig, reproduce
 from mnad.reproduction.runner import Runner
 from mnad.reproduction.scale import SCALES, CameraScale
 from mnad.reproduction.scenes import find_scenes, measured
-from mnad.reproduction.strangers import LEFT_OUT, POOLINGS, SCORES, left_out_rows
+from mnad.reproduction.strangers import LEFT_OUT, SCORES, WANTED, left_out_rows
 from mnad.runtime.errors import ConfigError, DataError
 
 from tests.data.field import write_video
@@ -50,8 +50,8 @@ def test_every_score_is_tabulated_for_every_scene(table: Path, capsys: pytest.Ca
     scenes = ("hall", "yard", "synthetic")
     assert [(row["scene"], row["score"]) for row in result["rows"]] == [
         *((scene, score) for scene in scenes for score in SCORES),
-        *((scene, LEFT_OUT) for scene in scenes),
-        *(("mean", score) for score in (*SCORES, LEFT_OUT)),
+        *((scene, score) for score in LEFT_OUT for scene in scenes),
+        *(("mean", score) for score in (*SCORES, *LEFT_OUT)),
     ]
     assert result["provenance"]["scale"].startswith("small scale: 32 x 32, width 4")
     composed = [row for row in result["rows"] if row["scene"] in ("hall", "yard") and row["score"] in SCORES]
@@ -63,7 +63,7 @@ def test_every_score_is_tabulated_for_every_scene(table: Path, capsys: pytest.Ca
         assert (row.get("pixel AUC") is None) == (row["score"] in ("published", "D of the frame"))
         assert row.get("pixel AUC", 100) > 50
     by_score = {score: [row for row in composed if row["score"] == score] for score in SCORES}
-    for row in result["rows"][-len(SCORES) - 1 : -1]:
+    for row in result["rows"][-len(SCORES) - len(LEFT_OUT) : -len(LEFT_OUT)]:
         assert row["AUC"] == pytest.approx(np.mean([each["AUC"] for each in by_score[row["score"]]]))
 
 
@@ -86,21 +86,18 @@ def test_the_table_is_of_scores_scaled_by_held_out_video(
     assert found.held_out.protocol["usual"] == found.test.protocol["usual"]
 
 
-def test_the_part_of_the_frame_is_chosen_without_the_scene_that_it_is_shown_on() -> None:
+def test_what_is_chosen_is_chosen_without_the_scene_that_it_is_shown_on() -> None:
     best = {"a": "box-3", "b": "box-9", "c": "box-9"}
     aucs = {
-        scene: {
-            pooling: {"AUC": 50.0, "medium and large": 90.0 + 5 * (pooling == wanted)}
-            if scene != "c"
-            else {"AUC": 90.0 + 5 * (pooling == wanted)}
-            for pooling in POOLINGS
-        }
-        for scene, wanted in best.items()
+        scene: {choice: {"AUC": 50.0, WANTED: 95.0 if choice == own else 90.0} for choice in ("mean", "box-3", "box-9")}
+        for scene, own in best.items()
     }
-    rows = {row["scene"]: row for row in left_out_rows(aucs)}
-    assert {scene: row["part"] for scene, row in rows.items()} == {"a": "box-9", "b": "box-3", "c": "box-3"}
-    assert rows["a"] == {"scene": "a", "score": LEFT_OUT, "AUC": 50.0, "medium and large": 90.0, "part": "box-9"}
-    assert rows["c"]["AUC"] == 90.0
+    aucs["c"] = {choice: {"AUC": each[WANTED]} for choice, each in aucs["c"].items()}  # without composed events
+    rows = left_out_rows("chosen elsewhere", aucs)
+    assert [(row["scene"], row["chosen"]) for row in rows] == [("a", "box-9"), ("b", "box-3"), ("c", "box-3")]
+    assert rows[0] == {"scene": "a", "score": "chosen elsewhere", "AUC": 50.0, WANTED: 90.0, "chosen": "box-9"}
+    assert rows[2] == {"scene": "c", "score": "chosen elsewhere", "AUC": 90.0, "chosen": "box-3"}
+    assert left_out_rows("chosen elsewhere", {"a": aucs["a"]}) == []
 
 
 def test_what_is_no_folder_of_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from mnad.evaluation.localisation import pixel_metrics
 from mnad.evaluation.locality import WHOLE_FRAME
 from mnad.evaluation.score_map import ScoreMapping, score_maps
 from mnad.evaluation.scores import CAMERA, Scoring, scores_by
-from mnad.measuring.pooling import LOCAL_POOLINGS, Pooling
+from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.reproduction.aucs import over_seeds
 from mnad.reproduction.results import Result, Value
 from mnad.reproduction.runner import Runner
@@ -24,6 +24,8 @@ from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, meas
 
 Scores = NDArray[np.float64]
 Metrics = dict[str, float | None]
+# By scene, then by choice.
+Candidates = dict[str, dict[str, dict[str, Value]]]
 
 RELATIVE = Locality(CAMERA.locality.pooling, relative=True)
 SCORES = {
@@ -35,17 +37,23 @@ SCORES = {
     "relative": CAMERA._replace(locality=RELATIVE),
     "relative, or D": CAMERA._replace(locality=RELATIVE, score_weight="max"),
 }
-# The score for cameras, of the part of the frame that serves the other scenes best: of none its own labels chose.
-LEFT_OUT = "for cameras, part chosen on other scenes"
-POOLINGS: tuple[Pooling, ...] = ("mean", *LOCAL_POOLINGS)
+# Of each of these the one that serves the other scenes best: chosen by none of the scene's own labels.
+LEFT_OUT: dict[str, dict[str, Scoring]] = {
+    "for cameras, part chosen on other scenes": {
+        name: CAMERA._replace(locality=Locality(name)) for name in ("mean", *LOCAL_POOLINGS)
+    },
+    "for cameras, lambda chosen on other scenes": {
+        f"{weight}": CAMERA._replace(score_weight=weight) for weight in (0, 0.2, 0.4, 0.6, 0.8, 1, "max")
+    },
+}
 WANTED = "medium and large"
 NOTES = [
     "AUC in per cent over all frames of a scene, by scores that held-out normal video alone scales and that look at no "
     "frame to come: not to be compared with published AUCs. 'published' is the published score on that scale. 'for "
     "cameras' is the default of mnad calibrate; 'relative' counts in relation to what is usual at each place; 'or D' "
     "takes the larger of the part of P and that of D.",
-    "The default's part of the frame was chosen with labels of some scenes in view; that of "
-    f"'{LEFT_OUT}' is the one whose AUCs on all other scenes have the highest mean.",
+    "The default's part of the frame and its lambda were chosen with labels of some scenes in view. What is 'chosen on "
+    "other scenes' is what has the highest mean AUC on all of these.",
     "In the scenes whose events are composed, 'medium and large' are the frames with objects of these sizes, and each "
     "column of a kind the frames of that kind, against all normal frames of the scene. An event of a medium or large "
     "object is found if one of its frames is above the highest score of held-out normal video; 'false' are the frames "
@@ -57,20 +65,19 @@ NOTES = [
 def strangers(runner: Runner, seeds: Sequence[int], _: Path) -> Result:
     """Tabulates what each score finds in each scene."""
     rows: list[dict[str, Value]] = []
-    of_poolings: dict[str, dict[Pooling, dict[str, Value]]] = {}
+    candidates: dict[str, Candidates] = {name: {} for name in LEFT_OUT}
     for scene in find_scenes(runner):
         of_seeds = [measured(runner, scene, seed) for seed in seeds]
         for name, score in SCORES.items():
             each = [_metrics(scene, found, score) for found in of_seeds]
             rows.append({"scene": scene.name, "score": name, **_over_seeds(each)})
-        of_poolings[scene.name] = {
-            pooling: _over_seeds(
-                [aucs_of(scene, found, CAMERA._replace(locality=Locality(pooling))) for found in of_seeds]
-            )
-            for pooling in POOLINGS
-        }
-    if len(of_poolings) > 1:
-        rows += left_out_rows(of_poolings)
+        for name, scorings in LEFT_OUT.items():
+            candidates[name][scene.name] = {
+                choice: _over_seeds([aucs_of(scene, found, scoring) for found in of_seeds])
+                for choice, scoring in scorings.items()
+            }
+    for name, of_scenes in candidates.items():
+        rows += left_out_rows(name, of_scenes)
     if "strangers" in runner.data:
         names = dict.fromkeys(row["score"] for row in rows)
         rows += [_mean_row(name, [row for row in rows if row["score"] == name]) for name in names]
@@ -116,20 +123,25 @@ def aucs_of(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics
     return values
 
 
-def left_out_rows(of_poolings: Mapping[str, Mapping[Pooling, Mapping[str, Value]]]) -> list[dict[str, Value]]:
-    """Returns for each scene the AUCs of the pooling that is best on average in the other scenes."""
+def left_out_rows(name: str, of_scenes: Candidates) -> list[dict[str, Value]]:
+    """Returns for each scene the AUCs of the choice that is best on average in the other scenes; nothing of one scene.
 
-    def headline(scene: str, pooling: Pooling) -> float:
-        aucs = of_poolings[scene][pooling]
+    Args:
+        name: Of the score.
+        of_scenes: The AUCs of each scene by each choice.
+    """
+
+    def headline(aucs: Mapping[str, Value]) -> float:
         value = aucs.get(WANTED, aucs["AUC"])
         assert isinstance(value, float)
         return value
 
     rows: list[dict[str, Value]] = []
-    for scene, aucs in of_poolings.items():
-        others = [other for other in of_poolings if other != scene]
-        pooling = max(POOLINGS, key=lambda each: mean(headline(other, each) for other in others))
-        rows.append({"scene": scene, "score": LEFT_OUT, **aucs[pooling], "part": pooling})
+    for scene, by_choice in of_scenes.items():
+        others = [each for other, each in of_scenes.items() if other != scene]
+        if others:
+            choice = max(by_choice, key=lambda each: mean(headline(other[each]) for other in others))
+            rows.append({"scene": scene, "score": name, **by_choice[choice], "chosen": choice})
     return rows
 
 
