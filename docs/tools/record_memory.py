@@ -31,7 +31,7 @@ from mnad.models.memory_health import MemoryHealth, count_nearest, memory_health
 from mnad.pipeline.learn_usual import learn_usual
 from mnad.reproduction.runner import Runner
 from mnad.reproduction.scale import SCALES, CameraScale
-from mnad.reproduction.scenes import HOLD_OUT, Scene, SceneMeasurements, find_scenes
+from mnad.reproduction.scenes import SHARE_HELD_OUT, Scene, SceneMeasurements, find_scenes
 from mnad.reproduction.strangers import SCORES, WANTED, aucs_of
 from mnad.runtime.progress import print_line
 from pages import DOCS
@@ -70,11 +70,11 @@ def _measured(runner: Runner, name: str, scene: Scene, seed: int) -> dict[str, A
     normal, testing = (
         open_clips(scene.data, split, SIZE, cache=runner.cache, progress=False) for split in ("training", "testing")
     )
-    windows = Windows(normal, 4, "next", hold_out=HOLD_OUT)
+    windows = Windows(normal, 4, "next", hold_out=SHARE_HELD_OUT)
     model = trained(VARIANTS[name], windows, seed)
     with tempfile.TemporaryDirectory() as folder:
-        held_out_clips = tails(normal, HOLD_OUT, Path(folder))
-        held_out, usual = learn_usual(model, normal, held_out_clips, HOLD_OUT)
+        held_out_clips = tails(normal, SHARE_HELD_OUT, Path(folder))
+        held_out, usual = learn_usual(model, normal, held_out_clips, SHARE_HELD_OUT)
         empty = measure(probed(model, Probe(readout=True)), held_out_clips, update="none", progress=False)
         test = measure(model, testing, usual=usual, progress=False)
         found = SceneMeasurements(held_out, test, None, testing, usual)  # type: ignore[arg-type]

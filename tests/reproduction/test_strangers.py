@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,6 +87,36 @@ def test_the_table_is_of_scores_scaled_by_held_out_video(
     published = abnormality(found.test, 0.6, Scaling("calibrated", bounds_of(found.held_out)))
     assert rows["published"]["AUC"] == pytest.approx(100 * pooled_auc(found.test, published))
     assert found.held_out.protocol["usual"] == found.test.protocol["usual"]
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from mnad.reproduction import ReproduceConfig, reproduce
+from mnad.reproduction.scale import SCALES
+from tests.reproduction.test_strangers import TINY
+SCALES["small"] = TINY
+clips, out = map(Path, sys.argv[1:])
+config = ReproduceConfig("strangers", out, (f"strangers={clips}",), "small", accelerator="cpu")
+print("results:", len(reproduce(config)))
+"""
+
+
+def test_two_processes_of_torchrun_share_the_scenes(table: Path, clips: Path, tmp_path: Path) -> None:
+    root, program, out = Path(__file__).parents[2], tmp_path / "program.py", tmp_path / "out"
+    program.write_text(PROGRAM)
+    environment = os.environ | {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    call = [sys.executable, *launch, *map(str, (program, clips, out))]
+    shared = subprocess.run(call, env=environment, cwd=root, capture_output=True, text=True, check=False)
+    assert shared.returncode == 0, shared.stderr[-3000:]
+    lines = shared.stdout.splitlines()
+    assert sorted(line for line in lines if line.startswith("results:")) == ["results: 0", "results: 1"]
+    for work in ("training: ", "measuring: "):
+        done = [line for line in lines if line.startswith(work)]
+        assert len(done) == len(set(done)) == 3  # each by one of them
+    tables = [json.loads((folder / "strangers" / "table.json").read_text())["rows"] for folder in (table, out)]
+    assert [row["scene"] for row in tables[0]] == [row["scene"] for row in tables[1]]
 
 
 def test_what_is_chosen_is_chosen_without_the_scene_that_it_is_shown_on() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -38,11 +39,16 @@ SECONDS_BETWEEN_TRIES = 2.0
 GIVEN: tuple[DatasetName, ...] = (*DATASETS, "strangers")
 
 
+# Trains and measures a part of what an experiment needs; False where another process is at it.
+Part = Callable[[], bool]
+Specs = Callable[[Runner, Sequence[int]], list[MeasurementSpec]]
+
+
 @dataclass(frozen=True)
 class Experiment:
-    """An experiment: the measurements that it needs, and what it makes of them in a folder."""
+    """An experiment: the parts of its work, which several processes share, and what it makes of them in a folder."""
 
-    specs: Callable[[Runner, Sequence[int]], list[MeasurementSpec]]
+    parts: Callable[[Runner, Sequence[int]], list[Part]]
     carry_out: Callable[[Runner, Sequence[int], Path], Result]
 
 
@@ -124,7 +130,7 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
     try:
         for name in names:
             began = time.perf_counter()
-            _share(runner, EXPERIMENTS[name].specs(runner, seeds))
+            _share(EXPERIMENTS[name].parts(runner, seeds))
             if not first:
                 continue
             folder = config.out / name
@@ -150,16 +156,11 @@ def _write_all(folder: Path, results: Sequence[Result]) -> None:
         temporary.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
 
 
-def _share(runner: Runner, specs: Sequence[MeasurementSpec]) -> None:
-    """Trains and measures what no other process is at, until all is done."""
-    waiting = list(specs)
-    while waiting:
-        for spec in list(waiting):
-            if runner.trained(spec.training, wait=False) is not None:
-                runner.measured(spec)
-                waiting.remove(spec)
-        if waiting:
-            time.sleep(SECONDS_BETWEEN_TRIES)
+def _share(parts: Sequence[Part]) -> None:
+    """Does what no other process is at, until all is done."""
+    waiting = list(parts)
+    while waiting := [part for part in waiting if not part()]:
+        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def _stand_alone() -> bool:
@@ -192,6 +193,16 @@ def _plain(name: str) -> str:
     return "".join(character for character in name.lower() if character.isalnum())
 
 
+def _measurements(specs: Specs) -> Callable[[Runner, Sequence[int]], list[Part]]:
+    def part(runner: Runner, spec: MeasurementSpec) -> bool:
+        if runner.trained(spec.training, wait=False) is None:
+            return False
+        runner.measured(spec)
+        return True
+
+    return lambda runner, seeds: [partial(part, runner, spec) for spec in specs(runner, seeds)]
+
+
 def _aucs(name: str, title: str, rows: Callable[[], list[tables.Row]]) -> Experiment:
     def specs(runner: Runner, seeds: Sequence[int]) -> list[MeasurementSpec]:
         available = [row for row in rows() if row.training.dataset in runner.data]
@@ -200,7 +211,7 @@ def _aucs(name: str, title: str, rows: Callable[[], list[tables.Row]]) -> Experi
     def carry_out(runner: Runner, seeds: Sequence[int], _: Path) -> Result:
         return auc_table(name, title, rows(), runner, seeds)
 
-    return Experiment(specs, carry_out)
+    return Experiment(_measurements(specs), carry_out)
 
 
 def _without_folder(
@@ -210,7 +221,7 @@ def _without_folder(
 
 
 EXPERIMENTS: dict[ExperimentName, Experiment] = {
-    "table1": Experiment(timing.training_time_specs, _without_folder(timing.table1)),
+    "table1": Experiment(_measurements(timing.training_time_specs), _without_folder(timing.table1)),
     "table2-3": Experiment(lambda *_: [], _without_folder(timing.tables2_and_3)),
     "table4": _aucs("table4", "recommended hyperparameters", tables.table4),
     "table5": _aucs("table5", "best after search", tables.table5),
@@ -218,11 +229,11 @@ EXPERIMENTS: dict[ExperimentName, Experiment] = {
     "table7": _aucs("table7", "ablation of prediction with memory", tables.table7),
     "table8": _aucs("table8", "memory distribution supervision", tables.table8),
     "table9": _aucs("table9", "test-time update with supervision", tables.table9),
-    "figures2-4": Experiment(usage.usage_specs, usage.figures2_to_4),
-    "figures1-5": Experiment(usage.embedding_specs, usage.figures1_and_5),
-    "figures6-9": Experiment(anomalies.anomaly_specs, anomalies.figures6_to_9),
-    "skip-probe": Experiment(skip_probe.probe_specs, skip_probe.skip_probe),
+    "figures2-4": Experiment(_measurements(usage.usage_specs), usage.figures2_to_4),
+    "figures1-5": Experiment(_measurements(usage.embedding_specs), usage.figures1_and_5),
+    "figures6-9": Experiment(_measurements(anomalies.anomaly_specs), anomalies.figures6_to_9),
+    "skip-probe": Experiment(_measurements(skip_probe.probe_specs), skip_probe.skip_probe),
     "skip-noise": _aucs("skip-noise", "skips with noisy input", tables.skip_noise),
-    "strangers": Experiment(lambda *_: [], strangers.strangers),
+    "strangers": Experiment(strangers.parts, strangers.strangers),
 }
 assert set(EXPERIMENTS) == set(get_args(ExperimentName))

@@ -19,6 +19,7 @@ from mnad.data.clips import evenly, tail_length, tails
 from mnad.data.composed import MANIFEST, ComposedSpec, PlannedEvent, events_of, write_composed
 from mnad.data.folders import VIDEO_SUFFIXES
 from mnad.data.frames import with_channels
+from mnad.data.splits import SplitName
 from mnad.data.staging import Pixels
 from mnad.measuring import MapRecorder, measure
 from mnad.measuring.usual import Usual
@@ -29,8 +30,8 @@ from mnad.runtime.files import alone
 from mnad.runtime.progress import print_line
 from mnad.training import TrainConfig
 
-HOLD_OUT = 0.2
-USUAL = "usual.safetensors"
+SHARE_HELD_OUT = 0.2
+HELD_OUT, TEST, USUAL = "held-out.npz", "test.npz", "usual.safetensors"
 FOREIGN_PICTURES = 8  # of each other scene
 
 
@@ -97,38 +98,58 @@ def find_scenes(runner: Runner) -> list[Scene]:
     return [*scenes, Scene("synthetic", runner.synthetic(SyntheticSpec(size=size)), {})]
 
 
-def measured(runner: Runner, scene: Scene, seed: int) -> SceneMeasurements:
+def measure_scene(runner: Runner, scene: Scene, seed: int, *, wait: bool = True) -> Path | None:
     """Trains a model of a scene and measures it, unless that has been done.
+
+    Args:
+        runner: Trains it.
+        scene: What it is a model of.
+        seed: Of the training.
+        wait: Whether to wait where another process is at it.
+
+    Returns:
+        The run's folder; None where another process is at it and this one would not ``wait``.
 
     Raises:
         Interrupted: If it was stopped; the same call goes on where it was.
     """
-    run = _trained(runner, scene, seed)
-    held_file, test_file = run / "held-out.npz", run / "test.npz"
-    scale = runner.scale.camera
-    clips = open_clips(scene.data, "testing", scale.size, cache=runner.cache, progress=False)
-    with alone(test_file):
-        if not test_file.is_file():
+    run = _trained(runner, scene, seed, wait=wait)
+    if run is None:
+        return None
+    with alone(run / TEST, wait=wait) as mine:
+        if not mine:
+            return None
+        if not (run / TEST).is_file():
             print_line(f"measuring: {scene.name}, seed {seed}")
-            model = load_checkpoint(run).build_model().to(runner.device())
-            normal = open_clips(scene.data, "training", scale.size, cache=runner.cache, progress=False)
-            with tempfile.TemporaryDirectory() as folder:
-                held_out, usual = learn_usual(model, normal, tails(normal, HOLD_OUT, Path(folder)), HOLD_OUT)
-            recorder = MapRecorder()
-            test = measure(model, clips, usual=usual, maps=recorder)
-            save_tensors(run / USUAL, usual.tensors())
-            save_measurements(held_file, held_out)
-            save_maps(maps_beside(test_file), recorder.maps(), test)
-            save_measurements(test_file, test)
-    test, (tensors, _) = load_measurements(test_file), load_tensors(run / USUAL)
-    maps = load_maps(maps_beside(test_file), test)
-    return SceneMeasurements(load_measurements(held_file), test, maps, clips, Usual(**tensors))
+            _measure(runner, scene, run)
+    return run
 
 
-def _trained(runner: Runner, scene: Scene, seed: int) -> Path:
-    scale = runner.scale.camera
-    clips = open_clips(scene.data, "training", scale.size, cache=runner.cache, progress=False)
-    frames = sum(int(count) - tail_length(int(count), HOLD_OUT) for count in np.diff(clips.starts))
+def measured(runner: Runner, scene: Scene, seed: int) -> SceneMeasurements:
+    """Returns what a model of a scene makes of it, see :func:`measure_scene`."""
+    run = measure_scene(runner, scene, seed)
+    assert run is not None
+    test, (tensors, _) = load_measurements(run / TEST), load_tensors(run / USUAL)
+    maps, clips = load_maps(maps_beside(run / TEST), test), _clips(runner, scene, "testing")
+    return SceneMeasurements(load_measurements(run / HELD_OUT), test, maps, clips, Usual(**tensors))
+
+
+def _measure(runner: Runner, scene: Scene, run: Path) -> None:
+    model = load_checkpoint(run).build_model().to(runner.device())
+    normal = _clips(runner, scene, "training")
+    with tempfile.TemporaryDirectory() as folder:
+        held_out, usual = learn_usual(model, normal, tails(normal, SHARE_HELD_OUT, Path(folder)), SHARE_HELD_OUT)
+    recorder = MapRecorder()
+    test = measure(model, _clips(runner, scene, "testing"), usual=usual, maps=recorder)
+    save_tensors(run / USUAL, usual.tensors())
+    save_measurements(run / HELD_OUT, held_out)
+    save_maps(maps_beside(run / TEST), recorder.maps(), test)
+    save_measurements(run / TEST, test)  # the last: where it is, all is there
+
+
+def _trained(runner: Runner, scene: Scene, seed: int, *, wait: bool) -> Path | None:
+    scale, clips = runner.scale.camera, _clips(runner, scene, "training")
+    frames = sum(int(count) - tail_length(int(count), SHARE_HELD_OUT) for count in np.diff(clips.starts))
     config = TrainConfig(
         data=scene.data,
         out=runner.folder / "runs" / _named(f"scene-{scene.name}-{seed}", scene.data.resolve(), scale),
@@ -136,13 +157,15 @@ def _trained(runner: Runner, scene: Scene, seed: int) -> Path:
         width=scale.width,
         epochs=max(1, round(scale.windows / frames)),
         learning_rate=scale.learning_rate,
-        hold_out=HOLD_OUT,
+        hold_out=SHARE_HELD_OUT,
         seed=seed,
         **runner.of_every_training,
     )
-    folder = runner.train_once(config, f"{scene.name}, {config.epochs} epochs, seed {seed}")
-    assert folder is not None
-    return folder
+    return runner.train_once(config, f"{scene.name}, {config.epochs} epochs, seed {seed}", wait=wait)
+
+
+def _clips(runner: Runner, scene: Scene, split: SplitName) -> Clips:
+    return open_clips(scene.data, split, runner.scale.camera.size, cache=runner.cache, progress=False)
 
 
 def _named(name: str, *options: object) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import mean
 
@@ -20,7 +21,7 @@ from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.reproduction.aucs import over_seeds
 from mnad.reproduction.results import Result, Value
 from mnad.reproduction.runner import Runner
-from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, measured
+from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, measure_scene, measured
 
 Scores = NDArray[np.float64]
 Metrics = dict[str, float | None]
@@ -60,6 +61,15 @@ NOTES = [
     "above it in normal video that was used for nothing else. The mean is that of these scenes. The pixel AUC is of "
     "the maps from which the score comes.",
 ]
+
+
+def parts(runner: Runner, seeds: Sequence[int]) -> list[Callable[[], bool]]:
+    """Returns the parts of the work: to train and to measure a model of each scene with each seed."""
+
+    def part(scene: Scene, seed: int) -> bool:
+        return measure_scene(runner, scene, seed, wait=False) is not None
+
+    return [partial(part, scene, seed) for scene in find_scenes(runner) for seed in seeds]
 
 
 def strangers(runner: Runner, seeds: Sequence[int], _: Path) -> Result:
