@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import ninja
+from mnad.runtime.files import alone
 from ninja.ninja_syntax import Writer
 
 ROOT = Path(__file__).parents[2]
@@ -43,16 +44,17 @@ def available() -> bool:
 
 
 def build(*targets: Path) -> None:
-    """Compiles what has changed of the given targets.
+    """Compiles what has changed of the given targets, one process of the tests at a time.
 
     Raises:
         subprocess.CalledProcessError: If a compiler fails; its messages are in its ``stdout``.
     """
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    with (FOLDER / "build.ninja").open("w") as file:
-        _write(Writer(file, width=110))
-    command = [str(Path(ninja.BIN_DIR) / "ninja"), "-f", str(FOLDER / "build.ninja"), *map(str, targets)]
-    subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+    with alone(FOLDER):
+        FOLDER.mkdir(exist_ok=True)
+        with (FOLDER / "build.ninja").open("w") as file:
+            _write(Writer(file, width=110))
+        command = [str(Path(ninja.BIN_DIR) / "ninja"), "-f", str(FOLDER / "build.ninja"), *map(str, targets)]
+        subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
 
 
 def passes(sanitizer: str) -> Path:
