@@ -32,7 +32,7 @@ from mnad.pipeline.learn_usual import learn_usual
 from mnad.reproduction.runner import Runner
 from mnad.reproduction.scale import SCALES, CameraScale
 from mnad.reproduction.scenes import SHARE_HELD_OUT, Scene, SceneMeasurements, find_scenes
-from mnad.reproduction.strangers import SCORES, WANTED, aucs_of
+from mnad.reproduction.strangers import WANTED, aucs_of
 from mnad.runtime.progress import print_line
 from pages import DOCS
 from provenance import provenance
@@ -41,7 +41,6 @@ from torch import Tensor
 SEEDS = (0, 1, 2)
 REFITTED = (10, 50)
 WEIGHTS: tuple[Any, ...] = (0, 0.2, 0.4, 0.6, 0.8, 1, "max")
-PLACE = SCORES["relative"]._replace(score_weight=0)
 
 
 def record(runs: Path) -> None:
@@ -74,7 +73,7 @@ def _measured(runner: Runner, name: str, scene: Scene, seed: int) -> dict[str, A
     model = trained(VARIANTS[name], windows, seed)
     with tempfile.TemporaryDirectory() as folder:
         held_out_clips = tails(normal, SHARE_HELD_OUT, Path(folder))
-        held_out, usual = learn_usual(model, normal, held_out_clips, SHARE_HELD_OUT)
+        held_out, usual = learn_usual(model, held_out_clips)
         empty = measure(probed(model, Probe(readout=True)), held_out_clips, update="none", progress=False)
         test = measure(model, testing, usual=usual, progress=False)
         found = SceneMeasurements(held_out, test, None, testing, usual)  # type: ignore[arg-type]
@@ -82,7 +81,6 @@ def _measured(runner: Runner, name: str, scene: Scene, seed: int) -> dict[str, A
         row["psnr lost by an empty readout"] = row["psnr"] - float(empty.psnr.mean())
         row |= _health(_own_health(model, testing)) | _by_weight("", scene, found)
         row["mean D"] = _auc(scene, found, Scoring(0))
-        row["place"] = _auc(scene, found, PLACE)
         if name == "published":
             for items in REFITTED:
                 row |= _refitted(model, windows, held_out_clips, scene, found, items)

@@ -150,14 +150,26 @@ def held_out_frames(synthetic: Path, folder: Path) -> Clips:
     return tails(open_clips(synthetic, "training", 32, progress=False), 0.25, folder)
 
 
-def test_the_score_for_cameras_is_of_where_the_error_is_largest(held_out: Path) -> None:
+def test_the_score_for_cameras_is_of_where_the_frame_is_least_usual(held_out: Path) -> None:
     calibration = Calibration.from_dict(load_checkpoint(held_out).calibration or {}, held_out)
-    assert calibration.locality == Locality("box-7")
-    assert (calibration.score_weight, calibration.smoothing) == (1, Smoothing("causal", 5))
+    assert calibration.locality == Locality("box-7", relative=True)
+    assert (calibration.score_weight, calibration.smoothing) == (0.8, Smoothing("causal", 5))
     outcome = evaluate_run(EvaluateConfig(held_out, threshold="calibrated"))
-    m, (low, high) = outcome.measurements, calibration.bounds.psnr
-    expected = smooth((high - m.local_psnr[:, 2]) / (high - low), m.stretch, Smoothing("causal", 5))
-    np.testing.assert_allclose(outcome.scores, expected)
+    m, bounds = outcome.measurements, calibration.bounds
+    assert bounds.distance is not None
+    p = (bounds.psnr[1] - m.relative_psnr[:, 2]) / (bounds.psnr[1] - bounds.psnr[0])
+    d = (m.local_distance[:, 2] - bounds.distance[0]) / (bounds.distance[1] - bounds.distance[0])
+    np.testing.assert_allclose(outcome.scores, smooth(0.8 * p + 0.2 * d, m.stretch, Smoothing("causal", 5)))
+
+
+def test_without_a_memory_p_alone_counts(synthetic: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    train(TrainConfig(synthetic, run, **HELD_OUT, preset="prediction-no-memory"))
+    calibration = calibrate(CalibrateConfig(run, synthetic, fps=25, accelerator="cpu"))
+    assert (calibration.score_weight, calibration.bounds.distance) == (1, None)
+    assert calibration.locality == Locality("box-7", relative=True)
+    with pytest.raises(ConfigError, match="lambda must be 1 for a model without memory, got 0.8"):
+        calibrate(CalibrateConfig(run, synthetic, fps=25, score_weight=0.8, accelerator="cpu"))
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +183,7 @@ def relative(held_out: Path, synthetic: Path, tmp_path_factory: pytest.TempPathF
 
 
 def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
-    relative: Path, synthetic: Path, tmp_path: Path
+    relative: Path,
 ) -> None:
     checkpoint = load_checkpoint(relative)
     assert checkpoint.calibration is not None
@@ -182,7 +194,7 @@ def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
     assert calibration.usual == usual.identity
     m = load_measurements(relative)
     assert m.protocol["usual"] == usual.identity
-    p, d = m.relative_psnr[:, 1], m.place_distance[:, 1]
+    p, d = m.relative_psnr[:, 1], m.local_distance[:, 1]
     low, high = calibration.bounds.psnr
     of_psnr = (high - p) / (high - low)
     assert calibration.bounds.distance is not None
@@ -190,16 +202,12 @@ def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
     expected = smooth(np.maximum(of_psnr, (d - low) / (high - low)), m.stretch, Smoothing("causal", 5))
     outcome = evaluate_run(EvaluateConfig(relative, threshold="calibrated"))
     np.testing.assert_allclose(outcome.scores, expected)
-    # The distance of held-out frames from the training frames is measured as that of any others.
-    ends = measure(checkpoint.build_model(), held_out_frames(synthetic, tmp_path), usual=usual)
-    assert (low, high) == pytest.approx((ends.place_distance[:, 1].min(), ends.place_distance[:, 1].max()), rel=1e-6)
 
 
 def test_no_held_out_frame_is_compared_with_itself(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(held_out)
     model, ends = checkpoint.build_model(), held_out_frames(synthetic, tmp_path)
-    clips = open_clips(synthetic, "training", 32, progress=False)
-    measured, usual = learn_usual(model, clips, ends, 0.25, update="none")
+    measured, usual = learn_usual(model, ends, update="none")
     maps = MapRecorder()
     measure(model, ends, update="none", maps=maps)
     errors = maps.maps().error.astype(np.float64)
@@ -214,8 +222,11 @@ def test_frames_that_were_scored_before_the_calibration_are_to_be_scored_again(
     held_out: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(held_out, tmp_path / "run")
+    save_checkpoint(run / "checkpoint.safetensors", replace(load_checkpoint(run), calibration=None, usual={}))
+    score(ScoreConfig(run, synthetic, accelerator="cpu"))
+    calibrate(CalibrateConfig(run, synthetic, fps=25, relative=False, accelerator="cpu"))
     evaluate_run(EvaluateConfig(run, threshold="calibrated"))  # nothing of it is relative
-    calibrate(CalibrateConfig(run, synthetic, fps=25, relative=True, accelerator="cpu"))
+    calibrate(CalibrateConfig(run, synthetic, fps=25, accelerator="cpu"))
     with pytest.raises(DataError, match="measured before the model was calibrated.*score them again with: mnad score"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
     with pytest.raises(DataError, match="measured without knowing what is usual at their place"):
@@ -224,6 +235,8 @@ def test_frames_that_were_scored_before_the_calibration_are_to_be_scored_again(
         EvaluateConfig(run, relative=True)
     score(ScoreConfig(run, synthetic, accelerator="cpu"))
     evaluate_run(EvaluateConfig(run, threshold="calibrated"))
+    calibrate(CalibrateConfig(run, synthetic, fps=25, pooling="box-5", accelerator="cpu"))
+    evaluate_run(EvaluateConfig(run, threshold="calibrated"))  # the same is usual
 
 
 def test_what_is_usual_of_another_size_is_refused(relative: Path, synthetic: Path, tmp_path: Path) -> None:
@@ -231,7 +244,7 @@ def test_what_is_usual_of_another_size_is_refused(relative: Path, synthetic: Pat
     checkpoint = load_checkpoint(run)
     other = {**checkpoint.usual, "error": torch.zeros(16, 16)}
     save_checkpoint(run / "checkpoint.safetensors", replace(checkpoint, usual=other))
-    with pytest.raises(CheckpointError, match=r"not of this model and of frames of 32 x 32.*\(16, 16\).*calibrate"):
+    with pytest.raises(CheckpointError, match=r"or not of frames of 32 x 32.*\(16, 16\).*calibrate"):
         score(ScoreConfig(run, synthetic, accelerator="cpu"))
     with pytest.raises(CheckpointError, match="calibrate the model again"):
         mnad.Detector.load(run, accelerator="cpu")
@@ -297,9 +310,9 @@ def test_a_calibrated_score_needs_no_other_frame(published: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"score_weight": 0.5}, "calibration is for lambda 1 and means nothing for 0.5"),
+        ({"score_weight": 0.5}, "calibration is for lambda 0.8 and means nothing for 0.5"),
         ({"pooling": "mean"}, "for pooling box-7 and means nothing for mean"),
-        ({"relative": True, "pooling": "box-7"}, "for relative False and means nothing for True"),
+        ({"relative": False, "pooling": "box-7"}, "for relative True and means nothing for False"),
         ({"normalisation": "per-video"}, "for normalisation calibrated and means nothing for per-video"),
         ({"smoothing": "none"}, "for smoothing causal and means nothing for none"),
         ({"false_alarms_per_hour": 7}, "calibrated for 3600, 36000 false alarms an hour, not for 7"),

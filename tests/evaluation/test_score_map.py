@@ -28,7 +28,7 @@ def maps_of(frames: int = 3, grid: int = 64) -> FrameMaps:
     distance = random.uniform(0, 0.05, (frames, 16, 16)).astype(np.float16)
     distance[:, 5, 10] = 0.4
     pictures = np.zeros((frames, 64, 64, 1), np.uint8)
-    return FrameMaps(error, distance, pictures, pictures, place=distance)
+    return FrameMaps(error, distance, pictures, pictures)
 
 
 @pytest.mark.parametrize("pooling", [name for name in LOCAL_POOLINGS if name.startswith("box-")])
@@ -66,14 +66,14 @@ def test_the_distance_counts_by_its_weight() -> None:
 def test_relative_maps_are_in_relation_to_the_place() -> None:
     maps, usual_error = maps_of(), torch.full((64, 64), -40.0)
     usual_error[20:25, 40:45] = -5.0  # where the error always is
-    usual, nothing = (Usual(error, torch.zeros(1), torch.ones(1)) for error in (usual_error, torch.zeros(64, 64)))
+    usual, nothing = Usual(usual_error), Usual(torch.zeros(64, 64))
     found, plain = (
         ScoreMapping(1, Locality("box-5", relative=True), BOUNDS, CHANNELS, each).of(torch.from_numpy(maps.error), None)
         for each in (usual, nothing)
     )
-    # Half of 40 dB is added everywhere, and half of 5 dB there.
-    np.testing.assert_allclose((found - plain)[:, 5, 5], 20 / 25, rtol=1e-5)
-    np.testing.assert_allclose((found - plain)[:, 22, 42], 2.5 / 25, rtol=1e-5)
+    # A quarter of 40 dB is added everywhere, and a quarter of 5 dB there.
+    np.testing.assert_allclose((found - plain)[:, 5, 5], 10 / 25, rtol=1e-5)
+    np.testing.assert_allclose((found - plain)[:, 22, 42], 1.25 / 25, rtol=1e-5)
 
 
 def test_cells_count_by_themselves_where_no_boxes_are_pooled() -> None:
@@ -84,10 +84,9 @@ def test_cells_count_by_themselves_where_no_boxes_are_pooled() -> None:
 
 
 def test_what_is_too_large_for_a_map_is_its_largest_value() -> None:
-    maps = replace(maps_of(), place=np.full((3, 16, 16), 60000, np.float16))
-    usual = Usual(torch.zeros(64, 64), torch.zeros(1), torch.ones(1))
-    narrow = Bounds((5.0, 30.0), (0.8, 0.9))
-    found = score_maps(maps, ScoreMapping("max", Locality("box-5", relative=True), narrow, CHANNELS, usual))
+    maps = replace(maps_of(), distance=np.full((3, 16, 16), 4, np.float16))
+    narrow = Bounds((5.0, 30.0), (0.001, 0.001001))
+    found = score_maps(maps, ScoreMapping("max", Locality("box-5"), narrow, CHANNELS))
     assert np.isfinite(found).all()
     assert (found == np.finfo(np.float16).max).all()
 

@@ -64,7 +64,7 @@ def _checkpoint(folder: Path) -> Path:
             "spread": [0.8, 1.0],
         }],
     }  # fmt: skip
-    usual = {"error": torch.zeros(4, 4), "mean": torch.zeros(2, 2, 2), "spread": torch.ones(2, 2, 2)}
+    usual = {"error": torch.zeros(4, 4)}
     save_checkpoint(folder / "checkpoint.safetensors", replace(run, calibration=calibration, usual=usual))
     shutil.rmtree(folder / "run")
     return folder / "checkpoint.safetensors"

@@ -8,7 +8,7 @@ import torch
 from mnad.measuring.metrics import psnr
 from mnad.measuring.network import DISTANCE, LOCAL, MSE, DecodedRows, Network
 from mnad.measuring.pooling import LOCAL_POOLINGS
-from mnad.measuring.usual import Usual, usual_features
+from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
 
 SIZE = 96
@@ -19,11 +19,7 @@ def decoded(memory: bool = True, usual: bool = True) -> tuple[DecodedRows, Netwo
     config = ModelConfig(width=4, memory=MemoryConfig(10) if memory else None)
     model = Autoencoder(config).eval()
     pixels = torch.randint(0, 256, (3, 5, SIZE, SIZE, 3), dtype=torch.uint8)
-    known = None
-    if usual:
-        mean, spread = usual_features([Network(model).encode(pixels).features])
-        known = Usual(torch.full((64, 64), -12.0), mean, spread)
-    network = Network(model, usual=known)
+    network = Network(model, usual=Usual(torch.full((64, 64), -12.0)) if usual else None)
     items = None if network.memory is None else network.memory.items
     with torch.inference_mode():
         return network.encode(pixels).restore(range(3), items), network
@@ -35,7 +31,6 @@ def test_local_measurements_are_of_the_maps() -> None:
     assert errors.shape == (3, 64, 64)
     np.testing.assert_allclose(errors.mean(dim=(1, 2)), rows.metrics[:, MSE], rtol=1e-5)
     assert rows.distance_map is not None
-    assert rows.place_map is not None
     assert network.usual is not None
     for column, name in enumerate(LOCAL_POOLINGS):
         if not name.startswith("box-"):
@@ -43,13 +38,15 @@ def test_local_measurements_are_of_the_maps() -> None:
         side = int(name.removeprefix("box-"))
         windows = errors.unfold(1, side, 1).unfold(2, side, 1).mean(dim=(3, 4)).amax(dim=(1, 2)).numpy()
         np.testing.assert_allclose(rows.metrics[:, LOCAL["local_psnr"]][:, column], psnr(windows), rtol=1e-5)
-        levels = 10 * torch.log10(errors + 1e-4) + 6  # half of the usual -12 dB is taken off
+        levels = 10 * torch.log10(errors + 1e-4) + 3  # a quarter of the usual -12 dB is taken off
         excess = levels.unfold(1, side, 1).unfold(2, side, 1).mean(dim=(3, 4)).amax(dim=(1, 2)).numpy()
         np.testing.assert_allclose(rows.metrics[:, LOCAL["relative_psnr"]][:, column], -excess, rtol=1e-4)
     assert (rows.metrics[:, LOCAL["local_psnr"]] < psnr(rows.metrics[:, MSE])[:, None]).all()
     assert (rows.metrics[:, LOCAL["local_distance"]] > rows.metrics[:, [DISTANCE]]).all()
     np.testing.assert_allclose(
-        rows.metrics[:, LOCAL["place_distance"]][:, 0], rows.place_map.amax(dim=(1, 2)).numpy(), rtol=1e-5
+        rows.metrics[:, LOCAL["local_distance"]][:, 0],
+        rows.distance_map.amax(dim=(1, 2)).numpy() / network.config.channels,
+        rtol=1e-5,
     )
 
 
@@ -58,7 +55,7 @@ def test_local_measurements_are_of_the_maps() -> None:
 def test_what_is_not_known_is_nan(memory: bool, usual: bool) -> None:
     metrics = decoded(memory, usual)[0].metrics
     assert np.isfinite(metrics[:, LOCAL["local_psnr"]]).all()
-    for name, known in {"relative_psnr": usual, "place_distance": usual, "local_distance": memory}.items():
+    for name, known in {"relative_psnr": usual, "local_distance": memory}.items():
         assert (np.isfinite(metrics[:, LOCAL[name]]) == known).all()
 
 

@@ -16,6 +16,7 @@ import pytest
 import torch
 from mnad import Detector, FrameResult
 from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.measurements import load_measurements
 from mnad.cli import main
 from mnad.evaluation import Calibration, Locality
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
@@ -27,13 +28,14 @@ from numpy.typing import NDArray
 from tests.sizes import HELD_OUT, PUBLISHED_SCORE
 
 Frames = list[NDArray[np.uint8]]
-SAME = {"rtol": 1e-5, "atol": 1e-6}  # another size of a batch moves the last bits
+LAST_BITS = 2e-6  # of P and of D, relative to them, which another size of a batch moves
 
 
 SCORES: dict[str, dict[str, Any]] = {
     "published": {**PUBLISHED_SCORE},
-    "local": {"smoothing_width": 3},
-    "relative": {"relative": True, "score_weight": "max", "smoothing": "none"},
+    "for cameras": {},
+    "local": {"relative": False, "score_weight": 1, "smoothing_width": 3},
+    "the larger": {"score_weight": "max", "smoothing": "none"},
 }
 
 
@@ -42,7 +44,8 @@ def calibrated(request: pytest.FixtureRequest, held_out: Path, tmp_path_factory:
     """A run calibrated for one of several scores, with half its frames below the update threshold."""
     run = shutil.copytree(held_out, tmp_path_factory.mktemp("calibrated") / "run")
     data = Path(load_checkpoint(run).training["data"])
-    options = {**SCORES[request.param], "update_threshold": 0.16}
+    often = float(np.median(load_measurements(held_out).update_error))
+    options = {**SCORES[request.param], "update_threshold": often}
     calibrate(CalibrateConfig(run, data, (3600, 36000), fps=25, accelerator="cpu", **options))
     return run
 
@@ -64,6 +67,12 @@ def videos(synthetic: Path) -> dict[str, Frames]:
 def watch(detector: Detector, frames: Frames) -> list[FrameResult]:
     detector.reset()
     return [detector.step(frame) for frame in frames]
+
+
+def same(detector: Detector) -> dict[str, float]:
+    """How far scores may differ whose P and D differ in their last bits, which narrow bounds make larger."""
+    bounds = [pair for pair in detector.calibration.bounds if pair is not None]
+    return {"rtol": 0, "atol": LAST_BITS * max(1 + max(map(abs, pair)) / (pair[1] - pair[0]) for pair in bounds)}
 
 
 def scores_of(results: list[FrameResult]) -> NDArray[np.float64]:
@@ -94,12 +103,12 @@ def test_scores_are_those_of_the_commands(
         updates += updated
         results = watch(detector, frames)
         assert [result.score is None for result in results] == [True] * 4 + [False] * (len(frames) - 4)
-        np.testing.assert_allclose(scores_of(results)[4:], scores, **SAME)
+        np.testing.assert_allclose(scores_of(results)[4:], scores, **same(detector))
         assert [result.alarm for result in results[4:]] == alarm.tolist()
         whole = detector.score(folder)
-        np.testing.assert_allclose(whole.score, scores, **SAME)
+        np.testing.assert_allclose(whole.score, scores, **same(detector))
         np.testing.assert_array_equal(whole.frame, np.arange(4, len(frames)))
-        np.testing.assert_allclose(detector.score(frames).score, scores, **SAME)
+        np.testing.assert_allclose(detector.score(frames).score, scores, **same(detector))
     assert 0 < updates < 3 * 36  # so that items that were updated, and that were not, are read
 
 
@@ -112,7 +121,10 @@ def test_the_map_of_a_score_tells_where_it_comes_from(detector: Detector, synthe
     raw = [result.score_map.max() for result in results[4:] if result.score_map is not None]
     width = 1 if detector.calibration.smoothing.name == "none" else detector.calibration.smoothing.width
     smoothed = [np.mean(raw[max(0, index + 1 - width) : index + 1]) for index in range(len(raw))]
-    np.testing.assert_allclose(scores_of(results)[4:], smoothed, rtol=1e-4)
+    if detector.calibration.score_weight in (1, "max"):
+        np.testing.assert_allclose(scores_of(results)[4:], smoothed, **same(detector))
+    else:  # the error and the distance may be largest at different places
+        assert (np.array(smoothed) <= scores_of(results)[4:] + same(detector)["atol"]).all()
 
 
 def test_streams_are_apart_and_computed_together(detector: Detector, synthetic: Path) -> None:
@@ -129,7 +141,7 @@ def test_streams_are_apart_and_computed_together(detector: Detector, synthetic: 
             together[name].append(result)
     assert set(detector.streams) == set(by_name)
     for name, results in together.items():
-        np.testing.assert_allclose(scores_of(results), alone[name], **SAME)
+        np.testing.assert_allclose(scores_of(results), alone[name], **same(detector))
 
 
 def test_a_reset_stream_has_seen_nothing(detector: Detector, synthetic: Path) -> None:
@@ -166,7 +178,7 @@ def test_a_frame_that_could_not_be_read(detector: Detector, synthetic: Path) -> 
     results = [detector.step(frame) for frame in frames]
     assert [index for index, result in enumerate(results) if result.score is None] == [0, 1, 2, 3, *range(20, 25)]
     whole = detector.score(frames)
-    np.testing.assert_allclose(scores_of(results)[whole.frame], whole.score, **SAME)
+    np.testing.assert_allclose(scores_of(results)[whole.frame], whole.score, **same(detector))
     assert len(whole.frame) == len(frames) - 9
 
 

@@ -30,15 +30,12 @@ class FrameMaps:
             a model without memory. D is its mean over C.
         target: (N, S, S, 1 or 3) uint8, the frames that were to be restored, BGR; S is their size, at most 128.
         restored: (N, S, S, 1 or 3) uint8, what the model gave.
-        place: (N, h, w) float16, the squared distance of the features from the usual ones of their place, see
-            :class:`mnad.measuring.usual.Usual`; None where these were not known.
     """
 
     error: NDArray[np.float16]
     distance: NDArray[np.float16] | None
     target: NDArray[np.uint8]
     restored: NDArray[np.uint8]
-    place: NDArray[np.float16] | None = None
 
     def __len__(self) -> int:
         """The number of frames."""
@@ -81,8 +78,7 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
     """
     check_maps(path, measurements)
     with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
-        pictures = stored["target"], stored["restored"]
-        maps = FrameMaps(stored["error"], stored.get("distance"), *pictures, stored.get("place"))
+        maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
         if len(maps) != len(measurements):
             raise DataError(f"{path} is damaged: it names {len(measurements):,} frames and holds {len(maps):,}")
     return maps

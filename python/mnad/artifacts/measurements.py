@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import atomic_write, input_errors
 
-FORMAT = "mnad-measurements/3"
-LOCAL_ARRAYS = ("local_psnr", "relative_psnr", "local_distance", "place_distance")
+FORMAT = "mnad-measurements/4"
+LOCAL_ARRAYS = ("local_psnr", "relative_psnr", "local_distance")
 ARRAYS = ("video", "frame", "mse", "psnr", "distance", *LOCAL_ARRAYS, "update_error", "updated", "nearest")
 
 
@@ -31,11 +31,9 @@ class Measurements:
             eight-bit frames can have, see :func:`mnad.measuring.psnr`.
         distance: (N,), D, the compactness of the frame's queries; NaN for a model without memory.
         local_psnr: (N, P), P in dB where the error is largest in the frame, by each of the ``poolings``.
-        relative_psnr: (N, P), how far in dB the error is below half of its usual level at its place, where that is
+        relative_psnr: (N, P), how far in dB the error is below a quarter of its usual level at its place, where that is
             least, see :class:`mnad.measuring.usual.Usual`; NaN where that was not known.
         local_distance: (N, P), D where it is largest; NaN for a model without memory.
-        place_distance: (N, P), how far the features are from the usual ones of their place, where that is farthest; NaN
-            where these were not known.
         update_error: (N,), E_t of the test-time update.
         updated: (N,) bool, whether the frame's queries updated the items.
         nearest: (N, M) int32, how many of the frame's queries are nearest to each item; M = 0 without a memory.
@@ -55,7 +53,6 @@ class Measurements:
     local_psnr: NDArray[np.float64]
     relative_psnr: NDArray[np.float64]
     local_distance: NDArray[np.float64]
-    place_distance: NDArray[np.float64]
     update_error: NDArray[np.float64]
     updated: NDArray[np.bool_]
     nearest: NDArray[np.int32]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from mnad.artifacts.measurements import Measurements
-from mnad.evaluation.locality import has_distance
 from mnad.evaluation.metrics import aucs, one_kind
 from mnad.evaluation.normalisation import PER_VIDEO, Scaling, parts_of
 from mnad.evaluation.scores import combine
@@ -46,7 +45,7 @@ def sweep(measurements: Measurements, scaling: Scaling = PER_VIDEO, smoothing: S
         ConfigError: If the model has no memory: it has no lambda to choose.
         DataError: If there are no labels of both kinds.
     """
-    if not has_distance(measurements):
+    if not measurements.protocol["memory"]:
         raise ConfigError("a model without memory has no lambda to sweep over; leave the sweep out")
     if measurements.labels is None or one_kind(measurements.labels):
         raise DataError("a sweep over lambda needs labels of both kinds")

@@ -20,8 +20,7 @@ class Locality:
         pooling: ``mean``, all of it, as published; ``box-5``, the square of 5 x 5 of 64 x 64 cells where the error, or
             the distance, is largest; ``top-1%``, the hundredth of the cells where it is largest. See
             :func:`mnad.measuring.pooling.pool`.
-        relative: Whether errors count in relation to the usual error of their place, and features by their distance
-            from the usual ones of their place in place of that from the memory's items, see
+        relative: Whether errors count in relation to the usual error of their place, see
             :class:`mnad.measuring.usual.Usual`.
 
     Raises:
@@ -42,7 +41,7 @@ class Locality:
         """The names of P and of D in measurements."""
         if self.pooling == "mean":
             return "psnr", "distance"
-        return ("relative_psnr", "place_distance") if self.relative else ("local_psnr", "local_distance")
+        return ("relative_psnr" if self.relative else "local_psnr"), "local_distance"
 
 
 WHOLE_FRAME = Locality()
@@ -79,8 +78,3 @@ def localised(measurements: Measurements, locality: Locality) -> Measurements:
 def locality_of(measurements: Measurements) -> Locality:
     """Returns the part of the frame that :func:`localised` has put into measurements."""
     return Locality(measurements.protocol.get("pooling", "mean"), measurements.protocol.get("relative", False))
-
-
-def has_distance(measurements: Measurements) -> bool:
-    """Returns whether D was measured: from the memory's items, or from what is usual at each place."""
-    return bool(measurements.protocol["memory"] or locality_of(measurements).relative)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
-from mnad.evaluation.locality import has_distance
 from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, DataError
 
@@ -74,7 +73,7 @@ def bounds_of(measurements: Measurements) -> Bounds:
     """
     check_finite(measurements, "PSNR", measurements.psnr)
     psnr = (float(measurements.psnr.min()), float(measurements.psnr.max()))
-    if not has_distance(measurements):
+    if not measurements.protocol["memory"]:
         return Bounds(psnr, None)
     check_finite(measurements, "distance D", measurements.distance)
     return Bounds(psnr, (float(measurements.distance.min()), float(measurements.distance.max())))

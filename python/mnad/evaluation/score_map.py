@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mnad.artifacts.maps import FrameMaps
+from mnad.artifacts.measurements import Measurements
 from mnad.evaluation.locality import Locality
 from mnad.evaluation.normalisation import Bounds, parts_by_bounds
 from mnad.evaluation.scores import ScoreWeight, combine
 from mnad.measuring.metrics import psnr
 from mnad.measuring.pooling import Pooling, box_means, error_level
 from mnad.measuring.usual import Usual
+from mnad.models import ModelConfig
 from mnad.runtime.errors import DataError
 
 CHUNK = 256
@@ -48,8 +50,7 @@ class ScoreMapping(NamedTuple):
 
         Args:
             error: (B, G, G), squared errors on the scale [0, 1].
-            distance: (B, h, w), squared distances of the queries from their items, or, if the locality is relative, of
-                the features from the usual ones; None if there are none.
+            distance: (B, h, w), squared distances of the queries from their items; None if there are none.
 
         Raises:
             DataError: If D counts and there are no distances.
@@ -64,8 +65,7 @@ class ScoreMapping(NamedTuple):
             p = psnr(_flat(_by_place(error.float(), pooling)))
         far = None
         if distance is not None and self.score_weight != 1:
-            scale = 1 if self.locality.relative else self.channels
-            by_place = _by_place(distance.float() / scale, pooling)
+            by_place = _by_place(distance.float() / self.channels, pooling)
             far = _flat(F.interpolate(by_place[:, None], shape[1:], mode="nearest"))
         parts = parts_by_bounds(p, far, self.bounds, with_distance=far is not None)
         return combine(parts, self.score_weight if far is not None else 1).reshape(shape)
@@ -78,13 +78,17 @@ def score_maps(maps: FrameMaps, mapping: ScoreMapping) -> NDArray[np.float16]:
         maps: Of the frames.
         mapping: How they become maps of the score.
     """
-    distances = maps.place if mapping.locality.relative else maps.distance
     found = np.empty(maps.error.shape, np.float16)
     for first in range(0, len(found), CHUNK):
         rows = slice(first, first + CHUNK)
-        distance = None if distances is None else torch.from_numpy(distances[rows])
+        distance = None if maps.distance is None else torch.from_numpy(maps.distance[rows])
         found[rows] = mapping.of(torch.from_numpy(maps.error[rows]), distance).clip(-LARGEST, LARGEST)
     return found
+
+
+def channels_of(measurements: Measurements) -> int:
+    """Returns C, of the queries of the model that measured."""
+    return ModelConfig(width=measurements.protocol["model"]["width"]).channels
 
 
 def _by_place(maps: Tensor, pooling: Pooling) -> Tensor:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
-from mnad.evaluation.locality import WHOLE_FRAME, Locality, has_distance, localised, locality_of
+from mnad.evaluation.locality import WHOLE_FRAME, Locality, localised, locality_of
 from mnad.evaluation.normalisation import PER_VIDEO, Normalisation, Parts, Scaling, parts_of
 from mnad.evaluation.smoothing import NO_SMOOTHING, Smoothing, SmoothingName, smooth
 from mnad.models.presets import RECIPES
@@ -48,8 +48,8 @@ class Scoring(NamedTuple):
     smoothing: Smoothing = NO_SMOOTHING
 
 
-# Chosen with the labels of eight sets in view, see docs/protocol.md.
-CAMERA = Scoring(1, Locality("box-7"), Smoothing("causal", 5))
+# Chosen with the labels of some sets in view, see docs/protocol.md. Without a memory lambda is 1.
+CAMERA = Scoring(0.8, Locality("box-7", relative=True), Smoothing("causal", 5))
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Choices:
             ConfigError: If lambda does not fit.
         """
         source: WeightSource = "given" if score_weight is not None else "published"
-        if not has_distance(measurements):
+        if not measurements.protocol["memory"]:
             source = "no memory"
         return Choices(
             score_weight=settle_weight(measurements, score_weight),
@@ -158,7 +158,7 @@ def settle_weight(measurements: Measurements, given: ScoreWeight | None) -> Scor
         ConfigError: If it is out of range, or not 1 where there is no distance.
     """
     check_weight(given)
-    if not has_distance(measurements):
+    if not measurements.protocol["memory"]:
         if given not in (None, 1, "max"):
             raise ConfigError(
                 f"lambda must be 1 for a model without memory, got {given}: it measures no distance; leave it out"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -50,7 +49,6 @@ class MapRecorder:
         rows: Sequence[int],
         error: Tensor,
         distance: Tensor | None,
-        place: Tensor | None,
         target: Tensor,
         restored: Tensor,
     ) -> None:
@@ -60,7 +58,6 @@ class MapRecorder:
             rows: The numbers of the F frames.
             error: (F, G, G), the mean squared error of each cell, on the scale [0, 1].
             distance: (F, h, w), squared distances of the queries from their nearest items; None without a memory.
-            place: (F, h, w), squared distances of the features from the usual ones of their place; None if unknown.
             target: (F, S, S, 1 or 3) uint8, the frames that were to be restored.
             restored: (F, C_img, S, S) in [-1, 1], what the model gave.
         """
@@ -71,8 +68,6 @@ class MapRecorder:
         }
         if distance is not None:
             found["distance"] = distance.half()
-        if place is not None:
-            found["place"] = place.clamp_max(torch.finfo(torch.float16).max).half()
         for name, values in found.items():
             array = values.cpu().numpy()
             if name not in self._arrays:

@@ -193,7 +193,6 @@ def _add_maps(maps: MapRecorder | ErrorRecorder, indices: Sequence[int], found: 
         indices,
         restored.error_map[chosen],
         None if restored.distance_map is None else restored.distance_map[chosen],
-        None if restored.place_map is None else restored.place_map[chosen],
         restored.pixels[chosen],
         restored.frames[chosen],
     )

@@ -133,12 +133,11 @@ class Block:
         self, chosen: slice | list[int], frames: Tensor, memory: MemoryOutput | None, items: Tensor | None
     ) -> DecodedRows:
         """Measures what the model gave, (R, C_img, H, W), beside the targets of the rows."""
-        features, usual = self.features[chosen], self.network.usual
+        usual = self.network.usual
         errors = ((frames - self.targets[chosen]) / 2).square()
         pixel_errors = errors.mean(1)
         error_map = area_average(pixel_errors, ERROR_GRID)
         distance_map = None if memory is None or items is None else query_distances(memory, items)
-        place_map = None if usual is None else usual.distance(features)
         unknown = errors.new_full((len(errors),), torch.nan)
         columns = [
             errors.mean(dim=(1, 2, 3)),
@@ -146,8 +145,7 @@ class Block:
             unknown if memory is None else memory.compactness,
             -10 * torch.log10(pool(error_map).clamp_min(SMALLEST_MSE)),
             -_pool_known(None if usual is None else usual.excess(error_level(error_map)), unknown),
-            _pool_known(distance_map, unknown) / features.shape[1],
-            _pool_known(place_map, unknown),
+            _pool_known(distance_map, unknown) / self.features.shape[1],
         ]
         if memory is not None:
             columns.append(_usage(memory))
@@ -159,7 +157,6 @@ class Block:
             pixel_errors=pixel_errors,
             error_map=error_map,
             distance_map=distance_map,
-            place_map=place_map,
         )
 
     def update(self, rows: Sequence[int], items: Tensor) -> Tensor:
@@ -172,15 +169,14 @@ class DecodedRows:
     """R rows of a block, read and decoded.
 
     Attributes:
-        metrics: (R, columns) on the host: mse, E_t and D; the local P, the same relative to the place, the local
-            distances from the items and from what is usual at the place; and how many of the frame's queries are
-            nearest to each item. NaN where there is no memory, or nothing is known of the places.
+        metrics: (R, columns) on the host: mse, E_t and D; the local P, the same relative to the place, and
+            the local D; and how many of the frame's queries are nearest to each item. NaN where there is no memory, or
+            nothing is known of the places.
         frames: (R, C_img, H, W) in [-1, 1], what the model gave.
         pixels: (R, H, W, 1 or 3) uint8, the targets as they are stored.
         pixel_errors: (R, H, W), squared errors on the scale [0, 1], mean of the channels.
         error_map: (R, G, G), the means of these over the pixels of each cell.
         distance_map: (R, h, w), squared distances of the queries from their nearest items; None without a memory.
-        place_map: (R, h, w), squared distances of the features from the usual ones of their place; None if unknown.
     """
 
     metrics: NDArray[np.float64]
@@ -189,7 +185,6 @@ class DecodedRows:
     pixel_errors: Tensor
     error_map: Tensor
     distance_map: Tensor | None
-    place_map: Tensor | None
 
     @property
     def update_errors(self) -> NDArray[np.float64]:

@@ -47,9 +47,9 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
         fps: Frames of a second; those of the video if left out. Images do not say: UCSD Ped2 has 10, ShanghaiTech 24.
         pooling: Which part of the frame is scored: mean, all of it (published); box-3, box-5, box-7, box-9 or box-17 of
             64 cells across, or top-1% or top-5% of the cells, where its error is largest.
-        relative: Whether errors and features count in relation to what is usual at their place, which is learned, too.
+        relative: Whether errors count in relation to what is usual at their place, which is learned, too.
         score_weight: Share of PSNR in the score, from 0 to 1, or max for the larger of its two parts, that of PSNR and
-            that of the distance.
+            that of the distance; 0.8 if left out, and 1 for a model without memory.
         smoothing: Of the scores: none, gaussian, median, or causal, which looks at the past alone.
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
         seed: Repeats the draws of videos that tell the spread of a threshold.
@@ -61,7 +61,7 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
     fps: float | None = None
     pooling: Pooling = CAMERA.locality.pooling
     relative: bool = CAMERA.locality.relative
-    score_weight: float | Literal["max"] | None = CAMERA.score_weight
+    score_weight: float | Literal["max"] | None = None
     smoothing: SmoothingName = CAMERA.smoothing.name
     smoothing_width: int = CAMERA.smoothing.width
     seed: int = 0
@@ -124,7 +124,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
 def _measure(
     config: CalibrateConfig, model: Autoencoder, clips: Clips, share: float
 ) -> tuple[Measurements, Usual | None]:
-    """Measures the ends of the videos, after learning what is usual, if that is asked for."""
+    """Measures the ends of the videos, and learns what is usual, if that is asked for."""
     usual = RECIPES[model.config.task].update_threshold
     update: dict[str, Any] = {
         "update": config.update if model.memory is not None else "none",
@@ -133,7 +133,7 @@ def _measure(
     with tempfile.TemporaryDirectory() as folder:
         held_out = tails(clips, share, Path(folder))
         if config.relative:
-            return learn_usual(model, clips, held_out, share, **update)
+            return learn_usual(model, held_out, **update)
         return measure(model, held_out, **update), None
 
 
@@ -141,7 +141,8 @@ def _calibration(
     config: CalibrateConfig, fps: float, measured: Measurements, share: float, *, trained_on: bool
 ) -> Calibration:
     measurements = localised(measured, config.locality)
-    weight = settle_weight(measurements, config.score_weight)
+    left_out = config.score_weight is None and measurements.protocol["memory"]
+    weight = settle_weight(measurements, CAMERA.score_weight if left_out else config.score_weight)
     bounds, smoothing = bounds_of(measurements), Smoothing(config.smoothing, config.smoothing_width)
     if bounds.psnr[0] == bounds.psnr[1]:
         raise DataError(

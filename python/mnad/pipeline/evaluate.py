@@ -25,12 +25,11 @@ from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
 from mnad.evaluation.locality import WHOLE_FRAME, Locality, localised
 from mnad.evaluation.metrics import one_kind
 from mnad.evaluation.normalisation import Normalisation, Scaling, bounds_of
-from mnad.evaluation.score_map import ScoreMapping, score_maps
+from mnad.evaluation.score_map import ScoreMapping, channels_of, score_maps
 from mnad.evaluation.scores import Choices, ScoreWeightOption, Scoring, abnormality, check_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
 from mnad.evaluation.summary import Evaluation, metrics_of
 from mnad.measuring.pooling import Pooling
-from mnad.models import ModelConfig
 from mnad.pipeline.calibrated import find_calibration, find_usual, other_update, warn_of_misfit
 from mnad.pipeline.outcome import Outcome
 from mnad.runtime.choices import check_choices
@@ -44,7 +43,7 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
     Attributes:
         pooling: Which part of the frame is scored: mean of all of it (published), the box of box-3, box-5, box-7, box-9
             or box-17 of 64 cells across where the error is largest, or the cells of top-1% or top-5%.
-        relative: Whether errors and features count in relation to what mnad calibrate found usual at their place.
+        relative: Whether errors count in relation to what mnad calibrate found usual at their place.
         normalisation: Whose lowest and highest values scale P and D: those of the whole video (per-video, published),
             of all frames (global), of the training set's own measurements (train), of the video's past (causal), or
             of the calibration's frames (calibrated).
@@ -332,8 +331,7 @@ def _mapping(config: EvaluateConfig, scored: Measurements, choices: Choices, sca
         return None
     bounds = scaling.bounds or bounds_of(scored)
     usual = find_usual(config.folder, scored) if choices.locality.relative else None
-    channels = ModelConfig(width=scored.protocol["model"]["width"]).channels
-    return ScoreMapping(choices.score_weight, choices.locality, bounds, channels, usual)
+    return ScoreMapping(choices.score_weight, choices.locality, bounds, channels_of(scored), usual)
 
 
 def _maps_file(config: EvaluateConfig) -> Path:

@@ -138,7 +138,7 @@ def _measure(runner: Runner, scene: Scene, run: Path) -> None:
     model = load_checkpoint(run).build_model().to(runner.device())
     normal = _clips(runner, scene, "training")
     with tempfile.TemporaryDirectory() as folder:
-        held_out, usual = learn_usual(model, normal, tails(normal, SHARE_HELD_OUT, Path(folder)), SHARE_HELD_OUT)
+        held_out, usual = learn_usual(model, tails(normal, SHARE_HELD_OUT, Path(folder)))
     recorder = MapRecorder()
     test = measure(model, _clips(runner, scene, "testing"), usual=usual, maps=recorder)
     save_tensors(run / USUAL, usual.tensors())

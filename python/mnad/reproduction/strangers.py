@@ -15,7 +15,7 @@ from mnad.data.composed import EVENTS, PlannedEvent
 from mnad.evaluation import Locality, Scaling, bounds_of, localised, pooled_auc
 from mnad.evaluation.localisation import pixel_metrics
 from mnad.evaluation.locality import WHOLE_FRAME
-from mnad.evaluation.score_map import ScoreMapping, score_maps
+from mnad.evaluation.score_map import ScoreMapping, channels_of, score_maps
 from mnad.evaluation.scores import CAMERA, Scoring, scores_by
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.reproduction.aucs import over_seeds
@@ -28,20 +28,20 @@ Metrics = dict[str, float | None]
 # By scene, then by choice.
 Candidates = dict[str, dict[str, dict[str, Value]]]
 
-RELATIVE = Locality(CAMERA.locality.pooling, relative=True)
+NOT_RELATIVE = Locality(CAMERA.locality.pooling)
 SCORES = {
     "published": Scoring(),
     "PSNR of the frame": Scoring(1),
     "D of the frame": Scoring(0),
     "for cameras": CAMERA,
-    "for cameras, or D": CAMERA._replace(score_weight="max"),
-    "relative": CAMERA._replace(locality=RELATIVE),
-    "relative, or D": CAMERA._replace(locality=RELATIVE, score_weight="max"),
+    "for cameras, not relative": CAMERA._replace(locality=NOT_RELATIVE),
+    "for cameras, P alone": CAMERA._replace(score_weight=1),
+    "for cameras, D alone": CAMERA._replace(score_weight=0),
 }
 # Of each of these the one that serves the other scenes best: chosen by none of the scene's own labels.
 LEFT_OUT: dict[str, dict[str, Scoring]] = {
     "for cameras, part chosen on other scenes": {
-        name: CAMERA._replace(locality=Locality(name)) for name in ("mean", *LOCAL_POOLINGS)
+        name: CAMERA._replace(locality=Locality(name, relative=True)) for name in LOCAL_POOLINGS
     },
     "for cameras, lambda chosen on other scenes": {
         f"{weight}": CAMERA._replace(score_weight=weight) for weight in (0, 0.2, 0.4, 0.6, 0.8, 1, "max")
@@ -51,8 +51,7 @@ WANTED = "medium and large"
 NOTES = [
     "AUC in per cent over all frames of a scene, by scores that held-out normal video alone scales and that look at no "
     "frame to come: not to be compared with published AUCs. 'published' is the published score on that scale. 'for "
-    "cameras' is the default of mnad calibrate; 'relative' counts in relation to what is usual at each place; 'or D' "
-    "takes the larger of the part of P and that of D.",
+    "cameras' is the default of mnad calibrate, which counts errors in relation to what is usual at their place.",
     "The default's part of the frame and its lambda were chosen with labels of some scenes in view. What is 'chosen on "
     "other scenes' is what has the highest mean AUC on all of these.",
     "In the scenes whose events are composed, 'medium and large' are the frames with objects of these sizes, and each "
@@ -162,7 +161,7 @@ def _maps(found: SceneMeasurements, scoring: Scoring) -> NDArray[np.float16] | N
     assert scoring.score_weight is not None
     usual = found.usual if scoring.locality.relative else None
     bounds = bounds_of(localised(found.held_out, scoring.locality))
-    mapping = ScoreMapping(scoring.score_weight, scoring.locality, bounds, len(found.usual.mean), usual)
+    mapping = ScoreMapping(scoring.score_weight, scoring.locality, bounds, channels_of(found.test), usual)
     return score_maps(found.maps, mapping)
 
 

@@ -171,8 +171,7 @@ class Streams:
 
     def _maps(self, decoded: DecodedRows, row: int) -> tuple[Tensor, Tensor | None]:
         """Returns the maps of a row that the score is made of, without the rest of the batch."""
-        distances = decoded.place_map if self.calibration.locality.relative else decoded.distance_map
-        rows = slice(row, row + 1)
+        distances, rows = decoded.distance_map, slice(row, row + 1)
         return decoded.error_map[rows].clone(), None if distances is None else distances[rows].clone()
 
     def _updated(self, block: Block, decoded: DecodedRows, items: list[Tensor]) -> list[Tensor]:
