@@ -150,14 +150,14 @@ def held_out_frames(synthetic: Path, folder: Path) -> Clips:
     return tails(open_clips(synthetic, "training", 32, progress=False), 0.25, folder)
 
 
-def test_the_score_for_cameras_is_of_where_the_frame_is_least_usual(held_out: Path) -> None:
+def test_the_score_for_cameras_is_of_where_the_frame_is_worst(held_out: Path) -> None:
     calibration = Calibration.from_dict(load_checkpoint(held_out).calibration or {}, held_out)
-    assert calibration.locality == Locality("box-7", relative=True)
+    assert calibration.locality == Locality("box-7")
     assert (calibration.score_weight, calibration.smoothing) == (0.8, Smoothing("causal", 5))
     outcome = evaluate_run(EvaluateConfig(held_out, threshold="calibrated"))
     m, bounds = outcome.measurements, calibration.bounds
     assert bounds.distance is not None
-    p = (bounds.psnr[1] - m.relative_psnr[:, 2]) / (bounds.psnr[1] - bounds.psnr[0])
+    p = (bounds.psnr[1] - m.local_psnr[:, 2]) / (bounds.psnr[1] - bounds.psnr[0])
     d = (m.local_distance[:, 2] - bounds.distance[0]) / (bounds.distance[1] - bounds.distance[0])
     np.testing.assert_allclose(outcome.scores, smooth(0.8 * p + 0.2 * d, m.stretch, Smoothing("causal", 5)))
 
@@ -167,7 +167,6 @@ def test_without_a_memory_p_alone_counts(synthetic: Path, tmp_path: Path) -> Non
     train(TrainConfig(synthetic, run, **HELD_OUT, preset="prediction-no-memory"))
     calibration = calibrate(CalibrateConfig(run, synthetic, fps=25, accelerator="cpu"))
     assert (calibration.score_weight, calibration.bounds.distance) == (1, None)
-    assert calibration.locality == Locality("box-7", relative=True)
     with pytest.raises(ConfigError, match="lambda must be 1 for a model without memory, got 0.8"):
         calibrate(CalibrateConfig(run, synthetic, fps=25, score_weight=0.8, accelerator="cpu"))
 
@@ -222,11 +221,8 @@ def test_frames_that_were_scored_before_the_calibration_are_to_be_scored_again(
     held_out: Path, synthetic: Path, tmp_path: Path
 ) -> None:
     run = shutil.copytree(held_out, tmp_path / "run")
-    save_checkpoint(run / "checkpoint.safetensors", replace(load_checkpoint(run), calibration=None, usual={}))
-    score(ScoreConfig(run, synthetic, accelerator="cpu"))
-    calibrate(CalibrateConfig(run, synthetic, fps=25, relative=False, accelerator="cpu"))
     evaluate_run(EvaluateConfig(run, threshold="calibrated"))  # nothing of it is relative
-    calibrate(CalibrateConfig(run, synthetic, fps=25, accelerator="cpu"))
+    calibrate(CalibrateConfig(run, synthetic, fps=25, relative=True, accelerator="cpu"))
     with pytest.raises(DataError, match="measured before the model was calibrated.*score them again with: mnad score"):
         evaluate_run(EvaluateConfig(run, threshold="calibrated"))
     with pytest.raises(DataError, match="measured without knowing what is usual at their place"):
@@ -235,7 +231,7 @@ def test_frames_that_were_scored_before_the_calibration_are_to_be_scored_again(
         EvaluateConfig(run, relative=True)
     score(ScoreConfig(run, synthetic, accelerator="cpu"))
     evaluate_run(EvaluateConfig(run, threshold="calibrated"))
-    calibrate(CalibrateConfig(run, synthetic, fps=25, pooling="box-5", accelerator="cpu"))
+    calibrate(CalibrateConfig(run, synthetic, fps=25, pooling="box-5", relative=True, accelerator="cpu"))
     evaluate_run(EvaluateConfig(run, threshold="calibrated"))  # the same is usual
 
 
@@ -312,7 +308,7 @@ def test_a_calibrated_score_needs_no_other_frame(published: Path) -> None:
     [
         ({"score_weight": 0.5}, "calibration is for lambda 0.8 and means nothing for 0.5"),
         ({"pooling": "mean"}, "for pooling box-7 and means nothing for mean"),
-        ({"relative": False, "pooling": "box-7"}, "for relative True and means nothing for False"),
+        ({"relative": True, "pooling": "box-7"}, "for relative False and means nothing for True"),
         ({"normalisation": "per-video"}, "for normalisation calibrated and means nothing for per-video"),
         ({"smoothing": "none"}, "for smoothing causal and means nothing for none"),
         ({"false_alarms_per_hour": 7}, "calibrated for 3600, 36000 false alarms an hour, not for 7"),

@@ -34,8 +34,8 @@ LAST_BITS = 2e-6  # of P and of D, relative to them, which another size of a bat
 SCORES: dict[str, dict[str, Any]] = {
     "published": {**PUBLISHED_SCORE},
     "for cameras": {},
-    "local": {"relative": False, "score_weight": 1, "smoothing_width": 3},
-    "the larger": {"score_weight": "max", "smoothing": "none"},
+    "P alone": {"score_weight": 1, "smoothing_width": 3},
+    "relative": {"relative": True, "score_weight": "max", "smoothing": "none"},
 }
 
 

@@ -49,7 +49,7 @@ class Scoring(NamedTuple):
 
 
 # Chosen with the labels of some sets in view, see docs/protocol.md. Without a memory lambda is 1.
-CAMERA = Scoring(0.8, Locality("box-7", relative=True), Smoothing("causal", 5))
+CAMERA = Scoring(0.8, Locality("box-7"), Smoothing("causal", 5))
 
 
 @dataclass(frozen=True)
