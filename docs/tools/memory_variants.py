@@ -18,7 +18,7 @@ import mnad_ext
 from mnad_ext import MemoryModule, MemoryOutput, UpdateStatistics
 
 SIZE, WIDTH, BATCH = 64, 8, 4
-WINDOWS, LEARNING_RATE = 5_000, 1e-3
+WINDOWS, LEARNING_RATE = 4_000, 1e-3
 SLOWEST = 0.01  # of the running mean of a centred memory
 QUERIES = 30_000  # that items are fitted to
 

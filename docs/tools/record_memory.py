@@ -25,7 +25,6 @@ from mnad.data.clips import evenly, tails
 from mnad.evaluation.scores import CAMERA, Scoring
 from mnad.measuring import measure
 from mnad.measuring.network import Network
-from mnad.measuring.pooling import pool
 from mnad.models import Autoencoder
 from mnad.models.memory_health import MemoryHealth, count_nearest, memory_health
 from mnad.pipeline.learn_usual import learn_usual
@@ -80,7 +79,6 @@ def _measured(runner: Runner, name: str, scene: Scene, seed: int) -> dict[str, A
         row = {"variant": name, "scene": scene.name, "seed": seed, "psnr": float(held_out.psnr.mean())}
         row["psnr lost by an empty readout"] = row["psnr"] - float(empty.psnr.mean())
         row |= _health(_own_health(model, testing)) | _by_weight("", scene, found)
-        row["mean D"] = _auc(scene, found, Scoring(0))
         if name == "published":
             for items in REFITTED:
                 row |= _refitted(model, windows, held_out_clips, scene, found, items)
@@ -137,10 +135,10 @@ def _refitted(
     for clips in (held_out_clips, found.clips):
         every = Windows(clips, 4, "next")
         nearest = [fitted.nearest(each) for each in _features(network, every, range(len(every)))]
-        distances.append(np.concatenate([pool(far).double().numpy() for far, _ in nearest]))
+        distances.append(np.concatenate([far.double().mean(dim=(1, 2)).numpy() for far, _ in nearest]))
         counts.append(torch.stack([count_nearest(which, items) for _, which in nearest]).sum(0))
-    held_out = replace(found.held_out, local_distance=distances[0])
-    anew = replace(found, held_out=held_out, test=replace(found.test, local_distance=distances[1]))
+    held_out = replace(found.held_out, distance=distances[0])
+    anew = replace(found, held_out=held_out, test=replace(found.test, distance=distances[1]))
     prefix = f"refitted {items}: "
     health = {f"{prefix}{key}": value for key, value in _health(memory_health(counts[1], fitted.items)).items()}
     return _by_weight(prefix, scene, anew) | health

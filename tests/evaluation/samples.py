@@ -20,7 +20,7 @@ def measurements(
     random = np.random.default_rng(seed)
     count = sum(lengths)
     mse = random.uniform(1e-4, 1e-2, count)
-    local = random.uniform(1, 10, (3, count, len(LOCAL_POOLINGS)))
+    local = random.uniform(1, 10, (2, count, len(LOCAL_POOLINGS)))
     return Measurements(
         videos=tuple(f"{index + 1:02d}" for index in range(len(lengths))),
         video=np.repeat(np.arange(len(lengths)), lengths),
@@ -30,7 +30,6 @@ def measurements(
         distance=random.uniform(0, 1, count) if memory else np.full(count, np.nan),
         local_psnr=psnr(mse)[:, None] - local[0],
         relative_psnr=local[1],
-        local_distance=local[2] if memory else np.full_like(local[2], np.nan),
         update_error=mse,
         updated=mse < 1e-3,
         nearest=np.full((count, 10 if memory else 0), 2, np.int32),

@@ -153,13 +153,13 @@ def held_out_frames(synthetic: Path, folder: Path) -> Clips:
 def test_the_score_for_cameras_is_of_where_the_frame_is_worst(held_out: Path) -> None:
     calibration = Calibration.from_dict(load_checkpoint(held_out).calibration or {}, held_out)
     assert calibration.locality == Locality("box-7")
-    assert (calibration.score_weight, calibration.smoothing) == (0.8, Smoothing("causal", 5))
+    assert (calibration.score_weight, calibration.smoothing) == (0.8, Smoothing("causal", 3))
     outcome = evaluate_run(EvaluateConfig(held_out, threshold="calibrated"))
     m, bounds = outcome.measurements, calibration.bounds
     assert bounds.distance is not None
     p = (bounds.psnr[1] - m.local_psnr[:, 2]) / (bounds.psnr[1] - bounds.psnr[0])
-    d = (m.local_distance[:, 2] - bounds.distance[0]) / (bounds.distance[1] - bounds.distance[0])
-    np.testing.assert_allclose(outcome.scores, smooth(0.8 * p + 0.2 * d, m.stretch, Smoothing("causal", 5)))
+    d = (m.distance - bounds.distance[0]) / (bounds.distance[1] - bounds.distance[0])
+    np.testing.assert_allclose(outcome.scores, smooth(0.8 * p + 0.2 * d, m.stretch, Smoothing("causal", 3)))
 
 
 def test_without_a_memory_p_alone_counts(synthetic: Path, tmp_path: Path) -> None:
@@ -193,12 +193,12 @@ def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
     assert calibration.usual == usual.identity
     m = load_measurements(relative)
     assert m.protocol["usual"] == usual.identity
-    p, d = m.relative_psnr[:, 1], m.local_distance[:, 1]
+    p, d = m.relative_psnr[:, 1], m.distance
     low, high = calibration.bounds.psnr
     of_psnr = (high - p) / (high - low)
     assert calibration.bounds.distance is not None
     low, high = calibration.bounds.distance
-    expected = smooth(np.maximum(of_psnr, (d - low) / (high - low)), m.stretch, Smoothing("causal", 5))
+    expected = smooth(np.maximum(of_psnr, (d - low) / (high - low)), m.stretch, Smoothing("causal", 3))
     outcome = evaluate_run(EvaluateConfig(relative, threshold="calibrated"))
     np.testing.assert_allclose(outcome.scores, expected)
 

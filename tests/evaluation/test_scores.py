@@ -193,7 +193,7 @@ def test_a_part_of_the_frame_is_scored_by_its_own_measurements() -> None:
     for relative in (False, True):
         local = localised(m, Locality("box-5", relative))
         p = (m.relative_psnr if relative else m.local_psnr)[:, 1]
-        of_part = replace(m, psnr=p, distance=m.local_distance[:, 1])
+        of_part = replace(m, psnr=p)
         np.testing.assert_array_equal(abnormality(local, 0.3), abnormality(of_part, 0.3))
         assert evaluate(local, 0.3).choices.locality == Locality("box-5", relative)
     assert localised(m, Locality()) is m

@@ -235,8 +235,8 @@ def test_calibrating_by_the_command(
         run("calibrate", run_folder, "--data", synthetic, *rates, "--accelerator", "cpu", "--smoothing", "causal") == 0
     )
     shown = capsys.readouterr().out
-    parts = "lambda 0.8, of box-7"
-    for words in ("1800", "18000", "never trained on", parts, "causal by 5 frames", "10 a second"):
+    parts = "lambda 0.8, P of box-7"
+    for words in ("1800", "18000", "never trained on", parts, "causal by 3 frames", "10 a second"):
         assert words in " ".join(shown.split())
     before, after = load_checkpoint(held_out), load_checkpoint(run_folder)
     assert after.training == before.training

@@ -57,7 +57,6 @@ def write_run(
         distance=np.where(labels, 0.02, 0.01) + generator.uniform(0, 0.005, N) if memory else np.full(N, np.nan),
         local_psnr=np.repeat(10 * np.log10(0.2 / mse[:, None]), len(LOCAL_POOLINGS), axis=1),
         relative_psnr=np.full((N, len(LOCAL_POOLINGS)), np.nan),
-        local_distance=np.full((N, len(LOCAL_POOLINGS)), 0.1 if memory else np.nan),
         update_error=mse,
         updated=np.zeros(N, bool),
         nearest=generator.integers(0, 9, (N, ITEMS if memory else 0)).astype(np.int32),

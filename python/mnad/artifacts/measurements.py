@@ -14,7 +14,7 @@ from mnad.runtime.errors import DataError
 from mnad.runtime.files import atomic_write, input_errors
 
 FORMAT = "mnad-measurements/4"
-LOCAL_ARRAYS = ("local_psnr", "relative_psnr", "local_distance")
+LOCAL_ARRAYS = ("local_psnr", "relative_psnr")
 ARRAYS = ("video", "frame", "mse", "psnr", "distance", *LOCAL_ARRAYS, "update_error", "updated", "nearest")
 
 
@@ -33,12 +33,10 @@ class Measurements:
         local_psnr: (N, P), P in dB where the error is largest in the frame, by each of the ``poolings``.
         relative_psnr: (N, P), how far in dB the error is below a quarter of its usual level at its place, where that is
             least, see :class:`mnad.measuring.usual.Usual`; NaN where that was not known.
-        local_distance: (N, P), D where it is largest; NaN for a model without memory.
         update_error: (N,), E_t of the test-time update.
         updated: (N,) bool, whether the frame's queries updated the items.
         nearest: (N, M) int32, how many of the frame's queries are nearest to each item; M = 0 without a memory.
-        poolings: Names of the P ways in which maps became local errors and distances, see
-            :func:`mnad.measuring.pooling.pool`.
+        poolings: Names of the P ways in which maps became local errors, see :func:`mnad.measuring.pooling.pool`.
         labels: (N,) bool, True = abnormal; None where unknown.
         protocol: How it was measured: the model's options and checkpoint, data, split, labels, update, threshold,
             precision, batch size, device, versions, commit, seconds.
@@ -52,7 +50,6 @@ class Measurements:
     distance: NDArray[np.float64]
     local_psnr: NDArray[np.float64]
     relative_psnr: NDArray[np.float64]
-    local_distance: NDArray[np.float64]
     update_error: NDArray[np.float64]
     updated: NDArray[np.bool_]
     nearest: NDArray[np.int32]

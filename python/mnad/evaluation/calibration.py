@@ -53,7 +53,7 @@ class Calibration:
 
     Attributes:
         score_weight: lambda; max if the larger part of the score counts.
-        locality: Which part of the frame P and D are of.
+        locality: Which part of the frame P is of.
         bounds: The lowest and highest P and D of the calibration's frames, which scale all scores.
         smoothing: Of the scores.
         fps: Frames of a second.

@@ -1,4 +1,4 @@
-"""Which part of a frame its score is made of: all of it, or where it is least as it should be."""
+"""Which part of a frame its P is made of: all of it, or where the error is largest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from mnad.runtime.errors import ConfigError, DataError
 
 @dataclass(frozen=True)
 class Locality:
-    """Which part of a frame P and D are of.
+    """Which part of a frame P is of; D is always of the whole frame.
 
     Attributes:
-        pooling: ``mean``, all of it, as published; ``box-5``, the square of 5 x 5 of 64 x 64 cells where the error, or
-            the distance, is largest; ``top-1%``, the hundredth of the cells where it is largest. See
+        pooling: ``mean``, all of it, as published; ``box-5``, the square of 5 x 5 of 64 x 64 cells where the error is
+            largest; ``top-1%``, the hundredth of the cells where it is largest. See
             :func:`mnad.measuring.pooling.pool`.
         relative: Whether errors count in relation to the usual error of their place, see
             :class:`mnad.measuring.usual.Usual`.
@@ -37,18 +37,18 @@ class Locality:
             raise ConfigError("relative is of places in the frame: give a pooling such as box-5, too, not mean")
 
     @property
-    def arrays(self) -> tuple[str, str]:
-        """The names of P and of D in measurements."""
+    def array(self) -> str:
+        """The name of P in measurements."""
         if self.pooling == "mean":
-            return "psnr", "distance"
-        return ("relative_psnr" if self.relative else "local_psnr"), "local_distance"
+            return "psnr"
+        return "relative_psnr" if self.relative else "local_psnr"
 
 
 WHOLE_FRAME = Locality()
 
 
 def localised(measurements: Measurements, locality: Locality) -> Measurements:
-    """Returns measurements whose P and D are those of a part of each frame.
+    """Returns measurements whose P is that of a part of each frame.
 
     Args:
         measurements: Raw measurements.
@@ -65,14 +65,14 @@ def localised(measurements: Measurements, locality: Locality) -> Measurements:
             f"{locality.pooling}; score again"
         )
     column = measurements.poolings.index(locality.pooling)
-    psnr, distance = (getattr(measurements, name) for name in locality.arrays)
+    psnr = getattr(measurements, locality.array)
     if locality.relative and np.isnan(psnr).any():
         raise DataError(
             "the frames were measured without knowing what is usual at their place, which mnad calibrate learns; "
             "calibrate the model, then score again"
         )
     protocol = {**measurements.protocol, "pooling": locality.pooling, "relative": locality.relative}
-    return replace(measurements, psnr=psnr[:, column], distance=distance[:, column], protocol=protocol)
+    return replace(measurements, psnr=psnr[:, column], protocol=protocol)
 
 
 def locality_of(measurements: Measurements) -> Locality:

@@ -45,8 +45,8 @@ class ScoreMapping(NamedTuple):
     def of(self, error: Tensor, distance: Tensor | None) -> NDArray[np.float64]:
         """Returns the score of each place, (B, G, G).
 
-        The largest value of a frame is its score before smoothing, if it is of boxes and of P alone or of the larger
-        part.
+        The largest value of a frame is its score before smoothing, if it is of boxes and of P alone. D counts as if it
+        were everywhere as far as at the place.
 
         Args:
             error: (B, G, G), squared errors on the scale [0, 1].
@@ -65,8 +65,8 @@ class ScoreMapping(NamedTuple):
             p = psnr(_flat(_by_place(error.float(), pooling)))
         far = None
         if distance is not None and self.score_weight != 1:
-            by_place = _by_place(distance.float() / self.channels, pooling)
-            far = _flat(F.interpolate(by_place[:, None], shape[1:], mode="nearest"))
+            by_place = distance.float()[:, None] / self.channels
+            far = _flat(F.interpolate(by_place, shape[1:], mode="nearest"))
         parts = parts_by_bounds(p, far, self.bounds, with_distance=far is not None)
         return combine(parts, self.score_weight if far is not None else 1).reshape(shape)
 

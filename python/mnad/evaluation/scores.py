@@ -39,7 +39,7 @@ class Scoring(NamedTuple):
 
     Attributes:
         score_weight: lambda, or max for the larger part; the published value of the task if None.
-        locality: Which part of the frame P and D are of.
+        locality: Which part of the frame P is of.
         smoothing: Of the score, over time.
     """
 
@@ -49,7 +49,7 @@ class Scoring(NamedTuple):
 
 
 # Chosen with the labels of some sets in view, see docs/protocol.md. Without a memory lambda is 1.
-CAMERA = Scoring(0.8, Locality("box-7"), Smoothing("causal", 5))
+CAMERA = Scoring(0.8, Locality("box-7"), Smoothing("causal", 3))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Choices:
         score_weight: lambda, the share of PSNR in the score; max if its larger part counts.
         score_weight_source: Where lambda comes from: given, published for the task, 1 as there is no memory, or the
             checkpoint's calibration.
-        locality: Which part of the frame P and D are of.
+        locality: Which part of the frame P is of.
         normalisation: How P and D are brought to one scale.
         smoothing: How the scores are smoothed.
         smoothing_width: By how many frames; None without smoothing.
@@ -124,18 +124,18 @@ def parts_in_words(score_weight: ScoreWeight, locality: Locality, source: str = 
 
     Args:
         score_weight: lambda, or max.
-        locality: Which part of the frame P and D are of.
+        locality: Which part of the frame P is of.
         source: Where lambda comes from.
 
     Example:
         >>> parts_in_words(0.6, Locality(), "published")
         'lambda 0.6 (published)'
         >>> parts_in_words("max", Locality("box-5", relative=True))
-        'the larger of P and D, of box-5 in relation to its place'
+        'the larger of P and D, P of box-5 in relation to its place'
     """
     known = f" ({source})" if source else ""
     weight = "the larger of P and D" if isinstance(score_weight, str) else f"lambda {score_weight:g}"
-    part = "" if locality.pooling == "mean" else f", of {locality.pooling}"
+    part = "" if locality.pooling == "mean" else f", P of {locality.pooling}"
     return f"{weight}{known}{part}{' in relation to its place' if locality.relative else ''}"
 
 

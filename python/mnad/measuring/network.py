@@ -144,8 +144,7 @@ class Block:
             update_errors(errors),
             unknown if memory is None else memory.compactness,
             -10 * torch.log10(pool(error_map).clamp_min(SMALLEST_MSE)),
-            -_pool_known(None if usual is None else usual.excess(error_level(error_map)), unknown),
-            _pool_known(distance_map, unknown) / self.features.shape[1],
+            -pool(usual.excess(error_level(error_map))) if usual else unknown[:, None].expand(-1, len(LOCAL_POOLINGS)),
         ]
         if memory is not None:
             columns.append(_usage(memory))
@@ -169,9 +168,9 @@ class DecodedRows:
     """R rows of a block, read and decoded.
 
     Attributes:
-        metrics: (R, columns) on the host: mse, E_t and D; the local P, the same relative to the place, and
-            the local D; and how many of the frame's queries are nearest to each item. NaN where there is no memory, or
-            nothing is known of the places.
+        metrics: (R, columns) on the host: mse, E_t and D; the local P, and the same relative to the place;
+            and how many of the frame's queries are nearest to each item. NaN where there is no memory, or nothing is
+            known of the places.
         frames: (R, C_img, H, W) in [-1, 1], what the model gave.
         pixels: (R, H, W, 1 or 3) uint8, the targets as they are stored.
         pixel_errors: (R, H, W), squared errors on the scale [0, 1], mean of the channels.
@@ -211,10 +210,6 @@ def _index(rows: Sequence[int]) -> slice | list[int]:
     if list(rows) == list(range(rows[0], rows[0] + len(rows))):
         return slice(rows[0], rows[0] + len(rows))
     return list(rows)
-
-
-def _pool_known(maps: Tensor | None, unknown: Tensor) -> Tensor:
-    return unknown[:, None].expand(-1, len(LOCAL_POOLINGS)) if maps is None else pool(maps)
 
 
 def _usage(memory: MemoryOutput) -> Tensor:

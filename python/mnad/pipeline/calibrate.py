@@ -45,8 +45,8 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
         false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
             is named.
         fps: Frames of a second; those of the video if left out. Images do not say: UCSD Ped2 has 10, ShanghaiTech 24.
-        pooling: Which part of the frame is scored: mean, all of it (published); box-3, box-5, box-7, box-9 or box-17 of
-            64 cells across, or top-1% or top-5% of the cells, where its error is largest.
+        pooling: Which part of the frame PSNR is of: mean, all of it (published); box-3, box-5, box-7, box-9 or box-17
+            of 64 cells across, or top-1% or top-5% of the cells, where its error is largest.
         relative: Whether errors count in relation to what is usual at their place, which is learned, too.
         score_weight: Share of PSNR in the score, from 0 to 1, or max for the larger of its two parts, that of PSNR and
             that of the distance; 0.8 if left out, and 1 for a model without memory.

@@ -41,7 +41,7 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
     """How measurements become scores and alarms. What is left out is published practice, or the calibration's.
 
     Attributes:
-        pooling: Which part of the frame is scored: mean of all of it (published), the box of box-3, box-5, box-7, box-9
+        pooling: Which part of the frame PSNR is of: mean, all of it (published), the box of box-3, box-5, box-7, box-9
             or box-17 of 64 cells across where the error is largest, or the cells of top-1% or top-5%.
         relative: Whether errors count in relation to what mnad calibrate found usual at their place.
         normalisation: Whose lowest and highest values scale P and D: those of the whole video (per-video, published),

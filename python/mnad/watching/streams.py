@@ -195,10 +195,8 @@ class Streams:
         return scores, float(smooth(np.array(scores), np.zeros(len(scores), np.int64), smoothing)[-1])
 
     def _parts(self, metrics: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Returns P and D of the part of a frame that is scored, (1,) each."""
+        """Returns P of the part of the frame that is scored, and D, (1,) each."""
         locality = self.calibration.locality
         if locality == WHOLE_FRAME:
             return psnr(metrics[[MSE]]), metrics[[DISTANCE]]
-        column = LOCAL_POOLINGS.index(locality.pooling)
-        local_psnr, distance = (metrics[LOCAL[name]][[column]] for name in locality.arrays)
-        return local_psnr, distance
+        return metrics[LOCAL[locality.array]][[LOCAL_POOLINGS.index(locality.pooling)]], metrics[[DISTANCE]]
