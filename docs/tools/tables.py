@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import deployed_tables
 import model_tables
 import protocol_tables
 import speed_tables
@@ -20,6 +21,7 @@ TABLES: dict[str, Callable[..., str]] = {
     **speed_tables.TABLES,
     **protocol_tables.TABLES,
     **model_tables.TABLES,
+    **deployed_tables.TABLES,
 }
 
 
