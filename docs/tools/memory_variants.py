@@ -47,7 +47,6 @@ VARIANTS: dict[str, Variant] = {
     "no losses, centred, 50 items, temperature 0.1": Variant(0, 50, centred=True, temperature=0.1),
     "no losses, centred": Variant(0, centred=True),
     "50 items": Variant(items=50),
-    "no losses, 50 items, temperature 0.1": Variant(0, 50, temperature=0.1),
     "512 items": Variant(items=512),
 }
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 
 import deployed_tables
+import memory_tables
 import model_tables
 import protocol_tables
 import speed_tables
@@ -22,6 +23,7 @@ TABLES: dict[str, Callable[..., str]] = {
     **protocol_tables.TABLES,
     **model_tables.TABLES,
     **deployed_tables.TABLES,
+    **memory_tables.TABLES,
 }
 
 
