@@ -6,7 +6,7 @@ from statistics import mean
 from typing import Any
 
 from mnad.data.composed import EVENTS
-from mnad.reproduction.strangers import WANTED
+from mnad.reproduction.strangers import headline_column
 from recorded import load, percent, source, table
 
 FILE = "bench/results/strangers-small-amd-epyc-2-cores.json"
@@ -24,7 +24,7 @@ def scores() -> str:
 
 def _auc(row: Row) -> str:
     """Returns the AUC of the objects that are to be found, or of all frames where no events are composed."""
-    name = WANTED if WANTED in row else "AUC"
+    name = headline_column(row)
     spread = row.get(f"{name}, sd")
     chosen = f" ({row['chosen']})" if "chosen" in row else ""
     return percent(row[name]) + (f" ± {spread:.1f}" if spread is not None else "") + chosen

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from mnad.reproduction.strangers import LAMBDAS, left_out_rows
 from recorded import load, percent, source, table
 
 FILE = "docs/results/memory.json"
-WEIGHTS = ("0", "0.2", "0.4", "0.6", "0.8", "1", "max")
 REFITTED = {"published, 10 items fitted anew": "refitted 10: ", "published, 50 items fitted anew": "refitted 50: "}
 
 Row = dict[str, Any]
@@ -89,11 +89,13 @@ def _memories() -> list[tuple[str, str, list[Row]]]:
 
 def _chosen_weights(prefix: str, rows: Sequence[Row]) -> dict[str, str]:
     """Returns for each scene the lambda that is best on average in the other scenes."""
-
-    def elsewhere(weight: str, scene: str) -> float:
-        return mean(row[prefix + weight] for row in rows if row["scene"] != scene)
-
-    return {row["scene"]: max(WEIGHTS, key=lambda weight: elsewhere(weight, row["scene"])) for row in rows}
+    of_scenes = {
+        scene: {
+            weight: {"AUC": mean(row[prefix + weight] for row in rows if row["scene"] == scene)} for weight in LAMBDAS
+        }
+        for scene in dict.fromkeys(row["scene"] for row in rows)
+    }
+    return {row["scene"]: row["chosen"] for row in left_out_rows("both", of_scenes)}
 
 
 def _over_seeds(rows: Sequence[Row], value: Callable[[Row], float]) -> str:

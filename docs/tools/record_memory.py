@@ -22,7 +22,7 @@ from memory_variants import LEARNING_RATE, SIZE, VARIANTS, WIDTH, WINDOWS, refit
 from mnad.analysis import Probe, probed
 from mnad.data import Clips, Windows, open_clips
 from mnad.data.clips import evenly, tails
-from mnad.evaluation.scores import CAMERA, Scoring
+from mnad.evaluation.scores import Scoring
 from mnad.measuring import measure
 from mnad.measuring.network import Network
 from mnad.models import Autoencoder
@@ -31,7 +31,7 @@ from mnad.pipeline.learn_usual import learn_usual
 from mnad.reproduction.runner import Runner
 from mnad.reproduction.scale import SCALES, CameraScale
 from mnad.reproduction.scenes import SHARE_HELD_OUT, Scene, SceneMeasurements, find_scenes
-from mnad.reproduction.strangers import WANTED, aucs_of
+from mnad.reproduction.strangers import LAMBDAS, aucs_of, headline_column
 from mnad.runtime.progress import print_line
 from pages import DOCS
 from provenance import provenance
@@ -39,7 +39,6 @@ from torch import Tensor
 
 SEEDS = (0, 1, 2)
 REFITTED = (10, 50)
-WEIGHTS: tuple[Any, ...] = (0, 0.2, 0.4, 0.6, 0.8, 1, "max")
 
 
 def record(runs: Path) -> None:
@@ -87,12 +86,12 @@ def _measured(runner: Runner, name: str, scene: Scene, seed: int) -> dict[str, A
 
 def _by_weight(prefix: str, scene: Scene, found: SceneMeasurements) -> dict[str, float]:
     """Returns the AUC of the score for cameras at each lambda."""
-    return {f"{prefix}{weight}": _auc(scene, found, CAMERA._replace(score_weight=weight)) for weight in WEIGHTS}
+    return {f"{prefix}{weight}": _auc(scene, found, scoring) for weight, scoring in LAMBDAS.items()}
 
 
 def _auc(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> float:
     values = aucs_of(scene, found, scoring)
-    value = values.get(WANTED, values["AUC"])
+    value = values[headline_column(values)]
     assert value is not None
     return value
 

@@ -20,7 +20,7 @@ from mnad.data.options import CacheOption
 from mnad.reproduction import anomalies, skip_probe, strangers, tables, timing, usage
 from mnad.reproduction.aucs import auc_table, specs_of_row
 from mnad.reproduction.results import Result
-from mnad.reproduction.runner import MeasurementSpec, Runner
+from mnad.reproduction.runner import MeasurementSpec, Part, Runner
 from mnad.reproduction.scale import DATASETS, SCALES, DatasetName, ScaleName
 from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, Interrupted
@@ -39,8 +39,6 @@ SECONDS_BETWEEN_TRIES = 2.0
 GIVEN: tuple[DatasetName, ...] = (*DATASETS, "strangers")
 
 
-# Trains and measures a part of what an experiment needs; False where another process is at it.
-Part = Callable[[], bool]
 Specs = Callable[[Runner, Sequence[int]], list[MeasurementSpec]]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +32,9 @@ from mnad.runtime.progress import print_line
 from mnad.training import TrainConfig, train
 from mnad.training.config import FREE_TO_CHANGE, training_options
 from mnad.training.logs import logged_health
+
+# Trains and measures a part of what an experiment needs; False where another process is at it.
+Part = Callable[[], bool]
 
 
 @dataclass(frozen=True)

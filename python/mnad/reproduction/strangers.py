@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import mean
@@ -20,7 +20,7 @@ from mnad.evaluation.scores import CAMERA, Scoring, scores_by
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.reproduction.aucs import over_seeds
 from mnad.reproduction.results import Result, Value
-from mnad.reproduction.runner import Runner
+from mnad.reproduction.runner import Part, Runner
 from mnad.reproduction.scenes import Scene, SceneMeasurements, find_scenes, measure_scene, measured
 
 Scores = NDArray[np.float64]
@@ -38,14 +38,13 @@ SCORES = {
     "for cameras, D alone": CAMERA._replace(score_weight=0),
     "for cameras, relative": CAMERA._replace(locality=RELATIVE),
 }
+LAMBDAS = {f"{weight}": CAMERA._replace(score_weight=weight) for weight in (0, 0.2, 0.4, 0.6, 0.8, 1, "max")}
 # Of each of these the one that serves the other scenes best: chosen by none of the scene's own labels.
 LEFT_OUT: dict[str, dict[str, Scoring]] = {
     "for cameras, part chosen on other scenes": {
         name: CAMERA._replace(locality=Locality(name)) for name in ("mean", *LOCAL_POOLINGS)
     },
-    "for cameras, lambda chosen on other scenes": {
-        f"{weight}": CAMERA._replace(score_weight=weight) for weight in (0, 0.2, 0.4, 0.6, 0.8, 1, "max")
-    },
+    "for cameras, lambda chosen on other scenes": LAMBDAS,
 }
 WANTED = "medium and large"
 NOTES = [
@@ -62,7 +61,7 @@ NOTES = [
 ]
 
 
-def parts(runner: Runner, seeds: Sequence[int]) -> list[Callable[[], bool]]:
+def parts(runner: Runner, seeds: Sequence[int]) -> list[Part]:
     """Returns the parts of the work: to train and to measure a model of each scene with each seed."""
 
     def part(scene: Scene, seed: int) -> bool:
@@ -132,6 +131,17 @@ def aucs_of(scene: Scene, found: SceneMeasurements, scoring: Scoring) -> Metrics
     return values
 
 
+def headline_column(aucs: Mapping[str, object]) -> str:
+    """Names the AUC by which scores are compared: of the objects which are to be found, or of all frames."""
+    return WANTED if WANTED in aucs else "AUC"
+
+
+def _headline(aucs: Mapping[str, Value]) -> float:
+    value = aucs[headline_column(aucs)]
+    assert isinstance(value, float)
+    return value
+
+
 def left_out_rows(name: str, of_scenes: Candidates) -> list[dict[str, Value]]:
     """Returns for each scene the AUCs of the choice that is best on average in the other scenes; nothing of one scene.
 
@@ -139,17 +149,11 @@ def left_out_rows(name: str, of_scenes: Candidates) -> list[dict[str, Value]]:
         name: Of the score.
         of_scenes: The AUCs of each scene by each choice.
     """
-
-    def headline(aucs: Mapping[str, Value]) -> float:
-        value = aucs.get(WANTED, aucs["AUC"])
-        assert isinstance(value, float)
-        return value
-
     rows: list[dict[str, Value]] = []
     for scene, by_choice in of_scenes.items():
         others = [each for other, each in of_scenes.items() if other != scene]
         if others:
-            choice = max(by_choice, key=lambda each: mean(headline(other[each]) for other in others))
+            choice = max(by_choice, key=lambda each: mean(_headline(other[each]) for other in others))
             rows.append({"scene": scene, "score": name, **by_choice[choice], "chosen": choice})
     return rows
 
