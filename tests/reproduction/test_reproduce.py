@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -21,6 +20,8 @@ from mnad.reproduction.runner import MeasurementSpec, Runner, TrainingSpec
 from mnad.reproduction.scale import SCALES, Scale
 from mnad.reproduction.tables import Row, table4, table5, table6, table7, table8, table9
 from mnad.runtime.errors import ConfigError, DataError
+
+from tests.reproduction.torchrun import ROOT, environment, share
 
 TINY = replace(
     SCALES["small"],
@@ -182,25 +183,17 @@ print("results:", len(results))
 
 
 def test_killed_and_gone_on_with_by_two_processes_of_torchrun(synthetic: Path, tmp_path: Path) -> None:
-    root, out, program = Path(__file__).parents[2], tmp_path / "out", tmp_path / "program.py"
+    out, program = tmp_path / "out", tmp_path / "program.py"
     program.write_text(PROGRAM)
-    environment = os.environ | {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
     call = [str(part) for part in (program, out, synthetic)]
-    killed = subprocess.Popen([sys.executable, *call], env=environment, cwd=root, stdout=subprocess.DEVNULL)
+    killed = subprocess.Popen([sys.executable, *call], env=environment(), cwd=ROOT, stdout=subprocess.DEVNULL)
     while not list(out.glob("runs/*/checkpoint.safetensors")):
         assert killed.poll() is None
         time.sleep(0.05)
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    shared = subprocess.run(
-        [sys.executable, *launch, *call], env=environment, cwd=root, capture_output=True, text=True, check=False
-    )
-    assert shared.returncode == 0, shared.stderr[-3000:]
-    assert sorted(line for line in shared.stdout.splitlines() if line.startswith("results:")) == [
-        "results: 0", "results: 1",
-    ]  # fmt: skip
-    trained = [line for line in shared.stdout.splitlines() if line.startswith("training: ")]
+    lines = share(call)
+    trained = [line for line in lines if line.startswith("training: ")]
     assert 3 <= len(trained) == len(set(trained)) <= 4  # the one that was finished or stopped, and none twice
     assert len(json.loads((out / "table7" / "table.json").read_text())["rows"]) == 5
     assert len(list(out.glob("runs/*/curves/metrics.csv"))) == 4

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +18,7 @@ from mnad.reproduction.strangers import LEFT_OUT, SCORES, WANTED, left_out_rows
 from mnad.runtime.errors import ConfigError, DataError
 
 from tests.data.field import write_video
+from tests.reproduction.torchrun import share
 
 TINY = replace(SCALES["small"], camera=CameraScale(size=32, width=4, windows=400, learning_rate=2e-3))
 
@@ -103,15 +101,9 @@ print("results:", len(reproduce(config)))
 
 
 def test_two_processes_of_torchrun_share_the_scenes(table: Path, clips: Path, tmp_path: Path) -> None:
-    root, program, out = Path(__file__).parents[2], tmp_path / "program.py", tmp_path / "out"
+    program, out = tmp_path / "program.py", tmp_path / "out"
     program.write_text(PROGRAM)
-    environment = os.environ | {"PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}", "OMP_NUM_THREADS": "1"}
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    call = [sys.executable, *launch, *map(str, (program, clips, out))]
-    shared = subprocess.run(call, env=environment, cwd=root, capture_output=True, text=True, check=False)
-    assert shared.returncode == 0, shared.stderr[-3000:]
-    lines = shared.stdout.splitlines()
-    assert sorted(line for line in lines if line.startswith("results:")) == ["results: 0", "results: 1"]
+    lines = share([str(part) for part in (program, clips, out)])
     for work in ("training: ", "measuring: "):
         done = [line for line in lines if line.startswith(work)]
         assert len(done) == len(set(done)) == 3  # each by one of them
