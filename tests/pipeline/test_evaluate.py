@@ -247,6 +247,20 @@ def test_calibrating_by_the_command(
         assert words in shown
 
 
+def test_a_recording_made_since_is_used_as_a_whole(
+    trained: Path, synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is not what the model was trained on, whatever was held out then; and nothing warns that it was."""
+    run_folder = shutil.copytree(trained, tmp_path / "run")
+    recording = synthetic / "testing" / "frames" / "01"
+    assert run("calibrate", run_folder, "--data", recording, "--whole", "--fps", 25, "--accelerator", "cpu") == 0
+    calibration = load_checkpoint(run_folder).calibration
+    assert calibration is not None
+    assert calibration["frames"] == len(list(recording.iterdir())) - 4
+    assert calibration["trained_on"] is False
+    assert "never trained on" in " ".join(capsys.readouterr().out.split())
+
+
 def test_names_with_brackets_are_shown_as_they_are(
     tmp_path: Path, synthetic: Path, held_out: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -99,7 +99,7 @@ def tails(clips: Clips, share: float, folder: Path) -> Clips:
 
     Args:
         clips: The frames.
-        share: Of each video, in (0, 1); :func:`tail_length` frames.
+        share: Of each video, in (0, 1]; :func:`tail_length` frames.
         folder: Where the file goes; it must stay while the clips are in use.
 
     Returns:

@@ -41,7 +41,9 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
     Attributes:
         run: A run's folder, a checkpoint file or exported weights; the calibration is stored there.
         data: The training data. The end of each training video is used: the share that the run held out, or the last
-            tenth.
+            tenth. Other normal video with --whole.
+        whole: Whether the model was trained on none of the data, as a recording of the camera that was made since: then
+            all of it is used.
         false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
             is named.
         fps: Frames of a second; those of the video if left out. Images do not say: UCSD Ped2 has 10, ShanghaiTech 24.
@@ -57,6 +59,7 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
 
     run: Path
     data: Path
+    whole: bool = False
     false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
     fps: float | None = None
     pooling: Pooling = CAMERA.locality.pooling
@@ -84,7 +87,7 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
 
 
 def calibrate(config: CalibrateConfig) -> Calibration:
-    """Measures the ends of the training videos, finds the thresholds and stores them in the checkpoint.
+    """Measures the ends of the training videos, or video that is new to the model, and stores the thresholds it finds.
 
     Raises:
         CheckpointError: If there is no usable checkpoint, or it was trained on meanwhile.
@@ -93,7 +96,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
     """
     checkpoint = load_checkpoint(config.run)
     model = checkpoint.build_model().to(choose_device(config.accelerator))
-    held_out: float = checkpoint.training.get("hold_out", 0)
+    held_out: float = 1.0 if config.whole else checkpoint.training.get("hold_out", 0)
     if not held_out:
         warnings.warn(
             "the run held nothing out: the last tenth of each training video is used, on which the model was trained "
