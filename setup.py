@@ -31,7 +31,10 @@ class BuildExtension(build_ext):
 
 setup(
     packages=[*find_packages(include=["mnad_ext*"]), *find_packages("python", include=["mnad*"])],
-    package_data={"mnad_ext": ["py.typed"], "mnad": ["py.typed", "report/templates/*", "report/vendor/*/*"]},
+    package_data={
+        "mnad_ext": ["py.typed"],
+        "mnad": ["py.typed", "report/templates/*", "report/vendor/*/*", "watching/page/static/*"],
+    },
     ext_modules=[Extension("mnad_ext._C", sources=[])],
     cmdclass={"build_ext": BuildExtension},
 )

@@ -10,7 +10,6 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.data import Clips, open_clips
 from mnad.data.frames import resize, with_channels
 from mnad.data.levels import Levels
@@ -19,9 +18,9 @@ from mnad.evaluation.scores import scores_by
 from mnad.measuring import Precision, measure
 from mnad.measuring.network import Network
 from mnad.measuring.usual import Usual
-from mnad.models import Autoencoder, weights_hash
-from mnad.runtime.devices import choose_device
-from mnad.runtime.errors import CheckpointError, ConfigError, DataError
+from mnad.models import Autoencoder
+from mnad.runtime.errors import ConfigError, DataError
+from mnad.watching.model import CalibratedModel, model_identity
 from mnad.watching.state import load_streams, save_streams
 from mnad.watching.streams import FrameResult, Streams
 
@@ -118,20 +117,8 @@ class Detector:
             CheckpointError: If there is no usable checkpoint, or it is not calibrated.
             ConfigError: If it is not calibrated for that rate of false alarms.
         """
-        path = Path(run)
-        checkpoint = load_checkpoint(path)
-        if checkpoint.calibration is None:
-            raise CheckpointError(
-                f"the model in {path} is not calibrated, so its scores have no scale and no threshold; find both from "
-                f"normal video with: mnad calibrate {path} --data DATA"
-            )
-        levels = checkpoint.training.get("levels")
         return cls(
-            checkpoint.build_model().to(choose_device(accelerator)),
-            Calibration.from_dict(checkpoint.calibration, path),
-            checkpoint.training["size"],
-            levels=None if levels is None else Levels(*levels),
-            usual=Usual.of(checkpoint, path),
+            **vars(CalibratedModel.load(Path(run), accelerator)),
             false_alarms_per_hour=false_alarms_per_hour,
             precision=precision,
         )
@@ -254,7 +241,7 @@ class Detector:
         return resize(pixels, self.size).reshape(self.size, self.size, -1)
 
     def _identity(self) -> str:
-        return f"weights {weights_hash(self.model.state_dict())}, size {self.size}, levels {self.levels}"
+        return model_identity(self.model, self.size, self.levels)
 
     def _open(self, path: Path, cache: str | Path | None) -> Clips:
         clips = open_clips(

@@ -130,7 +130,7 @@ def test_several_values_as_people_write_them(levels: tuple[str, ...], tmp_path: 
         (["train", "--data", "DATA", "--out", "OUT", "--preset", "predict"], "preset"),
         (["train", "--data", "DATA", "--out", "OUT", "--size", "large"], "size"),
         (["train", "--out", "OUT"], "data"),
-        (["watch"], "watch"),
+        (["detect"], "detect"),
     ],
 )
 def test_wrong_options(arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,10 +7,13 @@ pages are parsed by the command's own parser, and their options are checked, but
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
+from configparser import RawConfigParser
 from pathlib import Path
 
 import pytest
+import yaml
 from mnad.cli import main, program
 from mnad.cli.commands import COMMANDS
 from mnad.cli.options import build
@@ -68,8 +71,13 @@ def calls(page: Path) -> list[tuple[Path, list[str]]]:
     [case for page in PAGES for case in calls(page)],
     ids=lambda part: part.stem if isinstance(part, Path) else " ".join(part),
 )
-def test_every_call_is_understood(page: Path, call: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_call_is_understood(page: Path, call: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     built = []
+    monkeypatch.chdir(tmp_path)
+    for block in blocks(page):
+        if block.language == "yaml":
+            Path("watch.yaml").write_text(block.text)
+            break
     monkeypatch.setattr(program, "_run", lambda name, options: built.append(build(COMMANDS[name], options)) or 0)
     assert main(call) == 0
     assert len(built) == 1
@@ -96,4 +104,17 @@ def test_blocks_are_found_with_their_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize("page", sorted(DOCS.rglob("*.md")), ids=lambda page: page.relative_to(DOCS).as_posix())
 def test_languages_are_those_that_are_tested(page: Path) -> None:
     fences = re.findall(r"^ *```(.+)$", page.read_text(), re.MULTILINE)
-    assert set(fences) <= {"python", "sh"}, "a block of another kind would not be run"
+    assert set(fences) <= {"python", "sh", "yaml", "ini"}, "a block of another kind would not be run"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_configurations_can_be_read(page: Path) -> None:
+    for block in blocks(page):
+        if block.language == "yaml":
+            assert isinstance(yaml.safe_load(block.text), dict)
+        if block.language == "ini":
+            unit = RawConfigParser(strict=False)
+            unit.read_string(block.text)
+            call = shlex.split(unit["Service"]["ExecStart"])
+            assert call[0].endswith("/mnad")
+            assert call[1] in COMMANDS

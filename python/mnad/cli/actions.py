@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mnad.report.run_plots import PlotsConfig
     from mnad.reproduction import ReproduceConfig
     from mnad.training import TrainConfig
+    from mnad.watching.settings import WatchConfig
 
 UNUSABLE = 1
 
@@ -129,6 +130,13 @@ def overlay(config: OverlayConfig) -> None:
 
     for file in write_overlays(config):
         print(f"wrote {file}")
+
+
+def watch(config: WatchConfig) -> int:
+    """Runs ``mnad watch``."""
+    from mnad.watching.watcher import watch
+
+    return 0 if watch(config) else UNUSABLE
 
 
 def reproduce(config: ReproduceConfig) -> None:

@@ -19,6 +19,7 @@ class Command:
         summary: What the command does, in a sentence.
         example: The simplest call.
         positional: Fields that are given without a name, in order.
+        first: A field that may be given without a name right after the command, or by name.
         json: Whether ``--json`` prints JSON; the function then takes a second argument that says so.
     """
 
@@ -27,6 +28,7 @@ class Command:
     summary: str
     example: str
     positional: tuple[str, ...] = ()
+    first: str = ""
     json: bool = False
 
     def load_config(self) -> Any:
@@ -120,6 +122,13 @@ COMMANDS = {
         summary="Draw score, labels, threshold and error heatmap on the test videos, as .mp4.",
         example="mnad overlay runs/one --out videos",
         positional=("run",),
+    ),
+    "watch": Command(
+        config="mnad.watching.settings:WatchConfig",
+        function="mnad.cli.actions:watch",
+        summary="Watch cameras, files and folders, and write what is abnormal. Goes on where it was stopped.",
+        example="mnad watch runs/one --source gate=rtsp://camera/stream",
+        first="run",
     ),
     "reproduce": Command(
         config="mnad.reproduction:ReproduceConfig",

@@ -95,6 +95,20 @@ def with_dashes_undone(arguments: Sequence[str]) -> list[str]:
     return [_with_underscores(argument) for argument in arguments]
 
 
+def with_name(arguments: Sequence[str], command: str, option: str) -> list[str]:
+    """Lets people write ``mnad watch RUN`` for the option ``--run``, which a configuration file may give as well.
+
+    Example:
+        >>> with_name(["watch", "runs/one", "--source=0"], "watch", "run")
+        ['watch', '--source=0', '--run', 'runs/one']
+    """
+    place = list(arguments).index(command) + 1
+    if not option or place == len(arguments) or arguments[place].startswith("-"):
+        return list(arguments)
+    # Last, so that it counts and not what a configuration file says.
+    return [*arguments[:place], *arguments[place + 1 :], f"--{option}", arguments[place]]
+
+
 def with_brackets(arguments: Sequence[str], lists: set[str]) -> list[str]:
     """Lets people write --levels 7000,9000, which the parser takes as [7000,9000] alone."""
     written: list[str] = []
@@ -111,8 +125,14 @@ def with_brackets(arguments: Sequence[str], lists: set[str]) -> list[str]:
 def _add_option(parser: ArgumentParser, field: Field[Any], kind: Any, help_text: str) -> None:
     flag = f"--{NAMES.get(field.name, field.name)}"
     default: dict[str, Any] = {"required": True} if field.default is MISSING else {"default": field.default}
+    if field.default_factory is not MISSING:
+        default = {"default": field.default_factory()}
     if kind in (bool, bool | None):
         parser.add_argument(flag, dest=field.name, action=ActionYesNo, help=help_text, **default)
+    elif kind == list[str]:
+        parser.add_argument(
+            flag, dest=field.name, type=str, action="append", metavar="NAME=ADDRESS", help=help_text, **default
+        )
     elif kind == tuple[str, ...]:
         parser.add_argument(flag, dest=field.name, nargs="*", metavar="NAME=PATH", help=help_text, default=[])
     else:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser, Namespace
 
 from mnad.cli.commands import COMMANDS
-from mnad.cli.options import ConfigFile, HelpFormatter, add_options, build, with_brackets, with_dashes_undone
+from mnad.cli.options import ConfigFile, HelpFormatter, add_options, build, with_brackets, with_dashes_undone, with_name
 from mnad.runtime.errors import Interrupted, MnadError
 
 INTERRUPTED, FAILED = 130, 2
@@ -27,12 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     warnings.showwarning = _show_warning
     arguments = with_dashes_undone(sys.argv[1:] if arguments is None else arguments)
+    if named := _command_in(arguments):
+        arguments = with_name(arguments, named, COMMANDS[named].first)
     parser, lists = _parser(arguments)
     options = parser.parse_args(with_brackets(arguments, lists))
     if options.command is None:
         parser.print_help()
         return 0
     try:
+        options = parser.instantiate_classes(options)
         return _run(options.command, options[options.command])
     except MnadError as error:
         return _failed(options.command, str(error))
@@ -66,7 +69,7 @@ def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, set[str]]:
     from mnad.runtime.version import __version__
 
     lists: set[str] = set()
-    named = next((argument for argument in arguments if argument in COMMANDS), None)
+    named = _command_in(arguments)
     parser = ArgumentParser(prog="mnad", description=_overview(), version=__version__, formatter_class=HelpFormatter)
     subcommands = parser.add_subcommands(required=False, dest="command")
     for name, command in COMMANDS.items():
@@ -77,6 +80,10 @@ def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, set[str]]:
             lists = add_options(sub, command)
         subcommands.add_subcommand(name, sub, help=command.summary)
     return parser, lists
+
+
+def _command_in(arguments: Sequence[str]) -> str | None:
+    return next((argument for argument in arguments if argument in COMMANDS), None)
 
 
 def _overview() -> str:

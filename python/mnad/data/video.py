@@ -60,13 +60,13 @@ class VideoFile:
         self, channels: int, levels: Levels | None = None, tell: Callable[[str], None] | None = None
     ) -> Iterator[NDArray[np.uint8] | None]:
         """Decodes one frame after the other; see :class:`mnad.data.sources.FrameSource`."""
-        converter = _Converter(channels)
-        for frame in self._frames(tell or (lambda _: None)):
+        converter = Converter(channels)
+        for frame in self.decoded(tell):
             yield None if frame is None else as_bytes(converter.pixels(frame), levels, self.path)
 
     def sample(self, channels: int, most: int) -> Iterator[NDArray[Any]]:
         """Decodes frames at evenly spaced times, or the first ones; see :class:`mnad.data.sources.FrameSource`."""
-        converter = _Converter(channels)
+        converter = Converter(channels)
         found = False
         for frame in self._spread(most):
             found = True
@@ -90,13 +90,15 @@ class VideoFile:
                     )
                     yield from islice(_readable(container, stream), 1)
 
-    def _frames(self, tell: Callable[[str], None]) -> Iterator[VideoFrame | None]:
+    def decoded(self, tell: Callable[[str], None] | None = None) -> Iterator[VideoFrame | None]:
+        """Decodes one frame after the other, as :meth:`read`, and leaves them as FFmpeg has them."""
         with self._open() as (container, stream):
             stream.thread_type = "AUTO"
             numbered = Numbered(container, stream, _declared_end(container, stream))
             yield from numbered
             for fault in numbered.faults():
-                tell(f"{fault} ({self.path})")
+                if tell is not None:
+                    tell(f"{fault} ({self.path})")
 
     @contextmanager
     def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
@@ -120,7 +122,7 @@ class VideoFile:
             yield container, moving[0]
 
 
-class _Converter:
+class Converter:
     """Makes arrays of frames, by one scaling context for all: to set one up takes longer than to use it."""
 
     def __init__(self, channels: int) -> None:

@@ -12,6 +12,25 @@ from mnad.data.labels import Event
 from mnad.runtime.errors import ConfigError
 
 
+@dataclass(frozen=True, kw_only=True)
+class EventOptions:
+    """What makes events of frames whose score is above the threshold.
+
+    Attributes:
+        hysteresis: How far below the threshold scores may fall before an event ends.
+        merge_gap: Events with at most so many frames between them are one.
+        min_length: Events of fewer frames are dropped.
+    """
+
+    hysteresis: float = 0
+    merge_gap: int = 0
+    min_length: int = 1
+
+    def alarm_rule(self, threshold: float) -> AlarmRule:
+        """Returns the rule of events for a threshold."""
+        return AlarmRule(threshold, self.hysteresis, self.merge_gap, self.min_length)
+
+
 @dataclass(frozen=True)
 class AlarmRule:
     """When an alarm begins and ends.

@@ -16,7 +16,7 @@ from mnad.evaluation.locality import Locality
 from mnad.evaluation.normalisation import Bounds, parts_by_bounds
 from mnad.evaluation.scores import ScoreWeight, combine
 from mnad.measuring.metrics import psnr
-from mnad.measuring.pooling import Pooling, box_means, error_level
+from mnad.measuring.pooling import Pooling, box_by_place, error_level
 from mnad.measuring.usual import Usual
 from mnad.models import ModelConfig
 from mnad.runtime.errors import DataError
@@ -93,12 +93,7 @@ def channels_of(measurements: Measurements) -> int:
 
 def _by_place(maps: Tensor, pooling: Pooling) -> Tensor:
     """Returns for each cell the mean of the box around it, (B, G, G); the cell itself where boxes are not pooled."""
-    if not pooling.startswith("box-"):
-        return maps
-    means = box_means(maps, pooling)
-    lost = maps.shape[-1] - means.shape[-1]
-    before = lost // 2
-    return F.pad(means[:, None], (before, lost - before, before, lost - before), mode="replicate")[:, 0]
+    return box_by_place(maps, pooling) if pooling.startswith("box-") else maps
 
 
 def _flat(maps: Tensor) -> NDArray[np.float64]:

@@ -72,6 +72,32 @@ def pool(maps: Tensor) -> Tensor:
     return torch.stack([_pooled(maps, name) for name in LOCAL_POOLINGS], dim=1)
 
 
+def pool_within(maps: Tensor, pooling: Pooling, region: Tensor) -> Tensor:
+    """Returns the means of the largest box, or of the largest cells, of a region alone.
+
+    Args:
+        maps: (B, G, G).
+        pooling: ``mean`` for that of all cells of the region.
+        region: (G, G) bool, at least one cell of it. A box counts whose middle lies in it, or comes
+            nearest to it.
+
+    Returns:
+        (B,).
+
+    Example:
+        >>> region = torch.zeros(64, 64, dtype=torch.bool)
+        >>> region[:, 32:] = True
+        >>> maps = torch.zeros(1, 64, 64)
+        >>> maps[0, 10, 10], maps[0, 10, 40] = 9.0, 1.0
+        >>> pool_within(maps, "box-3", region).item(), pool_within(maps, "top-1%", region).item()
+        (0.1111111119389534, 0.0476190485060215)
+    """
+    if pooling.startswith("box-"):
+        return box_by_place(maps, pooling)[:, region].amax(dim=1)
+    cells = maps[:, region]
+    return cells.mean(dim=1) if pooling == "mean" else _largest(cells, pooling)
+
+
 def box_means(maps: Tensor, pooling: Pooling) -> Tensor:
     """Returns the mean of each box of a box pooling, (B, G - side + 1, G - side + 1)."""
     side = max(1, int(int(pooling.removeprefix("box-")) * maps.shape[-1] / ERROR_GRID + 0.5))
@@ -79,8 +105,21 @@ def box_means(maps: Tensor, pooling: Pooling) -> Tensor:
     return F.avg_pool2d(rows, (1, side), stride=1)[:, 0]
 
 
+def box_by_place(maps: Tensor, pooling: Pooling) -> Tensor:
+    """Returns for each cell the mean of the box around it, (B, G, G); of the nearest whole box at the edges."""
+    means = box_means(maps, pooling)
+    lost = maps.shape[-1] - means.shape[-1]
+    before = lost // 2
+    return F.pad(means[:, None], (before, lost - before, before, lost - before), mode="replicate")[:, 0]
+
+
 def _pooled(maps: Tensor, name: Pooling) -> Tensor:
     if name.startswith("box-"):
         return box_means(maps, name).amax(dim=(1, 2))
+    return _largest(maps.flatten(1), name)
+
+
+def _largest(cells: Tensor, name: Pooling) -> Tensor:
+    """Returns the mean of the share of the cells (B, N) that is largest."""
     share = int(name.removeprefix("top-").removesuffix("%")) / 100
-    return maps.flatten(1).topk(math.ceil(share * maps[0].numel()), dim=1).values.mean(dim=1)
+    return cells.topk(math.ceil(share * cells.shape[1]), dim=1).values.mean(dim=1)

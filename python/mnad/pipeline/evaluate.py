@@ -19,7 +19,7 @@ from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.checks import check_measurements, check_same_frames, check_same_model, with_labels
 from mnad.evaluation.confidence import bootstrap
 from mnad.evaluation.detection import Detection, detect
-from mnad.evaluation.events import AlarmRule
+from mnad.evaluation.events import EventOptions
 from mnad.evaluation.lambda_sweep import sweep
 from mnad.evaluation.localisation import PixelMetrics, pixel_metrics
 from mnad.evaluation.locality import WHOLE_FRAME, Locality, localised
@@ -37,7 +37,7 @@ from mnad.runtime.errors import ConfigError, DataError, MnadError
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluationOptions(ScoreWeightOption, DataOptions):
+class EvaluationOptions(ScoreWeightOption, EventOptions, DataOptions):
     """How measurements become scores and alarms. What is left out is published practice, or the calibration's.
 
     Attributes:
@@ -53,9 +53,6 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
         threshold: A score above which a frame is an alarm, or calibrated for the one in the checkpoint.
         false_alarms_per_hour: Which of the calibrated thresholds; the first if left out.
-        hysteresis: How far below the threshold scores may fall before an event ends.
-        merge_gap: Events with at most so many frames between them are one.
-        min_length: Events of fewer frames are dropped.
         data: The data set, for masks and other labels; where the measurements were made of it if left out.
         labels: A label set of the data by its name, or a label file, in place of the labels that were measured with.
 
@@ -71,9 +68,6 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
     smoothing_width: int | None = None
     threshold: float | Literal["calibrated"] | None = None
     false_alarms_per_hour: float | None = None
-    hysteresis: float = 0
-    merge_gap: int = 0
-    min_length: int = 1
     data: Path | None = None
     labels: str | None = None
 
@@ -105,10 +99,6 @@ class EvaluationOptions(ScoreWeightOption, DataOptions):
     def locality(self) -> Locality:
         """Which part of the frame is scored where no calibration says so."""
         return Locality(self.pooling or "mean", bool(self.relative))
-
-    def alarm_rule(self, threshold: float) -> AlarmRule:
-        """Returns the rule of events for a threshold."""
-        return AlarmRule(threshold, self.hysteresis, self.merge_gap, self.min_length)
 
     def of(self, run: Path) -> EvaluateConfig:
         """Returns the evaluation of a run, or of a file of measurements, by these options."""

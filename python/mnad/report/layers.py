@@ -17,6 +17,7 @@ PALETTE = "inferno"
 SAMPLED_FRAMES = 2000
 TOP, BOTTOM = 99.9, 0.1
 LARGEST_CANVAS = 256
+STRONGEST = 0.8  # opacity of a heatmap
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,17 @@ def on_scale(values: NDArray[np.float16], scale: ColourRange) -> NDArray[np.uint
 def coloured(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Looks a map (H, W) up in the palette: (H, W, 3) BGR."""
     return palette()[grey][..., ::-1]
+
+
+def blend(picture: NDArray[np.uint8], heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Lays a heatmap over a picture, the more opaque the hotter.
+
+    Args:
+        picture: (H, W, 3), BGR.
+        heat: (H, W), 0 is cold and leaves the picture as it is.
+    """
+    opacity = STRONGEST * heat[..., None].astype(np.float32) / 255
+    return (picture * (1 - opacity) + coloured(heat) * opacity).round().astype(np.uint8)
 
 
 def make_layers(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from mnad.pipeline.evaluate import EvaluationOptions
 from mnad.report.judgement import Judgement, VideoJudgement, judge
-from mnad.report.layers import SCORE_SCALE, coloured, enlarge, error_scale, on_scale, share_of_scale
+from mnad.report.layers import SCORE_SCALE, blend, enlarge, error_scale, on_scale, share_of_scale
 from mnad.report.material import Material, load_material
 from mnad.runtime.errors import ConfigError, DataError, OutputError
 from mnad.runtime.files import atomic_write
@@ -24,7 +24,6 @@ from mnad.runtime.progress import track
 Codec = Literal["mp4v", "vp09"]
 Heatmap = Literal["score", "error"]
 SIDE, CURVE, LINE = 480, 120, 40
-STRONGEST = 0.8
 IMAGES_FPS = 10.0
 # BGR, of a palette that colour-blind people can tell apart.
 PAPER, INK, QUIET = (24, 20, 16), (240, 236, 232), (140, 130, 120)
@@ -125,17 +124,6 @@ def draw_video(
         labelled = measurements.labels is not None and bool(measurements.labels[row])
         line = _words(words, alarm=any(alarm.first <= place <= alarm.last for alarm in video.alarms), labelled=labelled)
         yield np.concatenate([picture, line, _with_cursor(curve, place, len(video.rows))])
-
-
-def blend(picture: NDArray[np.uint8], heat: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Lays a heatmap over a picture, the more opaque the hotter.
-
-    Args:
-        picture: (H, W, 3), BGR.
-        heat: (H, W), 0 is cold and leaves the picture as it is.
-    """
-    opacity = STRONGEST * heat[..., None].astype(np.float32) / 255
-    return (picture * (1 - opacity) + coloured(heat) * opacity).round().astype(np.uint8)
 
 
 def draw_curve(judgement: Judgement, video: VideoJudgement) -> NDArray[np.uint8]:

@@ -7,7 +7,7 @@ import re
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ def log_to(path: Path) -> Iterator[None]:
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = not path.exists()
-        handler = logging.FileHandler(path, encoding="utf-8")
+        handler = _LogFile(path, encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     level = LOG.level
     LOG.setLevel(logging.INFO)
@@ -60,7 +60,15 @@ def log_to(path: Path) -> Iterator[None]:
         warnings.showwarning = shown
         LOG.removeHandler(handler)
         LOG.setLevel(level)
-        handler.close()
+        with suppress(OSError):  # of a full disk
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log file; what is logged while its disk is full is lost, and ends nothing."""
+
+    def handleError(self, _: logging.LogRecord) -> None:  # noqa: N802 (logging calls it so)
+        """Nothing: whoever writes more than a log says what is wrong."""
 
 
 def _show_and_log(shown: Callable[..., None], message: Warning | str, *where: Any) -> None:
@@ -78,11 +86,16 @@ def without_passwords(text: str) -> str:
     return re.sub(r"(\w:/{1,2})[^/\s]*@", r"\1***@", text)
 
 
-def print_line(text: str) -> None:
-    """Prints a line as it is, however long, and logs it."""
+def print_line(text: str, *, beside: bool = False) -> None:
+    """Prints a line as it is, however long, and logs it.
+
+    Args:
+        text: The line; passwords in addresses are hidden.
+        beside: Whether it goes to standard error, where standard output is for something else.
+    """
     text = without_passwords(text)
     if lines_shown():
-        Console(highlight=False, markup=False).print(text, soft_wrap=True)
+        Console(highlight=False, markup=False, stderr=beside).print(text, soft_wrap=True)
     LOG.info(text)
 
 

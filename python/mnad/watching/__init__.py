@@ -1,5 +1,1 @@
 """Live streams: frames come one by one, each stream has a memory of its own, and all are computed in one pass."""
-
-from mnad.watching.streams import FrameResult, Streams
-
-__all__ = ["FrameResult", "Streams"]

@@ -18,7 +18,7 @@ from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
 from mnad.measuring.network import DISTANCE, LOCAL, MSE, Block, DecodedRows, Network, diverged, finite_rows
-from mnad.measuring.pooling import LOCAL_POOLINGS
+from mnad.measuring.pooling import LOCAL_POOLINGS, error_level, pool_within
 from mnad.runtime.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
@@ -80,6 +80,19 @@ class Stream:
     scores: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class Region:
+    """The part of the picture in which a stream is watched.
+
+    Attributes:
+        places: (G, G) bool, of the maps of errors.
+        queries: (h, w) bool, of the queries.
+    """
+
+    places: Tensor
+    queries: Tensor
+
+
 class Streams:
     """All streams of one model.
 
@@ -92,6 +105,7 @@ class Streams:
     def __init__(self, network: Network, calibration: Calibration, threshold: float) -> None:
         self.network, self.calibration, self.threshold = network, calibration, threshold
         self.by_name: dict[str, Stream] = {}
+        self.regions: dict[str, Region] = {}
         self.mapping = None
         if calibration.locality != WHOLE_FRAME:
             how = calibration.score_weight, calibration.locality, calibration.bounds
@@ -107,6 +121,20 @@ class Streams:
         """T, the frames that a score takes."""
         config = self.network.config
         return config.frames_in + (config.target == "next")
+
+    def show(self, name: str, pixels: Pixels | None) -> None:
+        """Takes the next frame of a stream that nobody wants a score of; it is one that others are predicted from.
+
+        Args:
+            name: Of the stream.
+            pixels: (S, S, C_img) uint8; None begins a new window.
+        """
+        self.by_name[name] = self._with_frame(name, pixels)
+
+    def forget(self, name: str) -> None:
+        """Forgets a stream."""
+        self.by_name.pop(name, None)
+        self.regions.pop(name, None)
 
     @torch.inference_mode()
     def step(self, frames: Mapping[str, Pixels | None]) -> dict[str, FrameResult]:
@@ -155,7 +183,7 @@ class Streams:
         expected = ((decoded.frames + 1) * 127.5).round().clamp(0, 255).byte().movedim(1, -1)
         measured = {}
         for row, (name, stream) in enumerate(streams.items()):
-            scores, score = self._score(stream, decoded.metrics[row])
+            scores, score = self._score(stream, *self._parts(decoded, row, self.regions.get(name)))
             result = FrameResult(
                 score=score,
                 alarm=score > self.threshold,
@@ -185,18 +213,33 @@ class Streams:
             updated[row] = new.clone()
         return updated
 
-    def _score(self, stream: Stream, metrics: NDArray[np.float64]) -> tuple[tuple[float, ...], float]:
+    def _score(self, stream: Stream, p: float, distance: float) -> tuple[tuple[float, ...], float]:
         """Returns the last scores before smoothing, the frame's own among them, and the frame's score."""
         calibration, smoothing = self.calibration, self.calibration.smoothing
         weight = calibration.score_weight
-        parts = parts_by_bounds(*self._parts(metrics), calibration.bounds, with_distance=weight != 1)
+        parts = parts_by_bounds(np.array([p]), np.array([distance]), calibration.bounds, with_distance=weight != 1)
         kept = 1 if smoothing.name == "none" else smoothing.width
         scores = (*stream.scores, float(combine(parts, weight)[0]))[-kept:]
         return scores, float(smooth(np.array(scores), np.zeros(len(scores), np.int64), smoothing)[-1])
 
-    def _parts(self, metrics: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Returns P of the part of the frame that is scored, and D, (1,) each."""
-        locality = self.calibration.locality
+    def _parts(self, decoded: DecodedRows, row: int, region: Region | None) -> tuple[float, float]:
+        """Returns P of the part of the frame that is scored, and D."""
+        if region is not None:
+            return self._parts_within(decoded, row, region)
+        locality, metrics = self.calibration.locality, decoded.metrics[row]
         if locality == WHOLE_FRAME:
-            return psnr(metrics[[MSE]]), metrics[[DISTANCE]]
-        return metrics[LOCAL[locality.array]][[LOCAL_POOLINGS.index(locality.pooling)]], metrics[[DISTANCE]]
+            return float(psnr(metrics[[MSE]])[0]), float(metrics[DISTANCE])
+        return float(metrics[LOCAL[locality.array]][LOCAL_POOLINGS.index(locality.pooling)]), float(metrics[DISTANCE])
+
+    def _parts_within(self, decoded: DecodedRows, row: int, region: Region) -> tuple[float, float]:
+        """Returns the same of a region alone."""
+        locality, errors = self.calibration.locality, decoded.error_map[row : row + 1]
+        distance = float("nan")
+        if decoded.distance_map is not None:
+            distance = float(decoded.distance_map[row][region.queries].mean()) / self.network.config.channels
+        if locality.relative:
+            assert self.network.usual is not None
+            excess = self.network.usual.excess(error_level(errors))
+            return -float(pool_within(excess, locality.pooling, region.places)), distance
+        mse = pool_within(errors, locality.pooling, region.places).double().cpu().numpy()
+        return float(psnr(mse)[0]), distance

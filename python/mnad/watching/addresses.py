@@ -1,0 +1,120 @@
+"""Where frames come from: the address of a camera, a file or a folder, and what it says of how to read it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from mnad.runtime.errors import ConfigError
+from mnad.runtime.progress import without_passwords
+
+Kind = Literal["rtsp", "http", "device", "file", "folder"]
+SCHEMES: dict[str, Kind] = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the frames of a stream come from.
+
+    Attributes:
+        text: As it was given; it may hold a password, and is never shown.
+        kind: How it is read.
+    """
+
+    text: str
+    kind: Kind
+
+    @property
+    def live(self) -> bool:
+        """Whether frames come when they come, and those that nobody takes are lost."""
+        return self.kind in ("rtsp", "http", "device")
+
+    def __str__(self) -> str:
+        """Returns the address without user and password."""
+        return without_passwords(self.text)
+
+    __repr__ = __str__
+
+
+def parse_address(text: str) -> Address:
+    """Reads an address.
+
+    Args:
+        text: ``rtsp://...``, ``rtsps://...``, ``http://...``, ``https://...``, the number of a USB camera or its device
+            such as ``/dev/video0``, a video file, or a folder.
+
+    Raises:
+        ConfigError: If it is none of these, or there is no such file.
+
+    Example:
+        >>> parse_address("rtsp://admin:secret@192.0.2.7/stream1")
+        rtsp://***@192.0.2.7/stream1
+        >>> parse_address("0").kind
+        'device'
+    """
+    if "://" in text:
+        parts = urlsplit(text)
+        if parts.scheme not in SCHEMES or not parts.hostname:
+            raise ConfigError(
+                f"the address {without_passwords(text)} must begin with {'://, '.join(SCHEMES)}:// and name a host, or "
+                "be a file, a folder or the number of a USB camera"
+            )
+        return Address(text, SCHEMES[parts.scheme])
+    if text.isdecimal():
+        return Address(f"/dev/video{text}", "device")
+    path = Path(text)
+    if path.is_char_device():
+        return Address(text, "device")
+    if path.is_dir():
+        return Address(str(path.resolve()), "folder")
+    if not path.is_file():
+        raise ConfigError(f"there is no file, folder or device {text!r} to read frames from")
+    return Address(str(path.resolve()), "file")
+
+
+def split_name(source: str) -> tuple[str, str]:
+    """Splits ``NAME=ADDRESS``; an address alone is named by itself.
+
+    Raises:
+        ConfigError: If the name holds more than letters, digits, ``_``, ``.`` and ``-``.
+
+    Example:
+        >>> split_name("gate=rtsp://192.0.2.7/live?channel=1")
+        ('gate', 'rtsp://192.0.2.7/live?channel=1')
+        >>> split_name("videos/yard.mp4"), split_name("rtsp://192.0.2.7/live?channel=1")
+        (('yard', 'videos/yard.mp4'), ('192.0.2.7', 'rtsp://192.0.2.7/live?channel=1'))
+    """
+    name, equals, address = source.partition("=")
+    if not equals or "://" in name or "/" in name:
+        return _name_of(source), source
+    return check_name(name), address
+
+
+def check_name(name: str) -> str:
+    """Returns the name of a stream, which names files and topics, too.
+
+    Raises:
+        ConfigError: If it holds more than letters, digits, ``_``, ``.`` and ``-``, or does not begin with one of the
+            first two.
+    """
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"the name of a stream must begin with a letter or digit and hold letters, digits, _, . and - alone, got "
+            f"{without_passwords(name)!r}"
+        )
+    return name
+
+
+def _name_of(address: str) -> str:
+    if "://" in address:
+        found = urlsplit(address).hostname or ""
+    else:
+        found = f"camera-{address}" if address.isdecimal() else Path(address).stem
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", found).strip("-._")
+    if not name:
+        raise ConfigError(f"the source {without_passwords(address)} has no name; give it one: NAME={address}")
+    return name

@@ -1,0 +1,231 @@
+"""The frames of a source, one after the other, as they are: of cameras, files, and folders that are written to."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from numpy.typing import NDArray
+
+from mnad.data.folders import VIDEO_SUFFIXES, images_in, natural_key, videos_in
+from mnad.data.images import read_pixels
+from mnad.data.packets import is_attached
+from mnad.data.video import VideoFile
+from mnad.runtime.errors import DataError
+from mnad.watching.messages import Order, Position
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+
+Tell = Callable[[str], None]
+# Streams whose time stamps FFmpeg makes up.
+UNTIMED = {"mpjpeg", "mjpeg", "image2pipe", "jpeg_pipe", "png_pipe"}
+OPTIONS = {
+    "rtsp": {"rtsp_transport": "tcp", "protocol_whitelist": "rtsp,rtsps,rtp,srtp,tcp,udp,tls"},
+    "http": {"protocol_whitelist": "http,https,tcp,tls,crypto,hls"},
+    "device": {},
+}
+# A folder is looked into so often, and a file is whole once nothing was written to it for so long, in seconds.
+LOOK_EVERY, WHOLE_AFTER = 0.2, 1.0
+# Pictures of a folder whose files were written so many seconds apart do not follow on each other.
+APART = 10.0
+# What comes later or earlier than its time stamp by so many seconds is played from then on.
+FAR_OFF = 5.0
+
+
+class Shot(NamedTuple):
+    """A frame of a source.
+
+    Attributes:
+        position: Its place in the source.
+        stamp: Its time stamp in seconds; None without one.
+        wall: When it was taken, by the wall clock; None for now.
+        image: As FFmpeg or OpenCV has decoded it; None for one that cannot be read.
+        known: Whether it was watched already, by a process that this one goes on for.
+    """
+
+    position: Position
+    stamp: float | None
+    wall: float | None
+    image: VideoFrame | NDArray[Any] | None
+    known: bool = False
+
+
+class Playback:
+    """Plays frames at the speed of their time stamps."""
+
+    def __init__(self) -> None:
+        self._began: float | None = None
+
+    def wait(self, stamp: float) -> None:
+        """Sleeps until a frame is to be shown; one that is far off begins anew."""
+        now = time.monotonic()
+        if self._began is None or abs(self._began + stamp - now) > FAR_OFF:
+            self._began = now - stamp
+        time.sleep(max(0.0, self._began + stamp - now))
+
+
+def shots_of_file(order: Order, tell: Tell) -> Iterator[Shot]:
+    """Yields every frame of a video file under its number.
+
+    Args:
+        order: What is wanted.
+        tell: Called with what is found wrong with the file as a whole.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    playback = Playback() if order.realtime else None
+    file = VideoFile(Path(order.address.text))
+    last = order.after if isinstance(order.after, int) else -1
+    for number, (stamp, frame) in enumerate(_timed(file, order, tell)):
+        if playback and number > last:
+            playback.wait(stamp)
+        yield Shot(number, stamp, order.began + stamp, frame, number <= last)
+
+
+def shots_of_folder(order: Order, tell: Tell) -> Iterator[Shot]:
+    """Yields the pictures of a folder, and the frames of its video files, as they are written; it never ends.
+
+    Pictures are a step of the given rate apart, or of the model's, and more where their files were written much later.
+
+    Args:
+        order: What is wanted.
+        tell: Called with what cannot be read.
+    """
+    step = 1 / (order.given_rate or order.rate)
+    stamp, written = 0.0, None
+    for path in _files_of(Path(order.address.text), order.after):
+        file_time = path.stat().st_mtime
+        if written is not None and file_time - written > APART:
+            stamp += file_time - written
+        written = file_time
+        try:
+            for shot in _shots_in(path, tell):
+                yield shot._replace(stamp=stamp, wall=file_time, known=_is_known(shot.position, order.after))
+                stamp += step
+        except DataError as error:
+            tell(str(error))
+            yield Shot((path.name, 0), stamp, file_time, None)
+            stamp += step
+
+
+def shots_of_camera(order: Order) -> Iterator[Shot]:
+    """Yields the frames of a live stream as they come.
+
+    Raises:
+        DataError: When the stream cannot be opened, ends, hangs, or changes its size.
+    """
+    with _opened(order) as container:
+        stream = next((each for each in container.streams.video if not is_attached(each)), None)
+        if stream is None or stream.codec_context is None:
+            raise DataError("there is no video in it that FFmpeg can decode")
+        timed = container.format.name not in UNTIMED
+        playback = Playback() if timed and order.address.kind == "http" else None
+        size = None
+        for number, frame in enumerate(_decoded(container, stream, order)):
+            if size not in (None, (frame.width, frame.height)):
+                raise DataError(f"its picture was {size[0]} x {size[1]} and is {frame.width} x {frame.height} now")
+            size = frame.width, frame.height
+            stamp = None if frame.pts is None or not timed else float(frame.pts * (frame.time_base or Fraction(1)))
+            if playback and stamp is not None:
+                playback.wait(stamp)
+            yield Shot(number, stamp, None, frame)
+    raise DataError("the stream ended")
+
+
+def _opened(order: Order) -> InputContainer:
+    import av
+
+    kind = order.address.kind
+    try:
+        return av.open(
+            order.address.text,
+            format="v4l2" if kind == "device" else None,
+            container_options=OPTIONS[kind],
+            metadata_errors="replace",
+            timeout=order.timeout,
+        )
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise DataError(f"cannot be opened: {_words(error, order)}") from None  # the error holds the address
+
+
+def _decoded(container: InputContainer, stream: VideoStream, order: Order) -> Iterator[VideoFrame]:
+    """Yields the frames that can be decoded; one that cannot is passed over, as the next key frame mends it."""
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except (av.error.FFmpegError, OSError) as error:
+            raise DataError(f"broke off: {_words(error, order)}") from None
+        if packet is None:
+            return
+        try:
+            yield from (frame for frame in packet.decode() if not frame.is_corrupt)
+        except av.error.FFmpegError:
+            continue
+
+
+def _words(error: Exception, order: Order) -> str:
+    import av
+
+    if isinstance(error, av.error.ExitError):
+        return f"nothing came for {order.timeout:g} s"
+    if isinstance(error, av.error.HTTPUnauthorizedError | av.error.HTTPForbiddenError):
+        return "user or password is wrong"
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _timed(file: VideoFile, order: Order, tell: Tell) -> Iterator[tuple[float, VideoFrame | None]]:
+    """Yields each frame with its time since the first; where stamps say nothing, a usual step after the last one."""
+    step = 1 / (order.given_rate or file.rate() or order.rate)
+    first, last = None, -step
+    for frame in file.decoded(tell):
+        stamp = None
+        if frame is not None and frame.pts is not None and frame.time_base and order.given_rate is None:
+            first = frame.pts * frame.time_base if first is None else first
+            stamp = float(frame.pts * frame.time_base - first)
+        last = stamp if stamp is not None and stamp > last else last + step
+        yield last, frame
+
+
+def _files_of(folder: Path, after: Position | None) -> Iterator[Path]:
+    """Yields the files of a folder in natural order, each once it is whole, and waits for more."""
+    first = natural_key(after[0]) if isinstance(after, tuple) else None
+    done = None
+    while True:
+        found = sorted((*images_in(folder), *videos_in(folder)), key=lambda path: natural_key(path.name))
+        keys = [(natural_key(path.name), path) for path in found]
+        new = [(key, path) for key, path in keys if (first is None or key >= first) and (done is None or key > done)]
+        for key, path in new:
+            if path == found[-1]:
+                _wait_until_whole(path)
+            done = key
+            yield path
+        if not new:
+            time.sleep(LOOK_EVERY)
+
+
+def _is_known(position: Position, after: Position | None) -> bool:
+    return isinstance(position, tuple) and isinstance(after, tuple) and position[0] == after[0] and position <= after
+
+
+def _wait_until_whole(path: Path) -> None:
+    """Waits until nothing was written to a file for a while; whoever wrote the next one has ended it."""
+    while time.time() - path.stat().st_mtime < WHOLE_AFTER:
+        time.sleep(LOOK_EVERY)
+
+
+def _shots_in(path: Path, tell: Tell) -> Iterator[Shot]:
+    if path.suffix.lower() in VIDEO_SUFFIXES:
+        for number, frame in enumerate(VideoFile(path).decoded(tell)):
+            yield Shot((path.name, number), None, None, frame)
+    else:
+        yield Shot((path.name, 0), None, None, read_pixels(path, 3))

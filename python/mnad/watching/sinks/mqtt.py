@@ -1,0 +1,149 @@
+"""MQTT, with Home Assistant discovery: each stream is a device that says when something is abnormal, and how it is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+
+from mnad.runtime.errors import ConfigError
+from mnad.runtime.version import __version__
+from mnad.watching.history import Notice
+from mnad.watching.sinks.base import SinkError
+
+PORTS = {"mqtt": 1883, "mqtts": 8883}
+PREFIX, DISCOVERY = "mnad", "homeassistant"
+CONNECT, PUBLISH = 5.0, 10.0  # seconds
+ONLINE, OFFLINE = "online", "offline"
+
+
+class Mqtt:
+    """Publishes to a broker.
+
+    Topics, below a prefix: ``status`` (online or offline, the broker says so by itself if the process dies),
+    ``STREAM/event`` (each notice of an event as JSON), ``STREAM/abnormal`` (ON while an event goes on, OFF),
+    ``STREAM/health`` (well, or what is wrong) and ``STREAM/picture`` (JPEG of the last event). All but the events are
+    retained.
+
+    Args:
+        address: ``mqtt://`` or ``mqtts://``, user and password, host, port, and the prefix of topics as its path.
+        streams: The names of all streams.
+        events: The folder of events, for pictures.
+
+    Raises:
+        ConfigError: If the address is not complete.
+    """
+
+    def __init__(self, address: str, streams: Sequence[str], events: Path) -> None:
+        parts = urlsplit(address)
+        if not parts.hostname:
+            raise ConfigError("an MQTT address must name a host, as mqtt://user:password@host:1883/mnad")
+        self.prefix, self.streams, self.events = parts.path.strip("/") or PREFIX, streams, events
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="", clean_session=True)
+        if parts.username:
+            self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
+        if parts.scheme == "mqtts":
+            self._client.tls_set()
+        self._client.will_set(self._topic("status"), OFFLINE, qos=1, retain=True)
+        self._client.on_connect = self._connected
+        self._refused = ""
+        self._client.connect_async(parts.hostname, parts.port or PORTS[parts.scheme])
+        self._client.reconnect_delay_set(1, 30)
+        self._client.loop_start()
+
+    def tell(self, notice: Notice) -> None:
+        """Publishes a notice.
+
+        Raises:
+            SinkError: If the broker has not taken it.
+        """
+        content = notice.content
+        stream = content["stream"]
+        if content["kind"] == "health":
+            self._publish(f"{stream}/health", content["condition"])
+            return
+        self._publish(f"{stream}/event", json.dumps({"key": notice.key, **content}), retain=False)
+        self._publish(f"{stream}/abnormal", "ON" if content["kind"] == "began" else "OFF")
+        picture = self.events / f"{content['id']}.jpg"
+        if picture.is_file():
+            self._publish(f"{stream}/picture", picture.read_bytes())
+
+    def close(self) -> None:
+        """Says that nobody watches any more, and ends the connection."""
+        if self._client.is_connected():
+            self._client.publish(self._topic("status"), OFFLINE, qos=1, retain=True).wait_for_publish(CONNECT)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _topic(self, name: str) -> str:
+        return f"{self.prefix}/{name}"
+
+    def _connected(self, client: mqtt.Client, _data: Any, _flags: Any, reason: Any, _properties: Any) -> None:
+        self._refused = str(reason) if reason.is_failure else ""
+        if reason.is_failure:
+            return
+        client.publish(self._topic("status"), ONLINE, qos=1, retain=True)
+        for stream in self.streams:
+            for topic, config in self._discovery(stream):
+                client.publish(topic, json.dumps(config), qos=1, retain=True)
+
+    def _publish(self, name: str, payload: str | bytes, *, retain: bool = True) -> None:
+        if not self._client.is_connected():
+            raise SinkError(self._refused or "the broker cannot be reached")
+        message = self._client.publish(self._topic(name), payload, qos=1, retain=retain)
+        try:
+            message.wait_for_publish(PUBLISH)
+        except (RuntimeError, ValueError) as error:
+            raise SinkError(str(error)) from None
+        if not message.is_published():
+            raise SinkError(f"the broker has not taken it within {PUBLISH:g} s")
+
+    def _discovery(self, stream: str) -> list[tuple[str, dict[str, Any]]]:
+        """Returns what tells Home Assistant of a stream."""
+        unique = f"{self.prefix}_{stream}".replace("/", "_").replace(".", "_")
+        shared = {
+            "device": {
+                "identifiers": [unique],
+                "name": stream,
+                "manufacturer": "mnad-ext",
+                "model": "video anomaly detection",
+                "sw_version": __version__,
+            },
+            "availability_topic": self._topic("status"),
+        }
+        entities: list[tuple[str, str, dict[str, Any]]] = [
+            (
+                "binary_sensor",
+                "abnormal",
+                {
+                    "name": "Abnormal",
+                    "state_topic": self._topic(f"{stream}/abnormal"),
+                    "json_attributes_topic": self._topic(f"{stream}/event"),
+                    "device_class": "safety",
+                },
+            ),
+            (
+                "sensor",
+                "health",
+                {
+                    "name": "Health",
+                    "state_topic": self._topic(f"{stream}/health"),
+                    "entity_category": "diagnostic",
+                    "icon": "mdi:camera-lock",
+                },
+            ),
+            (
+                "image",
+                "picture",
+                {"name": "Last event", "image_topic": self._topic(f"{stream}/picture"), "content_type": "image/jpeg"},
+            ),
+        ]
+        return [
+            (f"{DISCOVERY}/{kind}/{unique}/{name}/config", {**config, **shared, "unique_id": f"{unique}_{name}"})
+            for kind, name, config in entities
+        ]

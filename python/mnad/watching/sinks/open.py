@@ -1,0 +1,55 @@
+"""From the address of a sink to the sink."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mnad.runtime.errors import ConfigError
+from mnad.runtime.progress import without_passwords
+from mnad.watching.sinks.base import Sink
+from mnad.watching.sinks.lines import JsonLines
+
+LINES = "lines"
+SCHEMES = ("mqtt", "mqtts", "http", "https")
+
+
+def check_sink(address: str) -> str:
+    """Returns the address of a sink.
+
+    Raises:
+        ConfigError: If it is none.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in SCHEMES or not parts.hostname:
+        raise ConfigError(
+            f"the address of a sink must begin with {'://, '.join(SCHEMES)}:// and name a host, got "
+            f"{without_passwords(address)}"
+        )
+    return address
+
+
+def open_sink(address: str, streams: Sequence[str], events: Path) -> Sink:
+    """Opens a sink.
+
+    Args:
+        address: ``lines``, or a URL that :func:`check_sink` takes.
+        streams: The names of all streams.
+        events: The folder of clips and pictures.
+
+    Raises:
+        ConfigError: If the library that it needs is not installed.
+    """
+    if address == LINES:
+        return JsonLines()
+    try:
+        if urlsplit(address).scheme.startswith("mqtt"):
+            from mnad.watching.sinks.mqtt import Mqtt
+
+            return Mqtt(address, streams, events)
+        from mnad.watching.sinks.webhook import Webhook
+
+        return Webhook(address)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"this sink needs {error.name}: pip install 'mnad-ext[watch]'") from None

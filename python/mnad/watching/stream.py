@@ -1,0 +1,365 @@
+"""One stream while it is watched: its source, its scores, its health and its events."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from mnad.data.video import VideoFile
+from mnad.watching.drift import Drift
+from mnad.watching.feed import Feed
+from mnad.watching.health import PictureHealth
+from mnad.watching.history import closed
+from mnad.watching.ledger import Ledger
+from mnad.watching.messages import Delivery, Frame, Note, Order, Position, as_position
+from mnad.watching.recorder import Heat, Recorder
+from mnad.watching.settings import StreamSettings, WatchConfig
+from mnad.watching.stream_events import Seen, StreamEvents
+from mnad.watching.streams import FrameResult
+from mnad.watching.watched_model import WatchedModel
+from mnad.watching.zones import region_of, zone_at
+
+LATENCIES = 1000
+CURVE = 600  # scores that are shown
+# The scene has changed where the score of so large a share of the places is above the threshold for so many seconds.
+EVERYWHERE, CHANGED_AFTER = 0.8, 1.0
+
+
+@dataclass
+class Counters:
+    """What a stream has come to since it is watched.
+
+    Attributes:
+        read: Frames of the source.
+        scored: Frames that were scored.
+        dropped: Frames that the model was to be shown and nobody took in time.
+        unreadable: Frames that could not be read.
+    """
+
+    read: int = 0
+    scored: int = 0
+    dropped: int = 0
+    unreadable: int = 0
+
+
+class WatchedStream:
+    """A stream, from its source to its events.
+
+    Args:
+        settings: Of the stream.
+        config: Of all streams.
+        model: That watches it.
+        ledger: Where events go.
+        recorder: Where clips and pictures go.
+
+    Raises:
+        ConfigError: If its zones leave nothing to watch, or the model is not calibrated for its rate of false alarms.
+        DataError: If it is a file and no video.
+    """
+
+    def __init__(
+        self, settings: StreamSettings, config: WatchConfig, model: WatchedModel, ledger: Ledger, recorder: Recorder
+    ) -> None:
+        self.settings, self.config, self.model, self.ledger = settings, config, model, ledger
+        self.name, self.live = settings.name, settings.address.live
+        region = region_of(settings.zones, model.grid, model.queries)
+        if region is not None:
+            model.streams.regions[self.name] = region
+        self._places = np.ones((model.grid, model.grid), np.bool_) if region is None else region.places.numpy()
+        self.session = self._session()
+        rule = settings.alarm_rule(model.calibration)
+        self.events = StreamEvents(self.name, self.session, rule, settings.sinks, config, ledger, recorder, self._place)
+        self.health = PictureHealth() if config.health else None
+        self.drift = Drift(config.drift, config.drift_hours) if config.drift else None
+        self._configured = self._base = rule.threshold
+        self.feed = Feed(self._order)
+        self.counters, self.latencies = Counters(), deque[float](maxlen=LATENCIES)
+        self.rate: float | None = None
+        self.slow = self.paused = False
+        self.condition: str | None = None
+        self.position: Position | None = None
+        self.last: tuple[Frame, FrameResult] | None = None
+        self.curve = deque[tuple[float, float]](maxlen=CURVE)
+        self._changed_since: float | None = None
+        self._told, self._ended = "", False
+
+    @property
+    def done(self) -> bool:
+        """Whether its source has come to its end."""
+        return self.feed.finished
+
+    @property
+    def state(self) -> Literal["watching", "paused", "ended", "waiting"]:
+        """Whether it is watched, or waits for its source."""
+        if self.done:
+            return "ended"
+        if self.paused:
+            return "paused"
+        return "waiting" if self.feed.process is None or self.last is None else "watching"
+
+    @property
+    def score(self) -> float | None:
+        """The score of the last frame, whatever is wrong with the camera; None if it has none."""
+        return None if self.last is None else self.last[1].score
+
+    def draw(self, last: tuple[Frame, FrameResult], *, heat: bool) -> bytes | None:
+        """Draws a frame that was judged; this takes a while, and any thread may do it.
+
+        Args:
+            last: :attr:`last` as it was.
+            heat: Whether the heatmap is laid over it.
+
+        Returns:
+            JPEG; None for a frame that could not be read.
+        """
+        frame, result = last
+        if frame.picture is None or not heat:
+            return frame.picture
+        _, drawn = self._place(result)
+        return frame.picture if drawn is None else drawn.on(frame.picture)
+
+    @property
+    def threshold(self) -> float:
+        """Above which a frame is abnormal."""
+        return self.events.tracker.rule.threshold
+
+    def set_threshold(self, threshold: float, reason: str) -> None:
+        """Goes on with another threshold, from which drift counts, and writes why.
+
+        Raises:
+            ConfigError: If it is not finite.
+        """
+        _ = replace(self.events.tracker.rule, threshold=threshold)
+        self._base = threshold
+        self._follow(reason)
+
+    def _follow(self, reason: str) -> None:
+        """Brings the threshold to where it was set, and as far from there as the scores of normal time have moved."""
+        threshold = self._base + (self.drift.shift if self.drift else 0.0)
+        if threshold != self.threshold:
+            self.events.tracker.rule = replace(self.events.tracker.rule, threshold=threshold)
+            self.ledger.write(lambda history: history.put_threshold(self.name, threshold, time.time(), reason))
+
+    def _session(self) -> str:
+        """Returns what tells what is watched, and by which model, from all else."""
+        address = self.settings.address
+        if address.live:
+            return f"{self.model.identity} since {time.time():.3f}"
+        if address.kind == "folder":
+            return f"{self.model.identity} {address}"
+        VideoFile(Path(address.text)).rate()  # an error now and not later, if it is none
+        status = Path(address.text).stat()
+        return f"{self.model.identity} {address} of {status.st_size} bytes written at {status.st_mtime_ns}"
+
+    def _order(self) -> Order:
+        loaded, settings, began = self.model.loaded, self.settings, self.settings.began
+        if began is None:
+            began = self.ledger.history.session_began(self.name, self.session, time.time())
+        return Order(
+            address=settings.address,
+            size=loaded.size,
+            channels=loaded.model.config.image_channels,
+            levels=loaded.levels,
+            rate=self.model.calibration.fps,
+            began=began,
+            window=self.model.streams.window_length,
+            realtime=self.config.realtime,
+            given_rate=settings.rate,
+            timeout=self.config.timeout,
+            after=self.position,
+        )
+
+    def receive(self) -> Frame | None:
+        """Takes what its source has sent, and returns the frame that is to be scored; None if there is none."""
+        message = self.feed.receive()
+        if isinstance(message, Note):
+            self.ledger.say(f"{self.name}: {message.text}")
+        if not isinstance(message, Delivery):
+            return None
+        counters = self.counters
+        counters.read += message.read
+        counters.dropped += message.dropped
+        self._tell_if_slow(message)
+        for frame in message.frames[:-1]:
+            self._show(frame)
+            self.events.pass_by(Seen(frame.time, frame.wall, math.nan, frame.picture))
+        newest = message.frames[-1]
+        self._look_at(newest)
+        return newest
+
+    def judge(self, frame: Frame, result: FrameResult) -> None:
+        """Takes what the model has found in the frame that :meth:`receive` returned."""
+        self.latencies.append(time.monotonic() - frame.arrived)
+        score = math.nan if result.score is None else result.score
+        self.counters.scored += result.score is not None
+        self._note_condition(None if self.health is None else self._picture_condition(frame, result), frame)
+        if result.score is not None:
+            self.curve.append((round(frame.wall, 3), round(result.score, 4)))
+        if self.condition is not None:
+            score = math.nan
+        self._take_drift(score, frame)
+        self.position, self.last = frame.position, (frame, result)
+        self.events.take(Seen(frame.time, frame.wall, score, frame.picture), result)
+
+    def look_after(self) -> None:
+        """Starts the source again where it has failed, and ends what goes on where it gives nothing any more."""
+        if self.paused or (self.done and self._ended):
+            return
+        self.feed.look_after()
+        fault, lost = self.feed.fault, self.feed.process is None
+        if not lost:
+            return
+        if fault and fault != self._told:
+            self.ledger.say(f"{self.name}: {fault}")
+        if fault:
+            self.events.finish(f"the stream was lost: {fault}")
+            self._set_condition("offline", time.time(), fault)
+        elif self.done:
+            self.events.finish()
+        self._told, self._ended = fault, self.done
+
+    def pause(self, *, paused: bool) -> None:
+        """Stops the source, or starts it again."""
+        self.paused = paused
+        if paused:
+            self.feed.stop()
+            self.events.finish("watching was paused")
+        else:
+            self.feed.start()
+
+    def accept_view(self) -> None:
+        """Takes what the camera sees now for its usual view."""
+        if self.health is not None:
+            self.health.accept_view()
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the state as plain values, for :meth:`restore`."""
+        return {
+            "session": self.session,
+            "position": self.position,
+            "finished": self.done,
+            "events": None if self.live else self.events.as_dict(),
+            "health": None if self.health is None else self.health.as_dict(),
+            "drift": None if self.drift is None else self.drift.as_dict(),
+            "threshold": [self._configured, self._base],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from a state. A live stream has missed what was meanwhile, and keeps its memory alone."""
+        if self.health is not None and state["health"] is not None:
+            self.health = PictureHealth.from_dict(state["health"])
+        if self.drift is not None and state["drift"] is not None:
+            self.drift.restore(state["drift"])
+        configured, base = state["threshold"]
+        if configured == self._configured:  # what was set on the page holds until the options say something else
+            self.set_threshold(base, "as it was before the process was started again")
+        if self.live:
+            self.model.streams.show(self.name, None)
+        elif state["session"] == self.session:
+            self.position = as_position(state["position"])
+            self.feed.finished = state["finished"]
+            self.events.restore(state["events"])
+        else:
+            self.model.streams.by_name.pop(self.name, None)
+
+    def close_what_was_left(self) -> None:
+        """Closes the events that another process has left open, but for the one that goes on."""
+        for event in self.ledger.history.open_events(self.name):
+            if self.live or event.session != self.session:
+                left = closed(event, "watching was interrupted")
+                self.ledger.write(lambda history, left=left: history.put_event(left, "ended", self.settings.sinks))  # type: ignore[misc]
+
+    def status(self) -> str:
+        """Returns how the stream is doing, for people."""
+        counters, fps = self.counters, self.model.calibration.fps
+        rate = "" if self.rate is None else f"{self.rate:.3g} frames/s for a model of {fps:g}, "
+        p50, p95, p99 = self.latency()
+        return (
+            f"{self.name}: {self.condition or 'well'}, {rate}{counters.scored} scored, {counters.dropped} dropped, "
+            f"{counters.unreadable} unreadable, {self.events.found} events, latency {1000 * p50:.0f} ms (p50), "
+            f"{1000 * p95:.0f} (p95), {1000 * p99:.0f} (p99)"
+        )
+
+    def latency(self) -> tuple[float, float, float]:
+        """Returns the median, p95 and p99 of the last latencies, from a frame's arrival to its score, in seconds."""
+        if not self.latencies:
+            return 0.0, 0.0, 0.0
+        p50, p95, p99 = np.quantile(self.latencies, [0.5, 0.95, 0.99]).tolist()
+        return p50, p95, p99
+
+    def _take_drift(self, score: float, frame: Frame) -> None:
+        """Counts a frame of normal time, in which the score is at or below the threshold."""
+        if self.drift is None or self.last is None or not frame.follows:
+            return
+        normal = self.events.tracker.span is None and score <= self.threshold
+        if normal and self.drift.take(score, frame.time - self.last[0].time):
+            self._follow("the scores of normal time have moved")
+
+    def _show(self, frame: Frame) -> None:
+        """Shows the model a frame of which no score is wanted."""
+        self._look_at(frame)
+        self.model.streams.show(self.name, frame.pixels)
+        if self.health is not None and frame.thumbnail is not None:
+            self.health.see(frame.thumbnail, frame.time)
+
+    def _look_at(self, frame: Frame) -> None:
+        self.counters.unreadable += frame.pixels is None
+        if not frame.follows:
+            self.model.streams.show(self.name, None)
+            if self.last is not None:
+                self.events.take(Seen(frame.time, frame.wall, math.nan, None), None)
+
+    def _picture_condition(self, frame: Frame, result: FrameResult) -> str | None:
+        assert self.health is not None
+        condition = None if frame.thumbnail is None else self.health.see(frame.thumbnail, frame.time)
+        return condition or ("changed" if self._is_changed(frame, result) else None)
+
+    def _is_changed(self, frame: Frame, result: FrameResult) -> bool:
+        """Whether the score has been high nearly everywhere for a while."""
+        threshold, high = self.threshold, False
+        if result.score is not None and result.score > threshold and (scores := result.score_map) is not None:
+            high = float((scores[self._places] > threshold).mean()) >= EVERYWHERE
+        if not high:
+            self._changed_since = None
+        elif self._changed_since is None:
+            self._changed_since = frame.time
+        return self._changed_since is not None and frame.time - self._changed_since >= CHANGED_AFTER
+
+    def _note_condition(self, condition: str | None, frame: Frame) -> None:
+        if condition != self.condition and condition is not None:
+            self.events.hold_back(condition, frame.time)
+        self._set_condition(condition, frame.wall)
+
+    def _set_condition(self, condition: str | None, wall: float, note: str = "") -> None:
+        if condition == self.condition:
+            return
+        self.condition, sinks = condition, self.settings.sinks
+        self.ledger.write(lambda history: history.put_health(self.name, condition, wall, note, sinks))
+        self.ledger.say(f"{self.name}: {'well again' if condition is None else condition}")
+
+    def _tell_if_slow(self, message: Delivery) -> None:
+        if message.slow and not self.slow:
+            fps = self.model.calibration.fps
+            self.ledger.say(
+                f"{self.name}: has {message.rate:.3g} frames/s, and its model was trained at {fps:g}; its scores mean "
+                "less than those of the calibration"
+            )
+        self.rate, self.slow = message.rate, message.slow
+
+    def _place(self, result: FrameResult) -> tuple[str, Heat | None]:
+        """Returns the zone and the map of a frame."""
+        scores, errors = result.score_map, result.error_map
+        values = scores if scores is not None else errors
+        if values is None:
+            return "", None
+        if not self.settings.zones:
+            return "", Heat(values, scores is not None)
+        within = values if scores is None else np.where(self._places, values, -np.inf)
+        row, column = divmod(int(within.argmax()), within.shape[1])
+        return zone_at(self.settings.zones, (row, column), len(values)), Heat(values, scores is not None)

@@ -1,0 +1,86 @@
+"""A model that watches several streams, and where the state of them is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mnad.artifacts.maps import ERROR_GRID
+from mnad.measuring import Precision
+from mnad.measuring.network import Network
+from mnad.runtime.errors import CheckpointError, ConfigError
+from mnad.runtime.progress import print_line
+from mnad.watching.model import CalibratedModel
+from mnad.watching.state import load_streams, save_streams
+from mnad.watching.streams import FrameResult, Pixels, Streams
+
+NOTES = 1  # version of what is noted of each stream
+
+
+class WatchedModel:
+    """A model that watches several streams.
+
+    Args:
+        run: The run that it is of.
+        folder: Where the state of its streams is kept.
+        accelerator: ``cpu``, ``cuda`` or ``auto``.
+        precision: Of the network.
+
+    Raises:
+        CheckpointError: If there is no usable checkpoint, or it is not calibrated.
+        ConfigError: If its scores are smoothed by frames to come.
+    """
+
+    def __init__(self, run: Path, folder: Path, accelerator: str, precision: Precision) -> None:
+        self.run, self.loaded = run, CalibratedModel.load(run, accelerator)
+        self.calibration = self.loaded.calibration
+        if self.calibration.smoothing.looks_ahead:
+            raise ConfigError(
+                f"the calibration of {run} smooths scores by frames to come ({self.calibration.smoothing.name}), which "
+                "a camera has not yet; calibrate with --smoothing causal or none"
+            )
+        threshold = self.calibration.threshold_for(None).threshold
+        self.streams = Streams(Network(self.loaded.model, precision, self.loaded.usual), self.calibration, threshold)
+        stored = json.dumps(self.calibration.as_dict(), sort_keys=True)
+        self.identity = hashlib.sha256(f"{self.loaded.identity} {stored}".encode()).hexdigest()[:12]
+        self.state_file = folder / f"{self.identity}.safetensors"
+
+    @property
+    def grid(self) -> int:
+        """G, of the maps of errors."""
+        return min(self.loaded.size, ERROR_GRID)
+
+    @property
+    def queries(self) -> int:
+        """Height and width of the map of queries."""
+        return self.loaded.size // 8
+
+    def step(self, frames: Mapping[str, Pixels | None]) -> dict[str, FrameResult]:
+        """Takes the next frame of some streams; see :meth:`mnad.watching.streams.Streams.step`."""
+        return self.streams.step(frames)
+
+    def save(self, notes: Mapping[str, Any]) -> None:
+        """Writes the state of all streams.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        stored = {"version": NOTES, "streams": notes}
+        save_streams(self.state_file, self.streams, self.loaded.identity, stored)
+
+    def load(self) -> dict[str, Any]:
+        """Goes on from the state that was written, if there is one, and returns its notes."""
+        if not self.state_file.is_file():
+            return {}
+        try:
+            stored = load_streams(self.state_file, self.streams, self.loaded.identity)
+            if stored.get("version") != NOTES:
+                raise CheckpointError(f"{self.state_file} was written by another version of mnad")
+        except CheckpointError as error:
+            self.streams.by_name.clear()
+            print_line(f"the state of the streams is lost, and they begin anew: {error}", beside=True)
+            return {}
+        return dict(stored["streams"])

@@ -1,0 +1,214 @@
+"""Who is told of events: a real broker, a real receiver, a real scrape; and what they are told after they were down."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import paho.mqtt.client as mqtt
+import pytest
+from mnad.watching.history import History, WatchedEvent
+from paho.mqtt.enums import CallbackAPIVersion
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.watching.samples import Watching, all_test_frames, free_port, wait_for, watching, write_video
+from tests.watching.servers import Receiver, broker
+
+OPTIONS = ["--no-health", "--threshold=0.3", "--min-length=2"]
+
+
+@pytest.fixture(scope="module")
+def video(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("videos") / "yard.mp4", 2 * all_test_frames(synthetic))
+
+
+class Listener:
+    """Somebody who listens to all topics of a broker."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[tuple[str, bytes]] = []
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
+        self._client.username_pw_set("user", "secret")
+        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        self._client.on_message = lambda _client, _data, message: self.heard.append((message.topic, message.payload))
+        self._client.connect_async("127.0.0.1", port)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.loop_start()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def on(self, topic: str) -> list[bytes]:
+        return [payload for name, payload in self.heard if name == topic]
+
+
+def keys_of(events: list[dict[str, Any]]) -> list[str]:
+    """All that there is to tell of some events."""
+    return sorted(f"{event['id']} {kind}" for event in events for kind in ("began", "ended"))
+
+
+def test_a_receiver_that_fails_at_first_is_told_all_once_and_in_order(
+    held_out: Path, video: Path, tmp_path: Path
+) -> None:
+    sources = [f"--source=yard={video}", "--realtime"]
+    with (
+        Receiver(503) as receiver,
+        watching(tmp_path, held_out, *sources, *OPTIONS, f"--sink=phone={receiver.url}") as running,
+    ):
+        wait_for(lambda: receiver.refused >= 2)
+        assert running.process.poll() is None
+        receiver.status = 200
+        running.wait()
+        # Whoever waits longer for it when the watching ends is told by the next process.
+        with watching(tmp_path, held_out, *sources, *OPTIONS, f"--sink=phone={receiver.url}") as again:
+            again.wait()
+        events = running.events()
+        assert len(events) >= 3
+        assert sorted(key for key, _ in receiver.received) == keys_of(events)
+        of_each = [key for key, _ in receiver.received]
+        assert all(of_each.index(f"{event['id']} began") < of_each.index(f"{event['id']} ended") for event in events)
+    assert "phone cannot be told: it answers 503" in running.said
+    assert running.said.count("cannot be told") == 1
+    assert "phone is told again" in running.said
+    assert "secret-word" not in running.said + (tmp_path / "watch.log").read_text()
+
+
+def test_a_receiver_that_is_not_there_is_told_by_a_later_process(held_out: Path, video: Path, tmp_path: Path) -> None:
+    with Receiver(200) as receiver:
+        url = receiver.url
+    arguments = [held_out, f"--source=yard={video}", *OPTIONS]
+    with watching(tmp_path, *arguments, f"--sink=phone={url}") as running:
+        assert running.wait() == 0
+    with Receiver(200) as receiver:
+        History(tmp_path / "history.sqlite").close()
+        with watching(tmp_path, *arguments, f"--sink=other={receiver.url}") as running:
+            running.wait()
+        assert receiver.received == []
+    assert f"there is no sink phone any more: {len(keys_of(running.events()))} notices" in running.said
+
+
+def test_mqtt_with_home_assistant_discovery(held_out: Path, video: Path, tmp_path: Path) -> None:
+    port = free_port()
+    arguments = [held_out, f"--source=yard={video}", "--realtime", *OPTIONS]
+    with broker(port, tmp_path / "broker"), Listener(port) as listener:
+        with watching(
+            tmp_path / "out", *arguments, f"--sink=house=mqtt://user:secret@127.0.0.1:{port}/cameras"
+        ) as running:
+            wait_for(lambda: listener.on("cameras/yard/event"))
+            assert listener.on("cameras/status")[-1] == b"online"
+            running.wait()
+        _check_told(listener, running)
+        kinds = {"binary_sensor": "abnormal", "sensor": "health", "image": "picture"}
+        for kind, name in kinds.items():
+            config = json.loads(listener.on(f"homeassistant/{kind}/cameras_yard/{name}/config")[0])
+            assert config.get("state_topic", config.get("image_topic")) == f"cameras/yard/{name}"
+            assert config["unique_id"] == f"cameras_yard_{name}"
+            assert config["availability_topic"] == "cameras/status"
+    assert "secret" not in running.said
+
+
+def _check_told(listener: Listener, running: Watching) -> None:
+    told = [json.loads(payload)["key"] for payload in listener.on("cameras/yard/event")]
+    assert sorted(told) == keys_of(running.events())
+    assert listener.on("cameras/yard/abnormal")[-1] == b"OFF"
+    assert b"ON" in listener.on("cameras/yard/abnormal")
+    assert listener.on("cameras/yard/picture")[-1].startswith(b"\xff\xd8")
+    wait_for(lambda: listener.on("cameras/status")[-1] == b"offline")
+
+
+def test_a_broker_that_is_down_for_a_while_is_told_all(held_out: Path, video: Path, tmp_path: Path) -> None:
+    port = free_port()
+    address = f"mqtt://user:secret@127.0.0.1:{port}/cameras"
+    arguments = [held_out, f"--source=yard={video}", "--realtime", *OPTIONS, f"--sink=house={address}"]
+    with Listener(port) as listener, watching(tmp_path / "out", *arguments) as running:
+        wait_for(lambda: len(running.events()) >= 2)
+        with broker(port, tmp_path / "broker"):
+            wait_for(lambda: listener.on("cameras/yard/event"))
+            running.wait()
+            with watching(tmp_path / "out", *arguments) as again:  # what was left to tell
+                again.wait()
+            _check_told(listener, running)
+    assert "house cannot be told: the broker cannot be reached" in running.said
+
+
+def test_the_broker_says_that_a_killed_process_is_offline(held_out: Path, video: Path, tmp_path: Path) -> None:
+    port = free_port()
+    address = f"mqtt://user:secret@127.0.0.1:{port}/cameras"
+    with (
+        broker(port, tmp_path / "broker"),
+        Listener(port) as listener,
+        watching(
+            tmp_path / "out", held_out, f"--source=yard={video}", "--realtime", *OPTIONS, f"--sink=house={address}"
+        ) as running,
+    ):
+        wait_for(lambda: listener.on("cameras/status") == [b"online"])
+        running.process.kill()
+        wait_for(lambda: listener.on("cameras/status") == [b"online", b"offline"])
+
+
+def test_a_wrong_password_of_a_broker_is_told(held_out: Path, video: Path, tmp_path: Path) -> None:
+    port = free_port()
+    with (
+        broker(port, tmp_path / "broker"),
+        watching(
+            tmp_path / "out",
+            held_out,
+            f"--source=yard={video}",
+            "--realtime",
+            *OPTIONS,
+            f"--sink=house=mqtt://user:not-it@127.0.0.1:{port}",
+        ) as running,
+    ):
+        wait_for(lambda: "house cannot be told: Not authorized" in running.said)
+        running.stop()
+    assert "not-it" not in running.said
+
+
+def test_prometheus_can_scrape(held_out: Path, video: Path, tmp_path: Path) -> None:
+    port = free_port()
+    arguments = [held_out, f"--source=yard={video}", *OPTIONS, f"--page=127.0.0.1:{port}"]
+
+    def scraped() -> dict[tuple[str, ...], float]:
+        try:
+            text = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        except httpx.ConnectError:
+            return {}
+        families = text_string_to_metric_families(text)
+        return {
+            (sample.name, sample.labels.pop("stream", ""), *sample.labels.values()): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    with watching(tmp_path, *arguments) as running:
+        wait_for(lambda: scraped().get(("mnad_frames_total", "yard", "read")) == 240)
+        found = scraped()
+        running.stop()
+    assert found["mnad_frames_total", "yard", "scored"] == 236
+    assert found["mnad_events_total", "yard"] == len(running.events())
+    assert found["mnad_health", "yard", "well"] == 1
+    assert found["mnad_health", "yard", "offline"] == 0
+    assert found["mnad_threshold", "yard"] == 0.3
+    assert 0 < found["mnad_latency_seconds", "yard", "0.5"] <= found["mnad_latency_seconds", "yard", "0.99"] < 10
+    assert found["mnad_sink_reached", "", "lines"] == 1
+
+
+def test_an_event_is_told_once_however_often_it_is_written(tmp_path: Path) -> None:
+    history = History(tmp_path / "history.sqlite")
+    event = WatchedEvent("a1", "gate", "s", "open", 1.0, 2.0, 3, 4, 1.5, 0.9, 0.5)
+    for _ in range(3):
+        with history.at_once():
+            history.put_event(event, "began", ["lines"])
+    assert history.waiting("lines") == 1
+    notice = history.next_notice("lines")
+    assert notice is not None
+    history.told(notice, "lines")
+    with history.at_once():
+        history.put_event(event, "began", ["lines"])
+    assert history.waiting("lines") == 0

@@ -1,0 +1,218 @@
+"""``mnad watch`` on live streams that come, go, hang and send rubbish: each by itself, and none for ever."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.watching.samples import FPS, Watching, all_test_frames, free_port, wait_for, watching, write_video
+from tests.watching.servers import MjpegCamera, rtsp_server
+
+OPTIONS = ["--timeout=2", "--no-health"]
+
+
+class Page:
+    """What the page of a watching process says."""
+
+    def __init__(self, running: Watching, port: int) -> None:
+        self.running, self.url = running, f"http://127.0.0.1:{port}"
+
+    def stream(self, name: str) -> dict[str, Any]:
+        assert self.running.process.poll() is None, self.running.said
+        try:
+            found = httpx.get(f"{self.url}/api/streams", timeout=10).json()["streams"]
+        except httpx.ConnectError:
+            return {}
+        return next(stream for stream in found if stream["name"] == name)
+
+    def scored(self, name: str) -> int:
+        return int(self.stream(name).get("frames", {}).get("scored", 0))
+
+    def wait_until_scored(self, name: str, more: int = 25) -> None:
+        enough = self.scored(name) + more
+        wait_for(lambda: self.scored(name) >= enough)
+
+
+@pytest.fixture
+def camera() -> Iterator[MjpegCamera]:
+    with MjpegCamera() as running:
+        yield running
+
+
+def test_an_rtsp_server_dies_and_comes_back(held_out: Path, camera: MjpegCamera, tmp_path: Path) -> None:
+    port, page_port = free_port(), free_port()
+    sources = [f"--source=gate=rtsp://127.0.0.1:{port}/live", f"--source=yard={camera.url}"]
+    with (
+        rtsp_server(port) as server,
+        watching(tmp_path, held_out, *sources, *OPTIONS, f"--page=127.0.0.1:{page_port}") as running,
+    ):
+        page = Page(running, page_port)
+        page.wait_until_scored("gate", 50)
+        gate = page.stream("gate")
+        assert gate["rate"] == pytest.approx(25, rel=0.1)
+        assert not gate["slow"]
+        server.kill()
+        server.wait()
+        wait_for(lambda: page.stream("gate")["condition"] == "offline")
+        page.wait_until_scored("yard")  # the other stream does not notice
+        assert page.stream("yard")["restarts"] == 0
+        before = page.scored("gate")
+        with rtsp_server(port):
+            wait_for(lambda: page.scored("gate") > before + 25, 60)
+            assert page.stream("gate")["condition"] is None
+            assert page.stream("gate")["restarts"] >= 1
+        assert running.stop() == 0
+    assert "gate: offline" in running.said
+    assert "gate: well again" in running.said
+
+
+@pytest.mark.parametrize("password", ["not-it", None])
+def test_a_wrong_password_is_told_and_never_printed(held_out: Path, tmp_path: Path, password: str | None) -> None:
+    port = free_port()
+    user = f"user:{password}@" if password else ""
+    with (
+        rtsp_server(port),
+        watching(tmp_path, held_out, f"--source=gate=rtsp://{user}127.0.0.1:{port}/private", *OPTIONS) as running,
+    ):
+        wait_for(lambda: "user or password is wrong" in running.said)
+        running.stop()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"not-it" not in written
+
+
+def test_the_right_password_opens_a_stream(held_out: Path, tmp_path: Path) -> None:
+    port, page_port = free_port(), free_port()
+    source = f"--source=gate=rtsp://user:secret@127.0.0.1:{port}/private"
+    with rtsp_server(port), watching(tmp_path, held_out, source, *OPTIONS, f"--page=127.0.0.1:{page_port}") as running:
+        page = Page(running, page_port)
+        page.wait_until_scored("gate")
+        assert page.stream("gate")["address"] == f"rtsp://***@127.0.0.1:{port}/private"
+        running.stop()
+    written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert b"user:secret" not in written
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("stall", "nothing came for 2 s|gave no frame for 2 s"),
+        ("rubbish", "gave no frame for 2 s"),
+        ("size", "its picture was 64 x 64 and is 96 x 64 now"),
+    ],
+)
+def test_a_faulty_stream_is_opened_again(
+    held_out: Path, camera: MjpegCamera, tmp_path: Path, fault: str, words: str
+) -> None:
+    page_port = free_port()
+    with (
+        MjpegCamera() as other,
+        watching(
+            tmp_path,
+            held_out,
+            f"--source=gate={camera.url}",
+            f"--source=yard={other.url}",
+            *OPTIONS,
+            f"--page=127.0.0.1:{page_port}",
+        ) as running,
+    ):
+        page = Page(running, page_port)
+        page.wait_until_scored("gate", 50)
+        if fault == "size":
+            camera.size = (96, 64)
+        else:
+            camera.mode = fault
+        wait_for(lambda: any(word in running.said for word in words.split("|")))
+        page.wait_until_scored("yard")
+        camera.mode = "frames"
+        page.wait_until_scored("gate", 50)
+        assert page.stream("yard")["restarts"] == 0
+        assert camera.connections >= 2
+        assert running.stop() == 0
+
+
+def test_an_address_that_answers_nothing_is_tried_again_with_growing_pauses(held_out: Path, tmp_path: Path) -> None:
+    port, page_port = free_port(), free_port()
+    with watching(
+        tmp_path, held_out, f"--source=gate=rtsp://127.0.0.1:{port}/live", *OPTIONS, f"--page=127.0.0.1:{page_port}"
+    ) as running:
+        page = Page(running, page_port)
+        wait_for(lambda: page.stream("gate").get("restarts", 0) >= 2)
+        assert page.stream("gate")["fault"] == "cannot be opened: Connection refused"
+        assert page.stream("gate")["condition"] == "offline"
+        with rtsp_server(port):
+            page.wait_until_scored("gate")
+        running.stop()
+    assert running.said.count("cannot be opened: Connection refused") == 1
+
+
+def test_a_folder_that_is_written_to(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    pictures = [path for folder in sorted((synthetic / "testing" / "frames").iterdir()) for path in folder.iterdir()]
+    folder, page_port = tmp_path / "upload", free_port()
+    folder.mkdir()
+
+    def upload(first: int, last: int) -> None:
+        for number in range(first, last):
+            suffix = pictures[number].suffix
+            shutil.copy(pictures[number], folder / f".part{suffix}")
+            (folder / f".part{suffix}").rename(folder / f"picture{number}{suffix}")
+            os.utime(folder / f"picture{number}{suffix}", (1e9, 1e9))
+
+    upload(0, 20)
+    arguments = [held_out, f"--source=drop={folder}", *OPTIONS, f"--page=127.0.0.1:{page_port}", "--save-every=0.2"]
+    with watching(tmp_path / "out", *arguments) as running:
+        page = Page(running, page_port)
+        wait_for(lambda: page.scored("drop") == 16)
+        (folder / f"picture20{pictures[0].suffix}").write_bytes(b"no picture")
+        os.utime(folder / f"picture20{pictures[0].suffix}", (1e9, 1e9))
+        upload(21, 30)
+        wait_for(lambda: page.scored("drop") == 16 + 5)  # a new window begins behind what cannot be read
+        assert page.stream("drop")["unreadable"] == 1
+        assert running.stop() == 0
+    assert "picture20" in running.said
+    upload(30, 40)
+    with watching(tmp_path / "out", *arguments) as running:  # goes on with the window as it was
+        page = Page(running, page_port)
+        wait_for(lambda: page.scored("drop") == 10)
+        running.stop()
+
+
+def test_a_recorder_that_writes_segments(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    frames, folder, page_port = all_test_frames(synthetic)[:60], tmp_path / "segments", free_port()
+    folder.mkdir()
+    for number in range(3):
+        write_video(folder / f"{number}.mp4", frames[20 * number :][:20])
+        os.utime(folder / f"{number}.mp4", (1e9, 1e9))
+    with watching(
+        tmp_path / "out", held_out, f"--source=drop={folder}", *OPTIONS, f"--page=127.0.0.1:{page_port}"
+    ) as running:
+        page = Page(running, page_port)
+        wait_for(lambda: page.scored("drop") == 56)
+        running.stop()
+
+
+def test_a_stream_that_is_too_fast_for_the_machine_loses_frames_and_stays_in_time(
+    held_out: Path, camera: MjpegCamera, tmp_path: Path
+) -> None:
+    page_port = free_port()
+    with watching(
+        tmp_path, held_out, f"--source=gate={camera.url}", *OPTIONS, f"--page=127.0.0.1:{page_port}"
+    ) as running:
+        page = Page(running, page_port)
+        page.wait_until_scored("gate")
+        for _ in range(20):  # each holds the loop up
+            httpx.get(f"{page.url}/api/streams/gate/picture.jpg?heat=1", timeout=10)
+        running.process.send_signal(19)
+        time.sleep(3)
+        running.process.send_signal(18)
+        page.wait_until_scored("gate", 50)
+        gate = page.stream("gate")
+        assert gate["frames"]["dropped"] >= 2 * FPS
+        assert time.time() - gate["scores"][-1][0] < 1
+        running.stop()
