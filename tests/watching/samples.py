@@ -116,11 +116,8 @@ def events_in(out: Path) -> list[dict[str, Any]]:
     """The events in a history, in order."""
     if not (out / "history.sqlite").is_file():
         return []
-    history = History(out / "history.sqlite")
-    try:
+    with History(out / "history.sqlite") as history:
         return history.events(10_000)[::-1]
-    finally:
-        history.close()
 
 
 @contextmanager

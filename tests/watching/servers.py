@@ -79,7 +79,7 @@ class MjpegCamera:
     """A camera that sends MJPEG over HTTP, and can be told to misbehave.
 
     Attributes:
-        mode: ``frames``; ``stall``, which stops in the middle of one; ``rubbish`` in place of them.
+        mode: ``frames``; ``stall``, which stops in the middle of one; ``rubbish`` in place of them; ``black``.
         size: Width and height of its pictures.
     """
 
@@ -103,6 +103,9 @@ class MjpegCamera:
         """A ball that moves over a picture with noise."""
         self._number += 1
         frame = np.random.default_rng(self._number).integers(90, 100, (self.size[1], self.size[0], 3), np.uint8)
+        if self.mode == "black":
+            return bytes(cv2.imencode(".jpg", frame - 88)[1])
+        cv2.rectangle(frame, (5, 5), (20, 58), (220, 210, 200), 3)
         cv2.circle(frame, (self._number % self.size[0], self.size[1] // 2), 8, (40, 40, 200), -1)
         return bytes(cv2.imencode(".jpg", frame)[1])
 

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
+import numpy as np
 import pytest
+from mnad.watching.history import History
 
 from tests.watching.samples import FPS, Watching, all_test_frames, free_port, wait_for, watching, write_video
 from tests.watching.servers import MjpegCamera, rtsp_server
@@ -135,6 +141,85 @@ def test_a_faulty_stream_is_opened_again(
         assert page.stream("yard")["restarts"] == 0
         assert camera.connections >= 2
         assert running.stop() == 0
+
+
+def test_a_camera_that_sees_nothing_says_so_and_raises_no_alarm(
+    held_out: Path, camera: MjpegCamera, tmp_path: Path
+) -> None:
+    page_port = free_port()
+    options = ["--timeout=2", "--merge-gap=50", f"--page=127.0.0.1:{page_port}"]
+    with watching(tmp_path, held_out, f"--source=gate={camera.url}", *options) as running:
+        page = Page(running, page_port)
+        page.wait_until_scored("gate", 50)
+        often = float(np.median([score for _, score in page.stream("gate")["scores"]]))
+        assert httpx.patch(f"{page.url}/api/streams/gate", json={"threshold": often}).is_success
+        wait_for(lambda: page.stream("gate")["abnormal"])
+        camera.mode = "black"
+        wait_for(lambda: page.stream("gate")["condition"] == "black")
+        before = page.scored("gate")
+        wait_for(lambda: page.scored("gate") > before + 25)
+        assert not page.stream("gate")["abnormal"]
+        camera.mode = "frames"
+        wait_for(lambda: page.stream("gate")["condition"] is None)
+        wait_for(lambda: page.stream("gate")["abnormal"])
+        running.stop()
+    conditions = [line["condition"] for line in running.lines if line["kind"] == "health"]
+    assert conditions == ["black", "well"]
+    assert running.events()[0]["note"] == "the camera is black"
+
+
+def test_what_is_set_on_the_page_holds_over_a_restart(held_out: Path, camera: MjpegCamera, tmp_path: Path) -> None:
+    page_port = free_port()
+    arguments = [held_out, f"--source=gate={camera.url}", *OPTIONS, f"--page=127.0.0.1:{page_port}", "--save-every=0.2"]
+    stream = f"http://127.0.0.1:{page_port}/api/streams/gate"
+    with watching(tmp_path, *arguments) as running:
+        page = Page(running, page_port)
+        page.wait_until_scored("gate")
+        assert httpx.patch(stream, json={"threshold": 0.625}).json()["threshold"] == 0.625
+        assert httpx.patch(stream, content='{"threshold": 1e999}').status_code == 422
+        assert httpx.patch(stream, json={"paused": True}).json()["state"] == "paused"
+        before = page.scored("gate")
+        time.sleep(1)
+        assert page.scored("gate") == before
+        assert httpx.patch(stream, json={"paused": False}).is_success
+        page.wait_until_scored("gate")
+        running.stop()
+    with watching(tmp_path, *arguments) as running:
+        page = Page(running, page_port)
+        page.wait_until_scored("gate", 1)
+        assert page.stream("gate")["threshold"] == 0.625
+        running.stop()
+    with watching(tmp_path, *arguments, "--threshold=0.75") as running:  # other options take its place
+        page = Page(running, page_port)
+        page.wait_until_scored("gate", 1)
+        assert page.stream("gate")["threshold"] == 0.75
+        running.stop()
+    with History(tmp_path / "history.sqlite") as history:
+        assert [threshold for threshold, _, _ in history.thresholds("gate")] == [0.625, 0.625]
+
+
+def test_hls_is_played_at_its_own_speed(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
+    page_port, folder = free_port(), tmp_path / "hls"
+    folder.mkdir()
+    write_video(folder / "all.mp4", 3 * all_test_frames(synthetic))
+    with av.open(str(folder / "all.mp4")) as source, av.open(str(folder / "live.m3u8"), "w", format="hls") as playlist:
+        stream = playlist.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                playlist.mux(packet)
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    source_of = f"--source=hls=http://127.0.0.1:{server.server_port}/live.m3u8"
+    with watching(tmp_path / "out", held_out, source_of, *OPTIONS, f"--page=127.0.0.1:{page_port}") as running:
+        page = Page(running, page_port)
+        page.wait_until_scored("hls", 1)
+        before, began = page.stream("hls")["frames"]["read"], time.monotonic()
+        wait_for(lambda: page.stream("hls")["frames"]["read"] > before + 100)
+        assert time.monotonic() - began == pytest.approx(100 / FPS, abs=1.5)
+        running.stop()
+    server.shutdown()
 
 
 def test_an_address_that_answers_nothing_is_tried_again_with_growing_pauses(held_out: Path, tmp_path: Path) -> None:

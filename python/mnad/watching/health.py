@@ -26,7 +26,7 @@ FEWEST = 8  # places with structure, below which a view cannot be told from othe
 RELIABLE = 0.5  # correlation with the reference that a place usually has if it can tell a view
 TRUSTED_AFTER = 10.0  # in seconds, how slowly places of a new view come to be relied on
 DIM = 0.35  # of the reference's brightness, below which noise may drown the structure
-COLOURED, VIVID = 2, 8  # in levels between the channels, above which a pixel is not grey; above which more is the same
+COLOURED, VIVID = 4, 16  # in levels between the channels, above which a pixel is not grey, as coding may make grey 3
 GREY, DOUBTFUL, COLOURFUL = 0.05, 0.1, 0.4  # shares of coloured pixels
 STILL_DARK, STILL_FLAT, STILL_LOST = 0.97, 1.6, 0.8  # of the threshold that a condition began with, where it ends
 
@@ -85,7 +85,7 @@ class _Seen(NamedTuple):
     fine: Map  # its contrast, relative to the brightness
     detail: Map  # contrast of coarser structure too
     coloured: float  # share of pixels
-    colour: float  # mean difference between the channels, relative to the brightness
+    colour: float  # mean difference between the channels, at most vivid, relative to the brightness
     brightness: float  # in levels
 
 
@@ -164,7 +164,7 @@ class _View:
         self.pattern += rate * (seen.pattern - self.pattern)
         self.detail += rate * (seen.detail - self.detail)
         self.usual += elapsed / max(min(self.age, memory), TRUSTED_AFTER) * (self.match - self.usual)
-        self.grey = self.grey or self.colour * (self.brightness + OFFSET) < COLOURED / 2
+        self.grey = self.grey or self.colour * (self.brightness + OFFSET) < COLOURED
 
 
 @dataclass

@@ -139,6 +139,14 @@ class History:
         self._database.executescript(SCHEMA)
         self._database.execute(f"PRAGMA user_version = {FORMAT}")
 
+    def __enter__(self) -> History:
+        """Closes the file at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the file."""
+        self.close()
+
     def close(self) -> None:
         """Closes the file."""
         self._database.close()

@@ -146,11 +146,8 @@ class Routes:
         return JSONResponse({"events": found})
 
     def _events(self, limit: int, before: int | None, stream: str | None) -> list[dict[str, Any]]:
-        history = History(self.watcher.folder / DATABASE)
-        try:
+        with History(self.watcher.folder / DATABASE) as history:
             return history.events(limit, before, stream)
-        finally:
-            history.close()
 
     async def file(self, request: Request) -> Response:
         """GET: the clip or the picture of an event."""

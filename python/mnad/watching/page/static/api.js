@@ -63,7 +63,7 @@ export function repeat(work, every) {
       if (!document.hidden) timer = setTimeout(run, again ? 0 : every);
     }
   };
-  document.addEventListener("visibilitychange", () => run());
+  document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : run()));
   run();
   return run;
 }

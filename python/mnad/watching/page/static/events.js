@@ -146,7 +146,7 @@ export class Events {
     insert();
     const moved = anchor.getBoundingClientRect().top - top;
     const room = scrolled.scrollHeight - scrolled.clientHeight - before;
-    if (room < moved) list.style.paddingBottom = `${(parseFloat(list.style.paddingBottom) || 0) + moved - room}px`;
+    if (room < moved) this.parts.scroller.style.paddingBottom = `${scrolled.clientHeight}px`;
     if (this.kept === 0 || before !== this.away) this.home = before;
     scrolled.scrollTo({ top: before + moved, behavior: "instant" });
     this.away = scrolled.scrollTop;
@@ -162,7 +162,7 @@ export class Events {
 
   // What was kept away from who reads comes into view when nobody does, or has scrolled up to it.
   comeBack() {
-    if (this.scrolled.scrollTop < 2) this.list.style.paddingBottom = "";
+    if (this.scrolled.scrollTop < 2) this.parts.scroller.style.paddingBottom = "";
     if (this.kept === 0) return;
     const idle = performance.now() - this.touched > READS && !this.viewer.isOpen;
     const first = this.list.firstElementChild;
@@ -174,7 +174,7 @@ export class Events {
   goHome(move = true) {
     const { scrolled } = this;
     if (move && this.kept > 0) scrolled.scrollTop = scrolled === this.parts.scroller ? 0 : this.home;
-    if (move) this.list.style.paddingBottom = "";
+    if (move) this.parts.scroller.style.paddingBottom = "";
     this.kept = 0;
     this.tellAbove();
   }
