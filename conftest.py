@@ -25,6 +25,7 @@ from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.training import TrainConfig, train
 
+from tests.browser import browser  # noqa: F401 (a fixture)
 from tests.sizes import HELD_OUT
 
 CUDA_REQUIRED = os.environ.get("MNAD_REQUIRE_CUDA") == "1"

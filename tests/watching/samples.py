@@ -107,6 +107,11 @@ class Watching:
         """The lines of JSON that it printed."""
         return [json.loads(line) for line in (self._said_in / "stdout").read_text().splitlines()]
 
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """Those of them that are of events."""
+        return [line for line in self.lines if line["kind"] != "health"]
+
     def events(self) -> list[dict[str, Any]]:
         """The events in its history, in order."""
         return events_in(self.out)

@@ -42,8 +42,6 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
         run: A run's folder, a checkpoint file or exported weights; the calibration is stored there.
         data: The training data. The end of each training video is used: the share that the run held out, or the last
             tenth. Other normal video with --whole.
-        whole: Whether the model was trained on none of the data, as a recording of the camera that was made since: then
-            all of it is used.
         false_alarms_per_hour: Rates of false alarms, a threshold for each; the first is the one that is used if none
             is named.
         fps: Frames of a second; those of the video if left out. Images do not say: UCSD Ped2 has 10, ShanghaiTech 24.
@@ -55,11 +53,12 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
         smoothing: Of the scores: none, gaussian, median, or causal, which looks at the past alone.
         smoothing_width: In frames: standard deviation of gaussian, length of the others.
         seed: Repeats the draws of videos that tell the spread of a threshold.
+        whole: Whether the model was trained on none of the data, as a recording of the camera that was made since: then
+            all of it is used.
     """
 
     run: Path
     data: Path
-    whole: bool = False
     false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
     fps: float | None = None
     pooling: Pooling = CAMERA.locality.pooling
@@ -68,6 +67,7 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
     smoothing: SmoothingName = CAMERA.smoothing.name
     smoothing_width: int = CAMERA.smoothing.width
     seed: int = 0
+    whole: bool = False
 
     def __post_init__(self) -> None:
         """Checks the ranges, before anything is measured."""

@@ -26,7 +26,7 @@ FEWEST = 8  # places with structure, below which a view cannot be told from othe
 RELIABLE = 0.5  # correlation with the reference that a place usually has if it can tell a view
 TRUSTED_AFTER = 10.0  # in seconds, how slowly places of a new view come to be relied on
 DIM = 0.35  # of the reference's brightness, below which noise may drown the structure
-COLOURED, VIVID = 4, 16  # in levels between the channels, above which a pixel is not grey, as coding may make grey 3
+COLOURED, VIVID, TINTED = 3, 12, 4  # in levels between channels: of a pixel that is not grey, at most, of a picture
 GREY, DOUBTFUL, COLOURFUL = 0.05, 0.1, 0.4  # shares of coloured pixels
 STILL_DARK, STILL_FLAT, STILL_LOST = 0.97, 1.6, 0.8  # of the threshold that a condition began with, where it ends
 
@@ -120,8 +120,8 @@ def _places() -> Map:
 class _View:
     """What a camera sees while it stays as it is: running means, and for how long each place has not matched."""
 
-    grey: bool = False
     age: float = 0.0
+    coloured: float = 0.0
     colour: float = 0.0
     brightness: float = 0.0
     pattern: Map = field(default_factory=_picture)
@@ -159,12 +159,12 @@ class _View:
     def learn(self, seen: _Seen, elapsed: float, memory: float) -> None:
         self.age += elapsed
         rate = elapsed / min(self.age, memory) if self.age else 1.0
+        self.coloured += rate * (seen.coloured - self.coloured)
         self.colour += rate * (seen.colour - self.colour)
         self.brightness += rate * (seen.brightness - self.brightness)
         self.pattern += rate * (seen.pattern - self.pattern)
         self.detail += rate * (seen.detail - self.detail)
         self.usual += elapsed / max(min(self.age, memory), TRUSTED_AFTER) * (self.match - self.usual)
-        self.grey = self.grey or self.colour * (self.brightness + OFFSET) < COLOURED
 
 
 @dataclass
@@ -274,18 +274,17 @@ class PictureHealth:
         """Judges a picture that is not black."""
         state, rules, reference = self._state, self.rules, self._state.reference
         if reference.age < rules.learn:
-            reference.grey = seen.coloured < DOUBTFUL
             reference.compare(seen, elapsed, rules.match)
             reference.learn(seen, elapsed, rules.memory)
             return
         dim = seen.brightness < DIM * reference.brightness
-        reference.compare(seen, 0.0 if dim else elapsed, rules.match)
+        reference.compare(seen, 0.0 if dim or state.flat else elapsed, rules.match)
         least = rules.contrast_left * (STILL_FLAT if state.flat >= rules.settle else 1)
         flat = reference.contrast_left(seen, rules.match) < least
         state.flat = state.flat + elapsed if flat else 0.0
         if flat:
             return
-        self._see_look(seen, elapsed)
+        changing = self._see_look(seen, elapsed)
         if not state.switched:
             most = rules.moved_share * (STILL_LOST if state.moved else 1)
             state.moved = reference.lost(rules.moved_after) > most
@@ -293,55 +292,47 @@ class PictureHealth:
             self._see_new(seen, elapsed)
             return
         state.new = None
-        if not dim and reference.lost(0.0) <= rules.moved_share:
+        if not (dim or changing) and reference.lost(0.0) <= rules.moved_share:
             reference.learn(seen, elapsed, rules.memory)
 
-    def _see_look(self, seen: _Seen, elapsed: float) -> None:
-        """Tells a quick change between colourful and grey."""
+    def _see_look(self, seen: _Seen, elapsed: float) -> bool:
+        """Tells a quick change between colourful and grey; returns whether there may be one."""
         state, rules, reference = self._state, self.rules, self._state.reference
-        if reference.grey:
+        same, other = True, False
+        if reference.coloured < GREY:
             same, other = seen.coloured < DOUBTFUL, seen.coloured >= COLOURFUL
-        else:  # the dark leaves no colour either
-            same = seen.colour >= reference.colour / 2
-            other = seen.coloured <= GREY and reference.colour * (seen.brightness + OFFSET) >= COLOURED
+        elif reference.colour * (min(seen.brightness, reference.brightness) + OFFSET) >= TINTED:  # not where it is dark
+            same, other = seen.colour >= reference.colour / 2, seen.coloured < GREY
         if same:
-            state.switched = False
-            state.other_look = state.doubtful_look = 0.0
-        elif not other:
+            state.switched, state.other_look, state.doubtful_look = False, 0.0, 0.0
+        elif other:
+            state.other_look += elapsed
+        else:
             state.doubtful_look += state.other_look + elapsed
             state.other_look = 0.0
-        else:
-            state.other_look += elapsed
-            if state.other_look >= rules.settle and not state.switched:
-                state.new = None
-                if state.doubtful_look <= rules.switch_within:
-                    state.switched = True
-                else:
-                    self._take_look(not reference.grey)
+        quick = not same and state.doubtful_look <= rules.switch_within
+        if quick and state.other_look >= rules.settle and not state.switched:
+            state.switched, state.new = True, None
+        return quick
 
     def _see_new(self, seen: _Seen, elapsed: float) -> None:
         """Learns what is there in place of the reference, and in time makes it the reference."""
         state, rules = self._state, self.rules
         if state.new is None or state.new.lost(rules.moved_after) > rules.moved_share:
-            state.new = _View(grey=state.reference.grey != state.switched)
+            state.new = _View()
         new = state.new
         new.compare(seen, elapsed, rules.match)
         new.learn(seen, elapsed, rules.memory)
         if new.age >= (rules.accept_after if state.moved else rules.switch_settles):
             self._adopt(new)
         elif state.switched and new.age >= rules.switch_settles:
-            self._take_look(new.grey)
-
-    def _take_look(self, grey: bool) -> None:
-        self._state.reference.grey = grey
-        self._state.switched = False
-        self._state.other_look = self._state.doubtful_look = 0.0
+            state.reference.coloured, state.reference.colour = new.coloured, new.colour
+            state.switched = False
 
     def _adopt(self, view: _View) -> None:
         state = self._state
         state.reference, state.new = view, None
-        state.flat, state.moved = 0.0, False
-        self._take_look(view.grey)
+        state.flat, state.moved, state.switched = 0.0, False, False
 
 
 def _arrays(state: dict[str, Any]) -> dict[str, Any]:

@@ -18,17 +18,17 @@ from mnad.watching.health import PictureHealth
 from mnad.watching.history import closed
 from mnad.watching.ledger import Ledger
 from mnad.watching.messages import Delivery, Frame, Note, Order, Position, as_position
-from mnad.watching.recorder import Heat, Recorder
+from mnad.watching.places import Places
+from mnad.watching.recorder import Recorder
 from mnad.watching.settings import StreamSettings, WatchConfig
 from mnad.watching.stream_events import Seen, StreamEvents
 from mnad.watching.streams import FrameResult
 from mnad.watching.watched_model import WatchedModel
-from mnad.watching.zones import region_of, zone_at
+from mnad.watching.zones import region_of
 
 LATENCIES = 1000
 CURVE = 600  # scores that are shown
-# The scene has changed where the score of so large a share of the places is above the threshold for so many seconds.
-EVERYWHERE, CHANGED_AFTER = 0.8, 1.0
+CHANGED_AFTER = 1.0  # seconds in which the score is high everywhere
 
 
 @dataclass
@@ -71,10 +71,12 @@ class WatchedStream:
         region = region_of(settings.zones, model.grid, model.queries)
         if region is not None:
             model.streams.regions[self.name] = region
-        self._places = np.ones((model.grid, model.grid), np.bool_) if region is None else region.places.numpy()
+        self.places = Places(settings.zones, region)
         self.session = self._session()
         rule = settings.alarm_rule(model.calibration)
-        self.events = StreamEvents(self.name, self.session, rule, settings.sinks, config, ledger, recorder, self._place)
+        self.events = StreamEvents(
+            self.name, self.session, rule, settings.sinks, config, ledger, recorder, self.places.of
+        )
         self.health = PictureHealth() if config.health else None
         self.drift = Drift(config.drift, config.drift_hours) if config.drift else None
         self._configured = self._base = rule.threshold
@@ -87,7 +89,7 @@ class WatchedStream:
         self.last: tuple[Frame, FrameResult] | None = None
         self.curve = deque[tuple[float, float]](maxlen=CURVE)
         self._changed_since: float | None = None
-        self._told, self._ended = "", False
+        self._told, self._ended, self._is_known = "", False, False
 
     @property
     def done(self) -> bool:
@@ -121,7 +123,7 @@ class WatchedStream:
         frame, result = last
         if frame.picture is None or not heat:
             return frame.picture
-        _, drawn = self._place(result)
+        _, drawn = self.places.of(result)
         return frame.picture if drawn is None else drawn.on(frame.picture)
 
     @property
@@ -226,6 +228,8 @@ class WatchedStream:
 
     def pause(self, *, paused: bool) -> None:
         """Stops the source, or starts it again."""
+        if self.done:
+            return
         self.paused = paused
         if paused:
             self.feed.stop()
@@ -322,10 +326,7 @@ class WatchedStream:
 
     def _is_changed(self, frame: Frame, result: FrameResult) -> bool:
         """Whether the score has been high nearly everywhere for a while."""
-        threshold, high = self.threshold, False
-        if result.score is not None and result.score > threshold and (scores := result.score_map) is not None:
-            high = float((scores[self._places] > threshold).mean()) >= EVERYWHERE
-        if not high:
+        if not self.places.is_everywhere(result, self.threshold):
             self._changed_since = None
         elif self._changed_since is None:
             self._changed_since = frame.time
@@ -337,11 +338,12 @@ class WatchedStream:
         self._set_condition(condition, frame.wall)
 
     def _set_condition(self, condition: str | None, wall: float, note: str = "") -> None:
-        if condition == self.condition:
+        if self._is_known and condition == self.condition:
             return
-        self.condition, sinks = condition, self.settings.sinks
+        words = condition or ("well again" if self._is_known else "is watched")
+        self.condition, self._is_known, sinks = condition, True, self.settings.sinks
         self.ledger.write(lambda history: history.put_health(self.name, condition, wall, note, sinks))
-        self.ledger.say(f"{self.name}: {'well again' if condition is None else condition}")
+        self.ledger.say(f"{self.name}: {words}")
 
     def _tell_if_slow(self, message: Delivery) -> None:
         if message.slow and not self.slow:
@@ -351,15 +353,3 @@ class WatchedStream:
                 "less than those of the calibration"
             )
         self.rate, self.slow = message.rate, message.slow
-
-    def _place(self, result: FrameResult) -> tuple[str, Heat | None]:
-        """Returns the zone and the map of a frame."""
-        scores, errors = result.score_map, result.error_map
-        values = scores if scores is not None else errors
-        if values is None:
-            return "", None
-        if not self.settings.zones:
-            return "", Heat(values, scores is not None)
-        within = values if scores is None else np.where(self._places, values, -np.inf)
-        row, column = divmod(int(within.argmax()), within.shape[1])
-        return zone_at(self.settings.zones, (row, column), len(values)), Heat(values, scores is not None)

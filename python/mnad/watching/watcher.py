@@ -150,7 +150,7 @@ class Watcher:
         frames: dict[str, Frame] = {}
         pipes = {stream.feed.pipe: stream for stream in self.streams.values() if stream.feed.pipe is not None}
         ready = wait([*pipes, self._woken], TICK)
-        if self._woken in ready:
+        while self._woken.poll():
             self._woken.recv_bytes()
             self._calls.get()()
         for stream in [stream for pipe, stream in pipes.items() if pipe in ready and stream.feed.pipe is pipe]:

@@ -37,6 +37,7 @@ COOKIE = "mnad_token"
 BOUNDARY = "frame"
 LIVE_EVERY = 0.1
 MOST_EVENTS = 500
+ASK_AGAIN = {"Cache-Control": "no-cache"}
 FILE_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
 
 
@@ -164,7 +165,17 @@ class Routes:
 
     async def index(self, _: Request) -> Response:
         """GET: the page."""
-        return FileResponse(_static() / "index.html")
+        return FileResponse(_static() / "index.html", headers=ASK_AGAIN)
+
+
+class _Asked(StaticFiles):
+    """Files that browsers ask for again each time: after an upgrade they are others."""
+
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        """Returns a file, or that it is still the same."""
+        response = super().file_response(*arguments, **options)
+        response.headers.update(ASK_AGAIN)
+        return response
 
 
 class Guard:
@@ -225,7 +236,7 @@ def make_app(watcher: Watcher, token: str | None) -> Starlette:
             Route("/api/events", routes.events),
             Route("/api/events/{file}", routes.file),
             Route("/metrics", routes.metrics),
-            Mount("/static", StaticFiles(directory=_static())),
+            Mount("/static", _Asked(directory=_static())),
             Mount("/vendor", StaticFiles(packages=[("mnad.report", "vendor")])),
         ],
         middleware=[Middleware(Guard, token=token)],
