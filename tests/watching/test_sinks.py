@@ -21,7 +21,7 @@ OPTIONS = ["--no-health", "--threshold=0.3", "--min-length=2"]
 
 @pytest.fixture(scope="module")
 def video(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("videos") / "yard.mp4", 2 * all_test_frames(synthetic))
+    return write_video(tmp_path_factory.mktemp("videos") / "yard.mp4", all_test_frames(synthetic))
 
 
 class Listener:
@@ -69,7 +69,7 @@ def test_a_receiver_that_fails_at_first_is_told_all_once_and_in_order(
         with watching(tmp_path, held_out, *sources, *OPTIONS, f"--sink=phone={receiver.url}") as again:
             again.wait()
         events = running.events()
-        assert len(events) >= 3
+        assert len(events) >= 2
         of_each = [key for key, content in receiver.received if content["kind"] != "health"]
         assert sorted(of_each) == keys_of(events)
         assert all(of_each.index(f"{event['id']} began") < of_each.index(f"{event['id']} ended") for event in events)
@@ -127,7 +127,7 @@ def test_a_broker_that_is_down_for_a_while_is_told_all(held_out: Path, video: Pa
     address = f"mqtt://user:secret@127.0.0.1:{port}/cameras"
     arguments = [held_out, f"--source=yard={video}", "--realtime", *OPTIONS, f"--sink=house={address}"]
     with Listener(port) as listener, watching(tmp_path / "out", *arguments) as running:
-        wait_for(lambda: len(running.events()) >= 2)
+        wait_for(running.events)
         with broker(port, tmp_path / "broker"):
             wait_for(lambda: listener.on("cameras/yard/event"))
             running.wait()
@@ -187,10 +187,10 @@ def test_prometheus_can_scrape(held_out: Path, video: Path, tmp_path: Path) -> N
         }
 
     with watching(tmp_path, *arguments) as running:
-        wait_for(lambda: scraped().get(("mnad_frames_total", "yard", "read")) == 240)
+        wait_for(lambda: scraped().get(("mnad_frames_total", "yard", "read")) == 120)
         found = scraped()
         running.stop()
-    assert found["mnad_frames_total", "yard", "scored"] == 236
+    assert found["mnad_frames_total", "yard", "scored"] == 116
     assert found["mnad_events_total", "yard"] == len(running.events())
     assert found["mnad_health", "yard", "well"] == 1
     assert found["mnad_health", "yard", "offline"] == 0
