@@ -23,10 +23,11 @@ FAINT = 0.3  # in levels, structure that counts half of what strong structure do
 OFFSET = 16.0  # in levels, added to the brightness that contrast and colour are relative to
 STRUCTURED, FOCUSED = 0.003, 0.0022  # contrast of a place with structure; fine contrast of what no lens cover shows
 FEWEST = 8  # places with structure, below which a view cannot be told from others
-RELIABLE = 0.5  # correlation with the reference that a place usually has if it can tell a view
-TRUSTED_AFTER = 10.0  # in seconds, how slowly places come to be relied on, as coding may repeat noise for some
+RELIABLE = 0.5  # usual correlation with the reference of a place that can tell a view
+TRUSTED_AFTER = 10.0  # in seconds, how slowly places come to be relied on, as coding repeats noise for a while
 DIM = 0.35  # of the reference's brightness, below which noise may drown the structure
-COLOURED, VIVID, TINTED = 3, 12, 4  # in levels between channels: of a pixel that is not grey, at most, of a picture
+COLOURED, VIVID = 3, 12  # in levels between its channels, from where a pixel is not grey, and where it counts in full
+TINTED = 4  # in levels between the channels, of a view that has colour to lose, on average
 GREY, DOUBTFUL, COLOURFUL = 0.05, 0.1, 0.4  # shares of coloured pixels
 STILL_DARK, STILL_FLAT, STILL_LOST = 0.97, 1.6, 0.8  # of the threshold that a condition began with, where it ends
 
@@ -79,7 +80,7 @@ class HealthRules:
 
 
 class _Seen(NamedTuple):
-    """What is judged of a picture."""
+    """What is judged of a picture; maps are (64, 64)."""
 
     pattern: Map  # fine structure, as strong where it is faint as elsewhere
     fine: Map  # its contrast, relative to the brightness
@@ -90,6 +91,7 @@ class _Seen(NamedTuple):
 
 
 def _see(thumbnail: NDArray[np.uint8], recent: Map) -> _Seen:
+    """Measures the colour of a frame, and the structure of the mean of the last ones."""
     fine = cv2.GaussianBlur(recent, (0, 0), FINE)
     band = fine - cv2.GaussianBlur(recent, (0, 0), BAND)
     strength = cv2.sqrt(cv2.GaussianBlur(band * band, (0, 0), AROUND)) + FAINT
@@ -158,7 +160,7 @@ class _View:
 
     def learn(self, seen: _Seen, elapsed: float, memory: float) -> None:
         self.age += elapsed
-        rate = elapsed / min(self.age, memory) if self.age else 1.0
+        rate = min(elapsed / min(self.age, memory), 1.0) if self.age else 1.0
         self.coloured += rate * (seen.coloured - self.coloured)
         self.colour += rate * (seen.colour - self.colour)
         self.brightness += rate * (seen.brightness - self.brightness)
@@ -186,9 +188,10 @@ class PictureHealth:
     """Watches the picture of one camera.
 
     The picture is compared with a reference, a slowly running mean of the view while all was well. Until the first is
-    learned, a picture can only be frozen or black. A view with hardly any structure cannot be told from others, so
-    that a camera which always had such a view is never covered or moved. A picture that is blown out counts as covered.
-    Whether the camera moved is not judged while the picture is far darker than the reference, as when lights go out.
+    learned, a picture can only be frozen or black; whether the camera moved is told from about 10 s on. A view with
+    hardly any structure cannot be told from others, so a camera that always had such a view is never covered or moved,
+    and one whose view has next to no colour never switches. A picture that is blown out counts as covered. Whether the
+    camera moved is not judged while the picture is far darker than the reference, as when lights go out.
 
     Args:
         rules: When a picture is not well.
@@ -298,7 +301,7 @@ class PictureHealth:
     def _see_look(self, seen: _Seen, elapsed: float) -> bool:
         """Tells a quick change between colourful and grey; returns whether there may be one."""
         state, rules, reference = self._state, self.rules, self._state.reference
-        same, other = True, False
+        same, other = not state.switched, False
         if reference.coloured < GREY:
             same, other = seen.coloured < DOUBTFUL, seen.coloured >= COLOURFUL
         elif reference.colour * (min(seen.brightness, reference.brightness) + OFFSET) >= TINTED:  # not where it is dark
