@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import paho.mqtt.client as mqtt
 import pytest
-from mnad.watching.history import History, WatchedEvent
+from mnad.watching.history import History, Notice, WatchedEvent
+from mnad.watching.sinks.base import SinkError
+from mnad.watching.sinks.outbox import Outbox
+from mnad.watching.sinks.webhook import Webhook
 from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.watching.samples import Watching, all_test_frames, free_port, wait_for, watching, write_video
+from tests.watching.samples import Watching, all_test_frames, events_in, free_port, wait_for, watching, write_video
 from tests.watching.servers import Receiver, broker
 
 OPTIONS = ["--no-health", "--threshold=0.3", "--min-length=2"]
@@ -197,6 +204,68 @@ def test_prometheus_can_scrape(held_out: Path, video: Path, tmp_path: Path) -> N
     assert found["mnad_threshold", "yard"] == 0.3
     assert 0 < found["mnad_latency_seconds", "yard", "0.5"] <= found["mnad_latency_seconds", "yard", "0.99"] < 10
     assert found["mnad_sink_reached", "", "lines"] == 1
+
+
+NOTICE = Notice(1, "a1 began", {"kind": "began", "stream": "gate", "id": "a1"})
+
+
+def test_a_redirection_is_a_fault_that_names_the_right_address() -> None:
+    class Moved(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_response(301)
+            self.send_header("Location", "https://user:not-it@other/hook")
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Moved)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sink = Webhook(f"http://127.0.0.1:{server.server_port}/hook")
+    with pytest.raises(SinkError, match=r"301 Moved Permanently: give the address https://\*\*\*@other/hook"):
+        sink.tell(NOTICE)
+    sink.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_sink_that_fails_in_its_own_way_is_tried_again(tmp_path: Path) -> None:
+    class Odd:
+        asked, told = 0, list[str]()
+
+        def tell(self, notice: Notice) -> None:
+            self.asked += 1
+            if self.asked == 1:
+                raise ValueError("what nobody thought of")
+            self.told.append(notice.key)
+
+        def close(self) -> None:
+            pass
+
+    with History(tmp_path / "history.sqlite") as history, history.at_once():
+        history.put_health("gate", None, 1.0, "", ["odd"])
+    sink, said = Odd(), list[str]()
+    outbox = Outbox("odd", sink, tmp_path / "history.sqlite", said.append)
+    outbox.start()
+    wait_for(lambda: sink.told)
+    wait_for(lambda: "odd is told again" in said)
+    outbox.stop(5)
+    assert said[0].startswith("odd cannot be told: ValueError: what nobody thought of")
+    assert outbox.fault == ""
+
+
+def test_who_reads_no_errors_any_more_ends_nothing(held_out: Path, video: Path, tmp_path: Path) -> None:
+    """What is said goes nowhere, and the lines go on."""
+    command = [sys.executable, "-m", "mnad.cli", "watch", str(held_out), f"--source=yard={video}", *OPTIONS]
+    with (tmp_path / "lines").open("wb") as lines:
+        process = subprocess.Popen(
+            [*command, "--realtime", f"--out={tmp_path / 'out'}"], stdout=lines, stderr=subprocess.PIPE
+        )
+        assert process.stderr is not None
+        process.stderr.close()
+        assert process.wait(60) == 0
+    told = [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
+    assert sorted(each["key"] for each in told if each["kind"] != "health") == keys_of(events_in(tmp_path / "out"))
 
 
 def test_an_event_is_told_once_however_often_it_is_written(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -13,6 +14,16 @@ from mnad.cli.options import ConfigFile, HelpFormatter, add_options, build, with
 from mnad.runtime.errors import Interrupted, MnadError
 
 INTERRUPTED, FAILED = 130, 2
+
+
+class Parser(ArgumentParser):
+    """A parser whose errors hide passwords in addresses."""
+
+    def error(self, message: str, *arguments: Any, **options: Any) -> NoReturn:
+        """Prints what is wrong, and ends the process."""
+        from mnad.runtime.progress import without_passwords
+
+        super().error(without_passwords(message), *arguments, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,11 +81,11 @@ def _parser(arguments: Sequence[str]) -> tuple[ArgumentParser, set[str]]:
 
     lists: set[str] = set()
     named = _command_in(arguments)
-    parser = ArgumentParser(prog="mnad", description=_overview(), version=__version__, formatter_class=HelpFormatter)
+    parser = Parser(prog="mnad", description=_overview(), version=__version__, formatter_class=HelpFormatter)
     subcommands = parser.add_subcommands(required=False, dest="command")
     for name, command in COMMANDS.items():
         description = f"{command.summary}\n\nExample: {command.example}"
-        sub = ArgumentParser(description=description, formatter_class=HelpFormatter)
+        sub = Parser(description=description, formatter_class=HelpFormatter)
         sub.add_argument("--config", action=ConfigFile, help="A YAML file with options of this command.")
         if name == named:  # the others' options would import torch for nothing
             lists = add_options(sub, command)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -86,16 +87,22 @@ def without_passwords(text: str) -> str:
     return re.sub(r"(\w:/{1,2})[^/\s]*@", r"\1***@", text)
 
 
-def print_line(text: str, *, beside: bool = False) -> None:
-    """Prints a line as it is, however long, and logs it.
-
-    Args:
-        text: The line; passwords in addresses are hidden.
-        beside: Whether it goes to standard error, where standard output is for something else.
-    """
+def print_line(text: str) -> None:
+    """Prints a line as it is, however long, and logs it."""
     text = without_passwords(text)
     if lines_shown():
-        Console(highlight=False, markup=False, stderr=beside).print(text, soft_wrap=True)
+        Console(highlight=False, markup=False).print(text, soft_wrap=True)
+    LOG.info(text)
+
+
+def print_beside(text: str) -> None:
+    """Prints a line on standard error, where standard output is for something else, and logs it.
+
+    What is wrong with standard error, that its disk is full or its reader gone, ends nothing.
+    """
+    text = without_passwords(text)
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
     LOG.info(text)
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.progress import without_passwords
@@ -34,8 +34,11 @@ class Address:
         return self.kind in ("rtsp", "http", "device")
 
     def __str__(self) -> str:
-        """Returns the address without user and password."""
-        return without_passwords(self.text)
+        """Returns a file as it is, and of a URL no more than its host: passwords stand in any part of one."""
+        if "://" not in self.text:
+            return self.text
+        parts = urlsplit(self.text)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
     __repr__ = __str__
 
@@ -52,12 +55,12 @@ def parse_address(text: str) -> Address:
 
     Example:
         >>> parse_address("rtsp://admin:secret@192.0.2.7/stream1")
-        rtsp://***@192.0.2.7/stream1
+        rtsp://192.0.2.7
         >>> parse_address("0").kind
         'device'
     """
     if "://" in text:
-        parts = urlsplit(text)
+        parts = split_url(text)
         if parts.scheme not in SCHEMES or not parts.hostname:
             raise ConfigError(
                 f"the address {without_passwords(text)} must begin with {'://, '.join(SCHEMES)}:// and name a host, or "
@@ -74,6 +77,25 @@ def parse_address(text: str) -> Address:
     if not path.is_file():
         raise ConfigError(f"there is no file, folder or device {text!r} to read frames from")
     return Address(str(path.resolve()), "file")
+
+
+def split_url(text: str) -> SplitResult:
+    """Splits a URL into its parts.
+
+    Raises:
+        ConfigError: If it cannot be split; it is not quoted, as what is wrong may be its password.
+    """
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        parts = None
+    if parts is None or "@" in parts.path:
+        raise ConfigError(
+            "a URL cannot be read: its port must be a number, and in user and password write / as %2F, @ as %40, "
+            ": as %3A, ? as %3F and # as %23"
+        )
+    return parts
 
 
 def split_name(source: str) -> tuple[str, str]:
@@ -111,10 +133,10 @@ def check_name(name: str) -> str:
 
 def _name_of(address: str) -> str:
     if "://" in address:
-        found = urlsplit(address).hostname or ""
+        found = split_url(address).hostname or ""
     else:
         found = f"camera-{address}" if address.isdecimal() else Path(address).stem
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", found).strip("-._")
     if not name:
-        raise ConfigError(f"the source {without_passwords(address)} has no name; give it one: NAME={address}")
+        raise ConfigError("a source has no name: give it one, NAME=ADDRESS")
     return name

@@ -52,6 +52,7 @@ class Control:
         """
         stream = self.watcher.add(self.watcher.config.settings_of(name, options))
         stream.feed.start()
+        self.watcher.save()  # without a state a stream is new
         return describe(stream)
 
     def remove(self, name: str) -> None:

@@ -51,16 +51,23 @@ class Feed:
 
     def start(self) -> None:
         """Starts the process, and asks it for a first message."""
-        ours, theirs = Pipe()
         order = self.order()
-        command = [sys.executable, "-m", "mnad.watching.camera_process", str(theirs.fileno())]
-        self.process = subprocess.Popen(
-            command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
-        )
-        theirs.close()
-        self.pipe, self._live, self._timeout = ours, order.address.live, order.timeout
+        self._live, self._timeout = order.address.live, order.timeout
         self._endless = order.address.kind != "file"
         self._first_frame, self._last_frame = None, time.monotonic() + TO_START
+        try:
+            self._start(order)
+        except OSError as error:  # too many processes or files are open
+            self._fail(f"its decoder cannot be started: {error.strerror}")
+
+    def _start(self, order: Order) -> None:
+        ours, theirs = Pipe()
+        self.pipe = ours
+        with theirs:
+            command = [sys.executable, "-m", "mnad.watching.camera_process", str(theirs.fileno())]
+            self.process = subprocess.Popen(
+                command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, start_new_session=True
+            )
         ours.send(order)
         self.ask()
 

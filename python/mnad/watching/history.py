@@ -42,7 +42,7 @@ CREATE TABLE IF NOT EXISTS notices (
 CREATE TABLE IF NOT EXISTS deliveries (
     notice INTEGER NOT NULL REFERENCES notices (number), sink TEXT NOT NULL, PRIMARY KEY (notice, sink)
 );
-CREATE INDEX IF NOT EXISTS events_by_stream ON events (stream, state);
+CREATE INDEX IF NOT EXISTS events_by_state ON events (state);
 """
 
 EventState = Literal["open", "closed", "held back"]
@@ -113,31 +113,37 @@ class History:
 
     Args:
         path: The file; it is made if it is not there.
+        read_only: Whether nothing is written, not even to make it.
 
     Raises:
         OutputError: If it cannot be written.
         DataError: If it is no such file, or of another version.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
+        place = f"{path.absolute().as_uri()}?mode=ro" if read_only else str(path)
         try:
-            self._database = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(
+                place, timeout=30, isolation_level=None, check_same_thread=False, uri=read_only
+            )
             self._database.row_factory = sqlite3.Row
-            self._prepare()
+            self._prepare(read_only=read_only)
         except sqlite3.OperationalError as error:
             raise OutputError(f"cannot write {path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise DataError(f"{path} is no history of mnad watch, or it is damaged: {error}") from error
 
-    def _prepare(self) -> None:
-        self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
+    def _prepare(self, *, read_only: bool) -> None:
         found = self._database.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, FORMAT):
             raise DataError(f"{self.path} was written by another version of mnad (format {found}, not {FORMAT})")
-        self._database.executescript(SCHEMA)
-        self._database.execute(f"PRAGMA user_version = {FORMAT}")
+        if read_only:
+            return
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        if found == 0:
+            self._database.executescript(f"{SCHEMA} PRAGMA user_version = {FORMAT};")
 
     def __enter__(self) -> History:
         """Closes the file at the end of the block."""
@@ -242,10 +248,10 @@ class History:
             rows = [(found.lastrowid, sink) for sink in sinks]
             self._database.executemany("INSERT INTO deliveries (notice, sink) VALUES (?, ?)", rows)
 
-    def open_events(self, stream: str) -> list[WatchedEvent]:
-        """Returns the events of a stream that have not ended, in order."""
-        query = "SELECT * FROM events WHERE stream = ? AND state = 'open' ORDER BY number"
-        return [_event(row) for row in self._database.execute(query, (stream,))]
+    def open_events(self) -> list[WatchedEvent]:
+        """Returns the events that have not ended, in order."""
+        query = "SELECT * FROM events WHERE state = 'open' ORDER BY number"
+        return [_event(row) for row in self._database.execute(query)]
 
     def events(self, limit: int = 100, before: int | None = None, stream: str | None = None) -> list[dict[str, Any]]:
         """Returns the newest events as plain values, the newest first.
@@ -267,9 +273,12 @@ class History:
         row = self._database.execute("SELECT * FROM events WHERE id = ?", (event_id,)).fetchone()
         return None if row is None else _event(row)
 
-    def delete(self, event_id: str) -> None:
-        """Forgets an event."""
-        self._database.execute("DELETE FROM events WHERE id = ?", (event_id,))
+    def forget(self, events: Sequence[WatchedEvent], before: float) -> None:
+        """Forgets events, and what was told, and cameras were unwell with, before a time in seconds since 1970."""
+        self._database.executemany("DELETE FROM events WHERE id = ?", [(event.id,) for event in events])
+        told = "DELETE FROM notices WHERE made < ? AND number NOT IN (SELECT notice FROM deliveries)"
+        self._database.execute(told, (before,))
+        self._database.execute("DELETE FROM health WHERE ended < ?", (before,))
 
     def oldest(self) -> Iterator[WatchedEvent]:
         """Yields the events that have ended, the oldest first."""
@@ -305,13 +314,6 @@ class History:
         with self.at_once():
             self._database.executemany("DELETE FROM deliveries WHERE sink = ?", [(sink,) for sink in gone])
         return gone
-
-    def forget_told(self, before: float) -> None:
-        """Forgets what was told, and what cameras were unwell with, before a time in seconds since 1970."""
-        self._database.execute(
-            "DELETE FROM notices WHERE made < ? AND number NOT IN (SELECT notice FROM deliveries)", (before,)
-        )
-        self._database.execute("DELETE FROM health WHERE ended < ?", (before,))
 
 
 def as_content(event: WatchedEvent) -> dict[str, Any]:

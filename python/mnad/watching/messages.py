@@ -31,6 +31,7 @@ class Order:
         given_rate: Frames a second of a source that does not say so itself.
         timeout: Seconds without any data after which a live source counts as lost.
         after: The last frame that is known already; None from the beginning.
+        since: When that was taken, in seconds of the source.
     """
 
     address: Address
@@ -44,6 +45,7 @@ class Order:
     given_rate: float | None = None
     timeout: float = 10.0
     after: Position | None = None
+    since: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache, partial
 
 import numpy as np
 
 from mnad.watching.recorder import Heat
-from mnad.watching.streams import FrameResult, Region
-from mnad.watching.zones import Zone, zone_at
+from mnad.watching.streams import FrameResult
+from mnad.watching.zones import Zone, watched_cells, zone_at
 
 # A score that is high at so large a share of the places is of no object: the whole scene has changed.
 EVERYWHERE = 0.8
@@ -19,12 +20,14 @@ class Places:
 
     Args:
         zones: Of the stream.
-        region: What they leave of the picture; None for all of it.
+
+    Raises:
+        ConfigError: If they leave nothing of the picture.
     """
 
-    def __init__(self, zones: Sequence[Zone], region: Region | None) -> None:
+    def __init__(self, zones: Sequence[Zone]) -> None:
         self.zones = zones
-        self.watched = None if region is None else region.places.numpy()
+        self._cells = lru_cache(2)(partial(watched_cells, zones))
 
     def of(self, result: FrameResult) -> tuple[str, Heat | None]:
         """Returns the zone of a frame's score, and where it comes from as a map; None without a score."""
@@ -35,7 +38,7 @@ class Places:
         heat = Heat(values, of_score=scores is not None)
         if not self.zones:
             return "", heat
-        within = values if scores is None or self.watched is None else np.where(self.watched, values, -np.inf)
+        within = np.where(self._cells(len(values)), values, -np.inf)
         row, column = divmod(int(within.argmax()), within.shape[1])
         return zone_at(self.zones, (row, column), len(values)), heat
 
@@ -43,5 +46,4 @@ class Places:
         """Whether a frame's score is above the threshold nearly everywhere; False where there is no map of it."""
         if result.score is None or result.score <= threshold or (scores := result.score_map) is None:
             return False
-        watched = scores if self.watched is None else scores[self.watched]
-        return float((watched > threshold).mean()) >= EVERYWHERE
+        return float((scores[self._cells(len(scores))] > threshold).mean()) >= EVERYWHERE

@@ -40,7 +40,7 @@ class StreamOptions:
         sinks: The names of the sinks that are told of it; all if left out.
     """
 
-    address: str
+    address: str | int
     run: Path | None = None
     false_alarms_per_hour: float | None = None
     threshold: float | None = None
@@ -191,6 +191,9 @@ class WatchConfig(EventOptions, ClipOptions, DeviceOption):
     def __post_init__(self) -> None:
         """Checks the ranges."""
         super().__post_init__()
+        for name in ("source", "sink"):
+            if isinstance(getattr(self, name), str):
+                raise ConfigError(f"{name} must be a list, each NAME=ADDRESS, not a text alone")
         if not (np.isfinite(self.drift) and self.drift >= 0):
             raise ConfigError(f"drift must be a finite number and not negative, got {self.drift}")
         for name in ("timeout", "drift_hours", "save_every"):
@@ -248,11 +251,11 @@ class WatchConfig(EventOptions, ClipOptions, DeviceOption):
             raise ConfigError(f"the stream {name} has no model: name a run for all streams, or one for it")
         own = {each.name: getattr(options, each.name) for each in fields(EventOptions)}
         rule = {each: getattr(self, each) if value is None else value for each, value in own.items()}
-        address = parse_address(options.address)
+        address = parse_address(str(options.address))
         chosen = options if (options.threshold, options.false_alarms_per_hour) != (None, None) else self
         if options.rate is not None and address.live:
             raise ConfigError(f"rate is of a file or a folder; {name} is live, and its frames come when they come")
-        sinks = tuple(self.sinks) if options.sinks is None else options.sinks
+        sinks = tuple(self.sinks if options.sinks is None else dict.fromkeys(options.sinks))
         if unknown := sorted(set(sinks) - set(self.sinks)):
             raise ConfigError(f"the stream {name} names the sink {unknown[0]}; there are {', '.join(self.sinks)}")
         return StreamSettings(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from mnad.data.folders import VIDEO_SUFFIXES, images_in, natural_key, videos_in
+from mnad.data.folders import IMAGE_SUFFIXES, VIDEO_SUFFIXES, hidden, natural_key
 from mnad.data.images import read_pixels
 from mnad.data.packets import is_attached
 from mnad.data.video import VideoFile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 Tell = Callable[[str], None]
+SUFFIXES = IMAGE_SUFFIXES | VIDEO_SUFFIXES
 # Streams whose time stamps FFmpeg makes up.
 UNTIMED = {"mpjpeg", "mjpeg", "image2pipe", "jpeg_pipe", "png_pipe"}
 OPTIONS = {
@@ -99,8 +101,8 @@ def shots_of_folder(order: Order, tell: Tell) -> Iterator[Shot]:
         tell: Called with what cannot be read.
     """
     step = 1 / (order.given_rate or order.rate)
-    stamp, written = 0.0, None
-    for path in _files_of(Path(order.address.text), order.after):
+    stamp, written = order.since, None
+    for path in _files_of(Path(order.address.text), order.after, tell):
         file_time = path.stat().st_mtime
         if written is not None and file_time - written > APART:
             stamp += file_time - written
@@ -196,21 +198,36 @@ def _timed(file: VideoFile, order: Order, tell: Tell) -> Iterator[tuple[float, V
         yield last, frame
 
 
-def _files_of(folder: Path, after: Position | None) -> Iterator[Path]:
+def _files_of(folder: Path, after: Position | None, tell: Tell) -> Iterator[Path]:
     """Yields the files of a folder in natural order, each once it is whole, and waits for more."""
-    first = natural_key(after[0]) if isinstance(after, tuple) else None
-    done = None
+    done = natural_key(after[0]) if isinstance(after, tuple) else None
+    known = set[str]()
     while True:
-        found = sorted((*images_in(folder), *videos_in(folder)), key=lambda path: natural_key(path.name))
-        keys = [(natural_key(path.name), path) for path in found]
-        new = [(key, path) for key, path in keys if (first is None or key >= first) and (done is None or key > done)]
-        for key, path in new:
-            if path == found[-1]:
-                _wait_until_whole(path)
+        names = _names_in(folder)
+        new = sorted((natural_key(name), name) for name in names - known if _is_shown(Path(name)))
+        first = not known
+        known = names
+        for key, name in new:
+            if done is not None and (key < done or (key == done and not first)):
+                if not first:
+                    tell(f"{name} came after {done[1]} was watched, and is passed over")
+                continue
+            if name == new[-1][1]:
+                _wait_until_whole(folder / name)
             done = key
-            yield path
-        if not new:
-            time.sleep(LOOK_EVERY)
+            yield folder / name
+        time.sleep(LOOK_EVERY)
+
+
+def _names_in(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))  # noqa: PTH208 (there may be very many, and Path.iterdir takes its time)
+    except OSError as error:
+        raise DataError(f"cannot look into {folder}: {error.strerror}") from None
+
+
+def _is_shown(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not hidden(path)
 
 
 def _is_known(position: Position, after: Position | None) -> bool:

@@ -15,7 +15,6 @@ from mnad.data.video import VideoFile
 from mnad.watching.drift import Drift
 from mnad.watching.feed import Feed
 from mnad.watching.health import PictureHealth
-from mnad.watching.history import closed
 from mnad.watching.ledger import Ledger
 from mnad.watching.messages import Delivery, Frame, Note, Order, Position, as_position
 from mnad.watching.places import Places
@@ -28,6 +27,7 @@ from mnad.watching.zones import region_of
 
 LATENCIES = 1000
 CURVE = 600  # scores that are shown
+SINCE = " since "  # in what tells sessions apart: when one began that has no end
 CHANGED_AFTER = 1.0  # seconds in which the score is high everywhere
 
 
@@ -68,16 +68,16 @@ class WatchedStream:
     ) -> None:
         self.settings, self.config, self.model, self.ledger = settings, config, model, ledger
         self.name, self.live = settings.name, settings.address.live
-        region = region_of(settings.zones, model.grid, model.queries)
-        if region is not None:
-            model.streams.regions[self.name] = region
-        self.places = Places(settings.zones, region)
+        self.places, region = Places(settings.zones), region_of(settings.zones, model.grid, model.queries)
         self.session = self._session()
+        self._began = settings.began or ledger.read(
+            lambda history: history.session_began(self.name, self.session, time.time())
+        )
         rule = settings.alarm_rule(model.calibration)
         self.events = StreamEvents(
             self.name, self.session, rule, settings.sinks, config, ledger, recorder, self.places.of
         )
-        self.health = PictureHealth() if config.health else None
+        self.health = PictureHealth() if config.health and settings.address.kind != "file" else None
         self.drift = Drift(config.drift, config.drift_hours) if config.drift else None
         self._configured = self._base = rule.threshold
         self.feed = Feed(self._order)
@@ -86,10 +86,12 @@ class WatchedStream:
         self.slow = self.paused = False
         self.condition: str | None = None
         self.position: Position | None = None
+        self.time = 0.0
         self.last: tuple[Frame, FrameResult] | None = None
         self.curve = deque[tuple[float, float]](maxlen=CURVE)
         self._changed_since: float | None = None
         self._told, self._ended, self._is_known = "", False, False
+        model.streams.set_region(self.name, region)
 
     @property
     def done(self) -> bool:
@@ -132,13 +134,13 @@ class WatchedStream:
         return self.events.tracker.rule.threshold
 
     def set_threshold(self, threshold: float, reason: str) -> None:
-        """Goes on with another threshold, from which drift counts, and writes why.
+        """Goes on with another threshold, and writes why. It follows drift from there.
 
         Raises:
             ConfigError: If it is not finite.
         """
         _ = replace(self.events.tracker.rule, threshold=threshold)
-        self._base = threshold
+        self._base = threshold - (self.drift.shift if self.drift else 0.0)
         self._follow(reason)
 
     def _follow(self, reason: str) -> None:
@@ -152,29 +154,28 @@ class WatchedStream:
         """Returns what tells what is watched, and by which model, from all else."""
         address = self.settings.address
         if address.live:
-            return f"{self.model.identity} since {time.time():.3f}"
+            return f"{self.model.identity}{SINCE}{time.time():.3f}"
         if address.kind == "folder":
-            return f"{self.model.identity} {address}"
+            return f"{self.model.identity} {address}{SINCE}{time.time():.3f}"
         VideoFile(Path(address.text)).rate()  # an error now and not later, if it is none
         status = Path(address.text).stat()
         return f"{self.model.identity} {address} of {status.st_size} bytes written at {status.st_mtime_ns}"
 
     def _order(self) -> Order:
-        loaded, settings, began = self.model.loaded, self.settings, self.settings.began
-        if began is None:
-            began = self.ledger.history.session_began(self.name, self.session, time.time())
+        loaded, settings = self.model.loaded, self.settings
         return Order(
             address=settings.address,
             size=loaded.size,
             channels=loaded.model.config.image_channels,
             levels=loaded.levels,
             rate=self.model.calibration.fps,
-            began=began,
+            began=self._began,
             window=self.model.streams.window_length,
             realtime=self.config.realtime,
             given_rate=settings.rate,
             timeout=self.config.timeout,
             after=self.position,
+            since=self.time,
         )
 
     def receive(self) -> Frame | None:
@@ -206,7 +207,7 @@ class WatchedStream:
         if self.condition is not None:
             score = math.nan
         self._take_drift(score, frame)
-        self.position, self.last = frame.position, (frame, result)
+        self.position, self.time, self.last = frame.position, frame.time, (frame, result)
         self.events.take(Seen(frame.time, frame.wall, score, frame.picture), result)
 
     def look_after(self) -> None:
@@ -247,7 +248,8 @@ class WatchedStream:
         return {
             "session": self.session,
             "position": self.position,
-            "finished": self.done,
+            "time": self.time,
+            "finished": self.done and not self.feed.fault,
             "events": None if self.live else self.events.as_dict(),
             "health": None if self.health is None else self.health.as_dict(),
             "drift": None if self.drift is None else self.drift.as_dict(),
@@ -262,22 +264,17 @@ class WatchedStream:
             self.drift.restore(state["drift"])
         configured, base = state["threshold"]
         if configured == self._configured:  # what was set on the page holds until the options say something else
-            self.set_threshold(base, "as it was before the process was started again")
+            self._base = base
+            self._follow("as it was before the process was started again")
         if self.live:
             self.model.streams.show(self.name, None)
-        elif state["session"] == self.session:
-            self.position = as_position(state["position"])
+        elif state["session"].partition(SINCE)[0] == self.session.partition(SINCE)[0]:
+            self.session = self.events.session = state["session"]
+            self.position, self.time = as_position(state["position"]), state["time"]
             self.feed.finished = state["finished"]
             self.events.restore(state["events"])
         else:
             self.model.streams.by_name.pop(self.name, None)
-
-    def close_what_was_left(self) -> None:
-        """Closes the events that another process has left open, but for the one that goes on."""
-        for event in self.ledger.history.open_events(self.name):
-            if self.live or event.session != self.session:
-                left = closed(event, "watching was interrupted")
-                self.ledger.write(lambda history, left=left: history.put_event(left, "ended", self.settings.sinks))  # type: ignore[misc]
 
     def status(self) -> str:
         """Returns how the stream is doing, for people."""

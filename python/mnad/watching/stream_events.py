@@ -126,6 +126,8 @@ class StreamEvents:
 
     def pass_by(self, seen: Seen) -> None:
         """Takes a frame for clips alone."""
+        if self._recent and seen.time < self._recent[-1].time:
+            self._recent.clear()
         self._recent.append(seen)
         while self._recent and seen.time - self._recent[0].time > self.clips.before:
             self._recent.popleft()
@@ -165,9 +167,9 @@ class StreamEvents:
         self.current = event = self._described(change.first, change.last)
         self._put(event, told="began")
         began = self._first.time
+        self._draw()  # before the clip, as who is alarmed looks at it
         self._recordings.append(Recording(event.id, began + self.clips.longest))
         self.recorder.add(event.id, _clip_frames(self._recent))
-        self._draw()
 
     def _end(self, change: Change, note: str, *, held_back: bool = False) -> None:
         event = self._described(change.first, change.last)

@@ -131,6 +131,13 @@ class Streams:
         """
         self.by_name[name] = self._with_frame(name, pixels)
 
+    def set_region(self, name: str, region: Region | None) -> None:
+        """Watches a part of a stream's picture alone; all of it if None."""
+        if region is None:
+            self.regions.pop(name, None)
+        else:
+            self.regions[name] = region
+
     def forget(self, name: str) -> None:
         """Forgets a stream."""
         self.by_name.pop(name, None)

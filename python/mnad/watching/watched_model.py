@@ -12,7 +12,7 @@ from mnad.artifacts.maps import ERROR_GRID
 from mnad.measuring import Precision
 from mnad.measuring.network import Network
 from mnad.runtime.errors import CheckpointError, ConfigError
-from mnad.runtime.progress import print_line
+from mnad.runtime.progress import print_beside
 from mnad.watching.model import CalibratedModel
 from mnad.watching.state import load_streams, save_streams
 from mnad.watching.streams import FrameResult, Pixels, Streams
@@ -81,6 +81,6 @@ class WatchedModel:
                 raise CheckpointError(f"{self.state_file} was written by another version of mnad")
         except CheckpointError as error:
             self.streams.by_name.clear()
-            print_line(f"the state of the streams is lost, and they begin anew: {error}", beside=True)
+            print_beside(f"the state of the streams is lost, and they begin anew: {error}")
             return {}
         return dict(stored["streams"])

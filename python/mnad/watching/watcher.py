@@ -7,7 +7,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from multiprocessing import Pipe
 from multiprocessing.connection import wait
@@ -17,9 +17,9 @@ from typing import TypeVar
 
 from mnad.runtime.errors import CheckpointError, ConfigError, OutputError
 from mnad.runtime.files import alone, writable_folder
-from mnad.runtime.progress import log_to, print_line
+from mnad.runtime.progress import log_to, print_beside
 from mnad.watching.addresses import check_name
-from mnad.watching.history import History
+from mnad.watching.history import History, closed
 from mnad.watching.ledger import Ledger
 from mnad.watching.messages import Frame
 from mnad.watching.recorder import Kind, Recorder
@@ -53,12 +53,14 @@ class Watcher:
     def __init__(self, config: WatchConfig) -> None:
         self.config, self.folder = config, writable_folder(config.out)
         settings = config.all_streams()
-        self.models = self._load(settings)
+        self.models: dict[Path, WatchedModel] = {}
+        for run in dict.fromkeys(each.run for each in settings):
+            self._load(run)
         self.clips = writable_folder(self.folder / EVENTS)
         self.ledger = Ledger(History(self.folder / DATABASE), self.say)
         self.recorder = Recorder(self.clips, self._file_written, self._file_failed)
         self.streams: dict[str, WatchedStream] = {}
-        self.outboxes = self._open_sinks([each.name for each in settings])
+        self.outboxes = self._open_sinks()
         for each in settings:
             self.add(each)
         self.stopping = False
@@ -68,11 +70,12 @@ class Watcher:
         self._calls: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._woken, self._wake = Pipe(duplex=False)
 
-    def _open_sinks(self, streams: list[str]) -> list[Outbox]:
+    def _open_sinks(self) -> list[Outbox]:
         path = self.folder / DATABASE
-        for name, count in self.ledger.history.forget_sinks(list(self.config.sinks)).items():
+        forgotten = self.ledger.read(lambda history: history.forget_sinks(list(self.config.sinks)))
+        for name, count in forgotten.items():
             self.say(f"there is no sink {name} any more: {count} notices that it was to be told are forgotten")
-        opened = {name: open_sink(each, streams, self.clips) for name, each in self.config.sinks.items()}
+        opened = {name: open_sink(each, self.clips) for name, each in self.config.sinks.items()}
         return [Outbox(name, sink, path, self.say) for name, sink in opened.items()]
 
     def call(self, function: Callable[[], T]) -> Future[T]:
@@ -84,6 +87,8 @@ class Watcher:
         future: Future[T] = Future()
 
         def call() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # whoever asked is gone
             try:
                 future.set_result(function())
             except Exception as error:
@@ -93,15 +98,20 @@ class Watcher:
         self._wake.send_bytes(b"")
         return future
 
-    def _load(self, settings: list[StreamSettings]) -> dict[Path, WatchedModel]:
+    def _load(self, run: Path) -> None:
+        """Loads the model of a run; one that is there already, by whatever path, is the same."""
         config, state = self.config, writable_folder(self.folder / STATE)
-        runs = dict.fromkeys(each.run for each in settings)
-        return {run: WatchedModel(run, state, config.accelerator, config.precision) for run in runs}
+        loaded = WatchedModel(run, state, config.accelerator, config.precision)
+        known = {model.identity: model for model in self.models.values()}
+        self.models[run] = known.get(loaded.identity, loaded)
+
+    @property
+    def _each_model(self) -> list[WatchedModel]:
+        return list(dict.fromkeys(self.models.values()))
 
     def say(self, text: str) -> None:
-        """Prints and logs a line; what it goes to may be full."""
-        with suppress(OSError):
-            print_line(text, beside=True)
+        """Prints and logs a line."""
+        print_beside(text)
 
     def add(self, settings: StreamSettings) -> WatchedStream:
         """Adds a stream."""
@@ -109,7 +119,7 @@ class Watcher:
         if settings.name in self.streams:
             raise ConfigError(f"there is a stream {settings.name} already")
         if settings.run not in self.models:
-            self.models |= self._load([settings])
+            self._load(settings.run)
         stream = WatchedStream(settings, self.config, self.models[settings.run], self.ledger, self.recorder)
         self.streams[settings.name] = stream
         return stream
@@ -158,7 +168,7 @@ class Watcher:
                 frames[stream.name] = frame
             if frame is None or not stream.live:
                 stream.feed.ask()  # it goes on decoding while the network computes
-        for model in self.models.values():
+        for model in self._each_model:
             of_model = {name: frames[name] for name in frames if self.streams[name].model is model}
             if of_model:
                 self._score(model, of_model)
@@ -185,8 +195,10 @@ class Watcher:
         if self._is_due("status", STATUS_EVERY):
             for stream in self.streams.values():
                 self.say(stream.status())
+            if self.recorder.left_out:
+                self.say(f"{self.recorder.left_out} frames were left out of clips, which are written too slowly")
         if self._is_due("clean", CLEAN_EVERY):
-            self.ledger.write(partial(remove_old, folder=self.clips, options=self.config, now=time.time()))
+            remove_old(self.ledger, self.clips, self.config, time.time())
 
     def _is_due(self, what: str, every: float) -> bool:
         now = time.monotonic()
@@ -196,24 +208,36 @@ class Watcher:
         return True
 
     def save(self) -> None:
-        """Writes the state of all streams."""
-        for model in self.models.values():
+        """Writes the state of all streams, once all is written that was found up to it."""
+        if self.ledger.waiting:
+            return
+        for model in self._each_model:
             notes = {name: stream.as_dict() for name, stream in self.streams.items() if stream.model is model}
             try:
                 model.save(notes)
+                self._faults.discard("state")
             except OutputError as error:
-                self._say_once(str(error))
+                self._say_once(str(error), key="state")
 
     def _go_on(self) -> None:
         """Goes on from where the last process was, however that ended."""
-        for model in self.models.values():
+        for model in self._each_model:
             notes = model.load()
             for name, stream in self.streams.items():
                 if stream.model is model and name in notes:
                     stream.restore(notes[name])
-        for stream in self.streams.values():
-            stream.close_what_was_left()
-        adopt_partial_clips(self.ledger.history, self.clips)
+        self._close_what_was_left()
+        adopt_partial_clips(self.ledger, self.clips)
+        self.save()  # without one a stream is new
+
+    def _close_what_was_left(self) -> None:
+        """Closes the events that another process has left open, but for those that go on."""
+        for event in self.ledger.read(lambda history: history.open_events()):
+            stream = self.streams.get(event.stream)
+            if stream is None or stream.live or stream.session != event.session:
+                sinks = tuple(self.config.sinks) if stream is None else stream.settings.sinks
+                put = partial(History.put_event, event=closed(event, "watching was interrupted"), told="ended")
+                self.ledger.write(partial(put, sinks=sinks))
 
     def _end(self) -> None:
         for stream in self.streams.values():
@@ -221,14 +245,15 @@ class Watcher:
             if stream.live:
                 stream.events.finish("watching was stopped")
             self.say(stream.status())
-        self.save()
         self.recorder.wait()
         self.ledger.flush()
+        self.save()
         for outbox in self.outboxes:
             outbox.stop(PATIENCE)
-        self.ledger.history.close()
+        self.ledger.close()
 
     def _file_written(self, event: str, kind: Kind, name: str) -> None:
+        self._faults = {fault for fault in self._faults if not fault.startswith(kind)}
         self.ledger.write(lambda history: history.put_file(event, kind, name))
 
     def _file_failed(self, event: str, kind: Kind, why: str) -> None:

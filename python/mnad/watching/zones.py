@@ -76,7 +76,7 @@ def region_of(zones: Sequence[Zone], grid: int, queries: int) -> Region | None:
     """
     if not zones:
         return None
-    return Region(torch.from_numpy(_watched(zones, grid)), torch.from_numpy(_watched(zones, queries)))
+    return Region(torch.from_numpy(watched_cells(zones, grid)), torch.from_numpy(watched_cells(zones, queries)))
 
 
 def zone_at(zones: Sequence[Zone], place: tuple[int, int], grid: int) -> str:
@@ -90,7 +90,12 @@ def zone_at(zones: Sequence[Zone], place: tuple[int, int], grid: int) -> str:
     return next((zone.name for zone in zones if zone.kind == "only" and zone.cells(grid)[place]), "")
 
 
-def _watched(zones: Sequence[Zone], size: int) -> NDArray[np.bool_]:
+def watched_cells(zones: Sequence[Zone], size: int) -> NDArray[np.bool_]:
+    """Returns which cells of a picture of size x size cells are watched, (size, size).
+
+    Raises:
+        ConfigError: If none is.
+    """
     only = [zone.cells(size) for zone in zones if zone.kind == "only"]
     watched = np.any(only, axis=0) if only else np.ones((size, size), np.bool_)
     for zone in zones:

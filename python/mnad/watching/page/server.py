@@ -147,7 +147,7 @@ class Routes:
         return JSONResponse({"events": found})
 
     def _events(self, limit: int, before: int | None, stream: str | None) -> list[dict[str, Any]]:
-        with History(self.watcher.folder / DATABASE) as history:
+        with History(self.watcher.folder / DATABASE, read_only=True) as history:
             return history.events(limit, before, stream)
 
     async def file(self, request: Request) -> Response:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -18,7 +18,7 @@ from mnad.watching.sinks.base import SinkError
 
 PORTS = {"mqtt": 1883, "mqtts": 8883}
 PREFIX, DISCOVERY = "mnad", "homeassistant"
-CONNECT, PUBLISH = 5.0, 10.0  # seconds
+CONNECT, PUBLISH, DRAWN = 5.0, 10.0, 2.0  # seconds that these may take
 ONLINE, OFFLINE = "online", "offline"
 
 
@@ -32,18 +32,18 @@ class Mqtt:
 
     Args:
         address: ``mqtt://`` or ``mqtts://``, user and password, host, port, and the prefix of topics as its path.
-        streams: The names of all streams.
         events: The folder of events, for pictures.
 
     Raises:
         ConfigError: If the address is not complete.
     """
 
-    def __init__(self, address: str, streams: Sequence[str], events: Path) -> None:
+    def __init__(self, address: str, events: Path) -> None:
         parts = urlsplit(address)
         if not parts.hostname:
             raise ConfigError("an MQTT address must name a host, as mqtt://user:password@host:1883/mnad")
-        self.prefix, self.streams, self.events = parts.path.strip("/") or PREFIX, streams, events
+        self.prefix, self.events = parts.path.strip("/") or PREFIX, events
+        self._announced: set[str] = set()
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="", clean_session=True)
         if parts.username:
             self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
@@ -64,14 +64,16 @@ class Mqtt:
         """
         content = notice.content
         stream = content["stream"]
+        if stream not in self._announced:
+            self._announced.add(stream)
+            self._announce(stream)
         if content["kind"] == "health":
             self._publish(f"{stream}/health", content["condition"])
             return
+        if (picture := self._picture(content["id"])) is not None:  # first: who is alarmed looks at it
+            self._publish(f"{stream}/picture", picture)
         self._publish(f"{stream}/event", json.dumps({"key": notice.key, **content}), retain=False)
         self._publish(f"{stream}/abnormal", "ON" if content["kind"] == "began" else "OFF")
-        picture = self.events / f"{content['id']}.jpg"
-        if picture.is_file():
-            self._publish(f"{stream}/picture", picture.read_bytes())
 
     def close(self) -> None:
         """Says that nobody watches any more, and ends the connection."""
@@ -79,6 +81,17 @@ class Mqtt:
             self._client.publish(self._topic("status"), OFFLINE, qos=1, retain=True).wait_for_publish(CONNECT)
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _picture(self, event: str) -> bytes | None:
+        """Returns the picture of an event, which may still be drawn; None if it does not come, or was removed."""
+        end = time.monotonic() + DRAWN
+        while True:
+            try:
+                return (self.events / f"{event}.jpg").read_bytes()
+            except OSError:
+                if time.monotonic() > end:
+                    return None
+            time.sleep(DRAWN / 20)
 
     def _topic(self, name: str) -> str:
         return f"{self.prefix}/{name}"
@@ -88,9 +101,12 @@ class Mqtt:
         if reason.is_failure:
             return
         client.publish(self._topic("status"), ONLINE, qos=1, retain=True)
-        for stream in self.streams:
-            for topic, config in self._discovery(stream):
-                client.publish(topic, json.dumps(config), qos=1, retain=True)
+        for stream in tuple(self._announced):  # the broker may have forgotten
+            self._announce(stream)
+
+    def _announce(self, stream: str) -> None:
+        for topic, config in self._discovery(stream):
+            self._client.publish(topic, json.dumps(config), qos=1, retain=True)
 
     def _publish(self, name: str, payload: str | bytes, *, retain: bool = True) -> None:
         if not self._client.is_connected():

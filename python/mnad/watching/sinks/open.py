@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.progress import without_passwords
+from mnad.watching.addresses import split_url
 from mnad.watching.sinks.base import Sink
 from mnad.watching.sinks.lines import JsonLines
 
@@ -21,7 +21,9 @@ def check_sink(address: str) -> str:
     Raises:
         ConfigError: If it is none.
     """
-    parts = urlsplit(address)
+    parts = split_url(address)
+    if parts.scheme.startswith("mqtt") and set("+#") & set(parts.path):
+        raise ConfigError("the path of an MQTT address begins all topics, so it cannot hold + or #")
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ConfigError(
             f"the address of a sink must begin with {'://, '.join(SCHEMES)}:// and name a host, got "
@@ -30,12 +32,11 @@ def check_sink(address: str) -> str:
     return address
 
 
-def open_sink(address: str, streams: Sequence[str], events: Path) -> Sink:
+def open_sink(address: str, events: Path) -> Sink:
     """Opens a sink.
 
     Args:
         address: ``lines``, or a URL that :func:`check_sink` takes.
-        streams: The names of all streams.
         events: The folder of clips and pictures.
 
     Raises:
@@ -47,7 +48,7 @@ def open_sink(address: str, streams: Sequence[str], events: Path) -> Sink:
         if urlsplit(address).scheme.startswith("mqtt"):
             from mnad.watching.sinks.mqtt import Mqtt
 
-            return Mqtt(address, streams, events)
+            return Mqtt(address, events)
         from mnad.watching.sinks.webhook import Webhook
 
         return Webhook(address)

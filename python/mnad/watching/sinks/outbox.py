@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mnad.runtime.errors import OutputError
+from mnad.runtime.progress import without_passwords
 from mnad.watching.history import History, Notice
 from mnad.watching.sinks.base import Sink, SinkError
 
@@ -46,37 +47,42 @@ class Outbox:
         self.sink.close()
 
     def _run(self) -> None:
-        history = History(self._path)
         pause = FIRST_PAUSE
+        while True:
+            try:
+                with History(self._path) as history:
+                    self._deliver_all(history)
+                return
+            except SinkError as error:
+                fault = str(error)
+            except Exception as error:  # whatever it is, this thread must not end in silence
+                fault = f"{type(error).__name__}: {without_passwords(str(error))}"
+            pause = min(2 * pause, LONGEST_PAUSE) if self.fault else FIRST_PAUSE
+            if not self.fault:
+                self.say(f"{self.name} cannot be told: {fault}; it is tried again until it can")
+            self.fault = fault
+            if self._stopping.wait(pause):
+                return
+
+    def _deliver_all(self, history: History) -> None:
+        """Delivers what there is, and what comes, until the thread is to end.
+
+        Raises:
+            SinkError: If something could not be delivered.
+        """
         while True:
             last_look = self._stopping.is_set()
             notice = history.next_notice(self.name)
-            if notice is None:
-                if last_look:
-                    break
-                self._stopping.wait(LOOK_EVERY)
-                continue
-            if self._deliver(notice):
-                pause = FIRST_PAUSE
+            if notice is not None:
+                self.sink.tell(notice)
                 self._write_told(history, notice)
-                continue
-            if self._stopping.wait(pause):
-                break
-            pause = min(2 * pause, LONGEST_PAUSE)
-        history.close()
-
-    def _deliver(self, notice: Notice) -> bool:
-        try:
-            self.sink.tell(notice)
-        except SinkError as error:
-            if not self.fault:
-                self.say(f"{self.name} cannot be told: {error}; it is tried again until it can")
-            self.fault = str(error)
-            return False
-        if self.fault:
-            self.say(f"{self.name} is told again")
-            self.fault = ""
-        return True
+                if self.fault:
+                    self.say(f"{self.name} is told again")
+                    self.fault = ""
+            elif last_look:
+                return
+            else:
+                self._stopping.wait(LOOK_EVERY)
 
     def _write_told(self, history: History, notice: Notice) -> None:
         """Writes that the sink was told, before it is told anything else: it must not be told twice."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import httpx
 
+from mnad.runtime.progress import without_passwords
 from mnad.watching.history import Notice
 from mnad.watching.sinks.base import SinkError
 
@@ -19,7 +20,7 @@ class Webhook:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self._client = httpx.Client(timeout=TIMEOUT, follow_redirects=True)
+        self._client = httpx.Client(timeout=TIMEOUT)  # a redirection would turn a POST into a GET
 
     def tell(self, notice: Notice) -> None:
         """Posts a notice.
@@ -31,6 +32,9 @@ class Webhook:
             answer = self._client.post(self.address, json=notice.content, headers={"Idempotency-Key": notice.key})
         except httpx.HTTPError as error:
             raise SinkError(f"{type(error).__name__}: {error}") from None
+        if answer.is_redirect:
+            place = without_passwords(answer.headers.get("Location", ""))
+            raise SinkError(f"it answers {answer.status_code} {answer.reason_phrase}: give the address {place}")
         if not answer.is_success:
             raise SinkError(f"it answers {answer.status_code} {answer.reason_phrase}")
 
