@@ -46,7 +46,7 @@ def test_a_full_disk_ends_nothing_and_loses_no_event(held_out: Path, video: Path
         filler = disk / "filler"
         arguments = [held_out, f"--source=yard={video}", "--realtime", *OPTIONS]
         with watching(out, *arguments, said_in=tmp_path / "said") as running:
-            wait_for(lambda: (out / "history.sqlite").is_file())
+            wait_for(running.events)
             with filler.open("wb", buffering=0) as file, suppress(OSError):
                 while True:
                     file.write(bytes(4096))
@@ -54,7 +54,7 @@ def test_a_full_disk_ends_nothing_and_loses_no_event(held_out: Path, video: Path
             time.sleep(2)
             assert running.process.poll() is None, running.said
             filler.unlink()
-            assert running.wait() == 0
+            assert running.wait() == 0, running.said
         assert "Traceback" not in running.said
         told, found = sorted(line["key"] for line in running.told), running.events()
         assert told == sorted(f"{event['id']} {kind}" for event in found for kind in ("began", "ended"))

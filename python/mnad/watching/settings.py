@@ -163,8 +163,8 @@ class WatchConfig(EventOptions, ClipOptions, DeviceOption):
         threshold: A score in place of the calibrated threshold.
         realtime: Whether files are played at their own speed, and not as fast as they can be scored.
         timeout: Seconds without a frame after which a live stream counts as lost, and is opened again.
-        health: Whether the pictures of cameras are checked (frozen, black, covered, moved), and anomalies held back
-            while something is wrong.
+        health: Whether the pictures of cameras and folders are checked (frozen, black, covered, moved), and anomalies
+            held back while something is wrong.
         drift: How far thresholds may follow slow change of the scores of normal time, in scores; not at all if 0.
         drift_hours: Hours of normal time whose scores are compared with those of as many hours at first.
         precision: Of the network, 32-true or bf16.
