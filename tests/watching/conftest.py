@@ -11,6 +11,8 @@ from selenium import webdriver
 from tests.watching.page_samples import NEVER, NOTE, PAST, PATH, SKY, Page, Server, put_past_events
 from tests.watching.samples import all_test_frames, write_video
 
+collect_ignore = ["rtsp_server.py"]  # for the system's own Python
+
 
 @pytest.fixture(scope="module")
 def camera_video(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -54,8 +54,9 @@ def test_zones_lie_over_the_picture(page: Page) -> None:
 
 
 def threshold_row(page: Page, name: str) -> int:
+    """The row of a curve in which its dashed line is, once that is drawn."""
+    page.wait(lambda: max(rows_of(page, name, "--ink")) > 40)
     rows = rows_of(page, name, "--ink")
-    assert max(rows) > 40, "no dashed line"
     return rows.index(max(rows))
 
 

@@ -28,7 +28,7 @@ class Pacer:
     Example:
         >>> pacer = Pacer(10)
         >>> [frame for frame in range(50) if pacer.choose(frame / 25)][:9]
-        [0, 3, 5, 8, 10, 13, 15, 18, 20]
+        [0, 2, 5, 7, 10, 12, 15, 17, 20]
     """
 
     def __init__(self, rate: float) -> None:
