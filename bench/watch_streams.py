@@ -136,7 +136,7 @@ def main() -> None:
                 print(rows[-1], flush=True)
         cameras.terminate()
     result = {
-        "command": "python bench/watch_streams.py",
+        "command": f"python bench/watch_streams.py {' '.join(sys.argv[1:])}",
         "commit": source_commit(),
         "date": datetime.now(timezone.utc).isoformat(),
         "device": device_name(torch.device("cpu")),
