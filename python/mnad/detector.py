@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mnad.data import Clips, open_clips
-from mnad.data.frames import resize, with_channels
+from mnad.data.frames import as_shown
 from mnad.data.levels import Levels
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.scores import scores_by
@@ -236,9 +236,7 @@ class Detector:
             raise TypeError(
                 f"the frame{of} must have more than 8 bits, as those that the model was trained on, got {frame.dtype}"
             )
-        pixels = with_channels(frame, self.model.config.image_channels)
-        pixels = pixels if self.levels is None else self.levels.to_bytes(pixels)
-        return resize(pixels, self.size).reshape(self.size, self.size, -1)
+        return as_shown(frame, self.size, self.model.config.image_channels, self.levels)
 
     def _identity(self) -> str:
         return model_identity(self.model, self.size, self.levels)

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.levels import Levels
+
 
 def resize(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Returns a frame in another size, bilinearly.
@@ -20,6 +22,22 @@ def resize(frame: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
         (S, S), or (S, S, 3) for a frame in colour.
     """
     return np.asarray(cv2.resize(frame, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def as_shown(frame: NDArray[Any], size: int, channels: int, levels: Levels | None) -> NDArray[np.uint8]:
+    """Returns a frame as a model is shown it.
+
+    Args:
+        frame: (H, W) or (H, W, 1 or 3), BGR; bytes, or deeper pixels for a model with levels.
+        size: S.
+        channels: C_img, 1 or 3.
+        levels: Black and white of pixels of more than 8 bits; None for bytes.
+
+    Returns:
+        (S, S, C_img) uint8.
+    """
+    pixels = with_channels(frame, channels)
+    return resize(pixels if levels is None else levels.to_bytes(pixels), size).reshape(size, size, channels)
 
 
 def with_channels(frame: NDArray[Any], channels: int) -> NDArray[Any]:

@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mnad.data.frames import resize, with_channels
+from mnad.data.frames import as_shown, with_channels
 from mnad.data.video import Converter
 from mnad.runtime.errors import DataError
 from mnad.watching.mailbox import Mailbox
@@ -86,25 +86,23 @@ class FrameMaker:
             self.mailbox.put(self._frame(shot, at, wall, arrived, choice))
 
     def _frame(self, shot: Shot, at: float, wall: float, arrived: float, choice: Choice) -> Frame:
-        image = shot.image
+        image, order = shot.image, self.order
         pixels = thumbnail = picture = None
         if image is not None:
             whole = with_channels(image, 3) if isinstance(image, np.ndarray) else self.converter.pixels(image)
-            colour = self._as_bytes(whole)
-            grey_or_colour = with_channels(whole, self.order.channels)
-            pixels = resize(self._as_bytes(grey_or_colour), self.order.size)
-            pixels = pixels.reshape(self.order.size, self.order.size, -1)
+            self._check_depth(whole)
+            pixels = as_shown(whole, order.size, order.channels, order.levels)
+            colour = whole if order.levels is None else order.levels.to_bytes(whole)
             thumbnail = np.asarray(cv2.resize(colour, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA), np.uint8)
             picture = _jpeg(colour)
         return Frame(shot.position, at, wall, arrived, choice == "follows", pixels, thumbnail, picture)
 
-    def _as_bytes(self, pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    def _check_depth(self, pixels: NDArray[Any]) -> None:
         levels = self.order.levels
         if levels is None and pixels.dtype != np.uint8:
             raise DataError(f"has {8 * pixels.itemsize} bits a pixel, and the model was trained on frames of 8")
         if levels is not None and pixels.dtype == np.uint8:
             raise DataError("has 8 bits a pixel, and the model was trained on frames of more")
-        return pixels if levels is None else levels.to_bytes(pixels)
 
 
 def _jpeg(frame: NDArray[np.uint8]) -> bytes:
