@@ -79,7 +79,7 @@ def test_what_happens_outside_of_a_zone_is_not_seen(held_out: Path, tmp_path: Pa
         shown = cv2.randu(calm.copy(), 0, 1) + calm
         shown[8:24, side] = 255
         for frame in (calm, calm, calm, calm, shown):
-            results = model.step({"whole": frame, "zoned": frame})
+            results = model.streams.step({"whole": frame, "zoned": frame})
         found = {name: result.score for name, result in results.items()}
         for name in ("whole", "zoned"):
             model.streams.by_name.pop(name)
@@ -99,6 +99,6 @@ def test_the_whole_picture_as_a_zone_scores_as_without_one(held_out: Path, tmp_p
     folder = min((synthetic / "testing" / "frames").iterdir())
     for path in sorted(folder.iterdir()):
         frame = np.asarray(cv2.imread(str(path)), np.uint8)
-        results = model.step({"whole": frame, "zoned": frame})
+        results = model.streams.step({"whole": frame, "zoned": frame})
         if (whole := results["whole"].score) is not None:
             assert results["zoned"].score == pytest.approx(whole, abs=1e-4)

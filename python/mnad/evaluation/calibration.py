@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -94,6 +96,11 @@ class Calibration:
     def scaling(self) -> Scaling:
         """The normalisation by the bounds of the calibration's frames."""
         return Scaling("calibrated", self.bounds)
+
+    @property
+    def identity(self) -> str:
+        """What tells it from all others."""
+        return hashlib.sha256(json.dumps(self.as_dict(), sort_keys=True).encode()).hexdigest()
 
     def as_dict(self) -> dict[str, Any]:
         """Returns all of it as plain values."""

@@ -53,7 +53,7 @@ def distance_scale(distance: NDArray[np.float16]) -> ColourRange:
     return ColourRange(low, high if high > low else low + 1e-3)
 
 
-def on_scale(values: NDArray[np.float16], scale: ColourRange) -> NDArray[np.uint8]:
+def on_scale(values: NDArray[np.floating], scale: ColourRange) -> NDArray[np.uint8]:
     """Brings the roots of values to 0..255.
 
     Example:
@@ -112,7 +112,7 @@ def enlarge(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return enlarged.astype(np.uint8, copy=False).reshape(size, size, *picture.shape[2:])
 
 
-def root(values: NDArray[np.float16]) -> NDArray[np.float32]:
+def root(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Returns square roots in float32."""
     return np.sqrt(values.astype(np.float32))
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
-from mnad.report.layers import SCORE_SCALE, ColourRange, blend, share_of_scale
+from mnad.report.layers import SCORE_SCALE, ColourRange, blend, on_scale, share_of_scale
 from mnad.runtime.files import atomic_write
 
 if TYPE_CHECKING:
@@ -60,10 +60,7 @@ class Heat:
     def on(self, picture: bytes) -> bytes:
         """Returns a JPEG with the heatmap laid over it."""
         frame = _decoded(picture)
-        if self.of_score:
-            grey = share_of_scale(self.values, SCORE_SCALE)
-        else:
-            grey = share_of_scale(np.sqrt(self.values), ERROR_SCALE)
+        grey = share_of_scale(self.values, SCORE_SCALE) if self.of_score else on_scale(self.values, ERROR_SCALE)
         large = cv2.resize(grey, (frame.shape[1], frame.shape[0]), interpolation=cv2.INTER_CUBIC)
         return bytes(cv2.imencode(".jpg", blend(frame, np.asarray(large, np.uint8)))[1])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,8 +87,7 @@ def _filled(new: Stream, index: int, tensors: Mapping[str, Tensor]) -> Stream:
 
 
 def _belongs_to(calibration: Calibration, model: str) -> dict[str, Any]:
-    stored = json.dumps(calibration.as_dict(), sort_keys=True)
-    return {"model": model, "calibration": hashlib.sha256(stored.encode()).hexdigest()}
+    return {"model": model, "calibration": calibration.identity}
 
 
 def _without_arrays(value: Any, tensors: dict[str, Tensor]) -> Any:

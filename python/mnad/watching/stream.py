@@ -70,9 +70,7 @@ class WatchedStream:
         self.name, self.live = settings.name, settings.address.live
         self.places, region = Places(settings.zones), region_of(settings.zones, model.grid, model.queries)
         self.session = self._session()
-        self._began = settings.began or ledger.read(
-            lambda history: history.session_began(self.name, self.session, time.time())
-        )
+        self._began = self._file_began() if settings.address.kind == "file" else 0.0
         rule = settings.alarm_rule(model.calibration)
         self.events = StreamEvents(
             self.name, self.session, rule, settings.sinks, config, ledger, recorder, self.places.of
@@ -160,6 +158,12 @@ class WatchedStream:
         VideoFile(Path(address.text)).rate()  # an error now and not later, if it is none
         status = Path(address.text).stat()
         return f"{self.model.identity} {address} of {status.st_size} bytes written at {status.st_mtime_ns}"
+
+    def _file_began(self) -> float:
+        """Returns when a file's first frame was taken: as is said, or when it was first watched."""
+        if self.settings.began is not None:
+            return self.settings.began
+        return self.ledger.read(lambda history: history.session_began(self.name, self.session, time.time()))
 
     def _order(self) -> Order:
         loaded, settings = self.model.loaded, self.settings

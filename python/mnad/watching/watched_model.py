@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from mnad.runtime.errors import CheckpointError, ConfigError
 from mnad.runtime.progress import print_beside
 from mnad.watching.model import CalibratedModel
 from mnad.watching.state import load_streams, save_streams
-from mnad.watching.streams import FrameResult, Pixels, Streams
+from mnad.watching.streams import Streams
 
 NOTES = 1  # version of what is noted of each stream
 
@@ -35,7 +34,7 @@ class WatchedModel:
     """
 
     def __init__(self, run: Path, folder: Path, accelerator: str, precision: Precision) -> None:
-        self.run, self.loaded = run, CalibratedModel.load(run, accelerator)
+        self.loaded = CalibratedModel.load(run, accelerator)
         self.calibration = self.loaded.calibration
         if self.calibration.smoothing.looks_ahead:
             raise ConfigError(
@@ -44,8 +43,8 @@ class WatchedModel:
             )
         threshold = self.calibration.threshold_for(None).threshold
         self.streams = Streams(Network(self.loaded.model, precision, self.loaded.usual), self.calibration, threshold)
-        stored = json.dumps(self.calibration.as_dict(), sort_keys=True)
-        self.identity = hashlib.sha256(f"{self.loaded.identity} {stored}".encode()).hexdigest()[:12]
+        self._model = self.loaded.identity  # a hash of all weights, which takes a while
+        self.identity = hashlib.sha256(f"{self._model} {self.calibration.identity}".encode()).hexdigest()[:12]
         self.state_file = folder / f"{self.identity}.safetensors"
 
     @property
@@ -58,10 +57,6 @@ class WatchedModel:
         """Height and width of the map of queries."""
         return self.loaded.size // 8
 
-    def step(self, frames: Mapping[str, Pixels | None]) -> dict[str, FrameResult]:
-        """Takes the next frame of some streams; see :meth:`mnad.watching.streams.Streams.step`."""
-        return self.streams.step(frames)
-
     def save(self, notes: Mapping[str, Any]) -> None:
         """Writes the state of all streams.
 
@@ -69,14 +64,14 @@ class WatchedModel:
             OutputError: If it cannot be written.
         """
         stored = {"version": NOTES, "streams": notes}
-        save_streams(self.state_file, self.streams, self.loaded.identity, stored)
+        save_streams(self.state_file, self.streams, self._model, stored)
 
     def load(self) -> dict[str, Any]:
         """Goes on from the state that was written, if there is one, and returns its notes."""
         if not self.state_file.is_file():
             return {}
         try:
-            stored = load_streams(self.state_file, self.streams, self.loaded.identity)
+            stored = load_streams(self.state_file, self.streams, self._model)
             if stored.get("version") != NOTES:
                 raise CheckpointError(f"{self.state_file} was written by another version of mnad")
         except CheckpointError as error:

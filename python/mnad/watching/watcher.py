@@ -18,7 +18,6 @@ from typing import TypeVar
 from mnad.runtime.errors import CheckpointError, ConfigError, OutputError
 from mnad.runtime.files import alone, writable_folder
 from mnad.runtime.progress import log_to, print_beside
-from mnad.watching.addresses import check_name
 from mnad.watching.history import History, closed
 from mnad.watching.ledger import Ledger
 from mnad.watching.messages import Frame
@@ -57,7 +56,7 @@ class Watcher:
         for run in dict.fromkeys(each.run for each in settings):
             self._load(run)
         self.clips = writable_folder(self.folder / EVENTS)
-        self.ledger = Ledger(History(self.folder / DATABASE), self.say)
+        self.ledger = Ledger(History(self.folder / DATABASE), print_beside)
         self.recorder = Recorder(self.clips, self._file_written, self._file_failed)
         self.streams: dict[str, WatchedStream] = {}
         self.outboxes = self._open_sinks()
@@ -74,9 +73,9 @@ class Watcher:
         path = self.folder / DATABASE
         forgotten = self.ledger.read(lambda history: history.forget_sinks(list(self.config.sinks)))
         for name, count in forgotten.items():
-            self.say(f"there is no sink {name} any more: {count} notices that it was to be told are forgotten")
+            print_beside(f"there is no sink {name} any more: {count} notices that it was to be told are forgotten")
         opened = {name: open_sink(each, self.clips) for name, each in self.config.sinks.items()}
-        return [Outbox(name, sink, path, self.say) for name, sink in opened.items()]
+        return [Outbox(name, sink, path, print_beside) for name, sink in opened.items()]
 
     def call(self, function: Callable[[], T]) -> Future[T]:
         """Lets the loop call a function between two passes of the network; any thread may ask for that.
@@ -109,13 +108,8 @@ class Watcher:
     def _each_model(self) -> list[WatchedModel]:
         return list(dict.fromkeys(self.models.values()))
 
-    def say(self, text: str) -> None:
-        """Prints and logs a line."""
-        print_beside(text)
-
     def add(self, settings: StreamSettings) -> WatchedStream:
         """Adds a stream."""
-        check_name(settings.name)
         if settings.name in self.streams:
             raise ConfigError(f"there is a stream {settings.name} already")
         if settings.run not in self.models:
@@ -142,7 +136,7 @@ class Watcher:
             outbox.start()
         for stream in self.streams.values():
             if stream.done:
-                self.say(f"{stream.name}: was watched to its end already; what was found is in {self.folder}")
+                print_beside(f"{stream.name}: was watched to its end already; what was found is in {self.folder}")
             else:
                 stream.feed.start()
         try:
@@ -178,7 +172,7 @@ class Watcher:
 
     def _score(self, model: WatchedModel, frames: dict[str, Frame]) -> None:
         try:
-            results = model.step({name: frame.pixels for name, frame in frames.items()})
+            results = model.streams.step({name: frame.pixels for name, frame in frames.items()})
         except CheckpointError as error:  # nothing finite
             self._say_once(str(error))
             results = {}
@@ -194,9 +188,9 @@ class Watcher:
             self.save()
         if self._is_due("status", STATUS_EVERY):
             for stream in self.streams.values():
-                self.say(stream.status())
+                print_beside(stream.status())
             if self.recorder.left_out:
-                self.say(f"{self.recorder.left_out} frames were left out of clips, which are written too slowly")
+                print_beside(f"{self.recorder.left_out} frames were left out of clips, which are written too slowly")
         if self._is_due("clean", CLEAN_EVERY):
             remove_old(self.ledger, self.clips, self.config, time.time())
 
@@ -244,7 +238,7 @@ class Watcher:
             stream.feed.stop()
             if stream.live:
                 stream.events.finish("watching was stopped")
-            self.say(stream.status())
+            print_beside(stream.status())
         self.recorder.wait()
         self.ledger.flush()
         self.save()
@@ -262,7 +256,7 @@ class Watcher:
     def _say_once(self, text: str, key: str | None = None) -> None:
         if (key or text) not in self._faults:
             self._faults.add(key or text)
-            self.say(text)
+            print_beside(text)
 
 
 def watch(config: WatchConfig) -> bool:
@@ -304,7 +298,7 @@ def _page(watcher: Watcher) -> Iterator[None]:
         raise ConfigError(f"the page needs {error.name}: pip install 'mnad-ext[watch]'") from None
     page = Page(address, watcher)
     page.start()
-    watcher.say(f"the page is at {page.url}")
+    print_beside(f"the page is at {page.url}")
     try:
         yield
     finally:

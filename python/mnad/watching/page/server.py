@@ -199,7 +199,7 @@ class Guard:
             return
         request = Request(scope)
         response: ASGIApp = self.app
-        if _from_another_site(request) or (self.token is None and not _is_loopback(request.url.hostname)):
+        if _from_another_site(request) or (self.token is None and not is_loopback(request.url.hostname or "")):
             response = JSONResponse({"error": "requests from other sites are refused"}, 403)
         elif self.token is not None and not self._is_known(request):
             response = self._introduce(request, self.token)
@@ -267,10 +267,6 @@ def _from_another_site(request: Request) -> bool:
         return False
     origin = request.headers.get("origin")
     return origin is not None and origin.split("://")[-1] != request.headers.get("host")
-
-
-def _is_loopback(host: str | None) -> bool:
-    return host is not None and is_loopback(host)
 
 
 async def _json(request: Request) -> dict[str, Any]:
