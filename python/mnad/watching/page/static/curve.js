@@ -146,10 +146,12 @@ export class Curve {
     const threshold = this.preview ?? this.threshold;
     if (threshold === null) return;
     const { ctx, bbox } = chart;
-    const y = chart.valToPos(threshold, "y", true);
+    const width = Math.round((this.preview === null ? 1.25 : 2.5) * devicePixelRatio);
+    // Its edges are those of pixels: between them it would be faint.
+    const y = Math.round(chart.valToPos(threshold, "y", true)) + (width % 2) / 2;
     ctx.save();
     ctx.strokeStyle = colour("--ink");
-    ctx.lineWidth = (this.preview === null ? 1.25 : 2.5) * devicePixelRatio;
+    ctx.lineWidth = width;
     ctx.setLineDash([6 * devicePixelRatio, 4 * devicePixelRatio]);
     ctx.beginPath();
     ctx.moveTo(bbox.left, y);
