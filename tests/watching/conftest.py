@@ -1,4 +1,4 @@
-"""What the tests of the page share."""
+"""What the tests of watching share."""
 
 from __future__ import annotations
 
@@ -10,8 +10,15 @@ from selenium import webdriver
 
 from tests.watching.page_samples import NEVER, NOTE, PAST, PATH, SKY, Page, Server, put_past_events
 from tests.watching.samples import all_test_frames, write_video
+from tests.watching.servers import MjpegCamera
 
 collect_ignore = ["rtsp_server.py"]  # for the system's own Python
+
+
+@pytest.fixture
+def camera() -> Iterator[MjpegCamera]:
+    with MjpegCamera() as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

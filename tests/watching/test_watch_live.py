@@ -6,7 +6,6 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -45,12 +44,6 @@ class Page:
     def wait_until_scored(self, name: str, more: int = 25) -> None:
         enough = self.scored(name) + more
         wait_for(lambda: self.scored(name) >= enough)
-
-
-@pytest.fixture
-def camera() -> Iterator[MjpegCamera]:
-    with MjpegCamera() as running:
-        yield running
 
 
 def test_an_rtsp_server_dies_and_comes_back(held_out: Path, camera: MjpegCamera, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
@@ -47,14 +47,14 @@ class Feed:
     _pause: float = FIRST_PAUSE
     _next_start: float = 0.0
     _first_frame: float | None = None
-    _last_frame: float = field(default_factory=time.monotonic)
+    _deadline: float = 0.0
 
     def start(self) -> None:
         """Starts the process, and asks it for a first message."""
         order = self.order()
         self._live, self._timeout = order.address.live, order.timeout
         self._endless = order.address.kind != "file"
-        self._first_frame, self._last_frame = None, time.monotonic() + TO_START
+        self._first_frame = None
         try:
             self._start(order)
         except OSError as error:  # too many processes or files are open
@@ -73,6 +73,8 @@ class Feed:
 
     def ask(self) -> None:
         """Asks for the next message; one that is gone will be found to be."""
+        to_start = TO_START if self._first_frame is None else 0.0
+        self._deadline = time.monotonic() + self._timeout + to_start
         if self.pipe is not None:
             try:
                 self.pipe.send_bytes(b"")
@@ -94,7 +96,7 @@ class Feed:
             return None
         if isinstance(message, Delivery):
             now = time.monotonic()
-            self._first_frame, self._last_frame = self._first_frame or now, now
+            self._first_frame = self._first_frame or now
             self.fault = ""
             if now - self._first_frame > RECOVERED:
                 self._pause = FIRST_PAUSE
@@ -107,7 +109,7 @@ class Feed:
             if not self.finished and now >= self._next_start:
                 self.restarts += 1
                 self.start()
-        elif self._live and now - self._last_frame > self._timeout:
+        elif self._live and now > self._deadline and not self._answered():
             self._fail(f"it gave no frame for {self._timeout:g} s")
 
     def stop(self) -> None:
@@ -118,6 +120,10 @@ class Feed:
         if self.pipe is not None:
             self.pipe.close()
         self.process = self.pipe = None
+
+    def _answered(self) -> bool:
+        """Whether a message waits that nobody has had time to receive, or the process has ended."""
+        return self.pipe is not None and self.pipe.poll()
 
     def _fail(self, reason: str) -> None:
         self.stop()
