@@ -125,6 +125,24 @@ def events_in(out: Path) -> list[dict[str, Any]]:
         return history.events(10_000)[::-1]
 
 
+def children_of(process: int) -> list[int]:
+    """The processes that a process has started and that are there."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            status = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(status[1]) == process and status[0] != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def keys_of(events: list[dict[str, Any]]) -> list[str]:
+    """All that there is to tell of some events."""
+    return sorted(f"{event['id']} {kind}" for event in events for kind in ("began", "ended"))
+
+
 @contextmanager
 def watching(out: Path, *arguments: object, **options: Any) -> Iterator[Watching]:
     """Runs ``mnad watch`` within the block."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import threading
 import time
@@ -16,9 +17,11 @@ from typing import Any
 
 import cv2
 import numpy as np
+import paho.mqtt.client as mqtt
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
-from tests.watching.samples import FPS, free_port, wait_for
+from tests.watching.samples import FPS, wait_for
 
 REQUIRED = os.environ.get("MNAD_REQUIRE_STREAMS") == "1"
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -56,7 +59,10 @@ def rtsp_server(port: int, pipeline: str = BALL) -> Iterator[subprocess.Popen[st
 
 @contextmanager
 def broker(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """Runs a mosquitto within the block, for the user ``user`` with the password ``secret``."""
+    """Runs a mosquitto within the block, for the user ``user`` with the password ``secret``.
+
+    It goes on with what an earlier one has left in the folder.
+    """
     program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
     if program is None:
         missing("no mosquitto (Debian: apt-get install mosquitto)")
@@ -66,13 +72,41 @@ def broker(port: int, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     passwords.write_text("")
     subprocess.run(["mosquitto_passwd", "-b", str(passwords), "user", "secret"], check=True)
     passwords.chmod(0o644)
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n")
+    config.write_text(
+        f"listener {port} 127.0.0.1\nallow_anonymous false\npassword_file {passwords}\nuser root\n"
+        f"persistence true\npersistence_location {folder}/\n"
+    )
     server = subprocess.Popen([program, "-c", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield server
     finally:
-        server.kill()
+        server.terminate()  # it then writes what it keeps for who is not connected
+        server.send_signal(signal.SIGCONT)
         server.wait()
+
+
+class Listener:
+    """Somebody who listens to all topics of a broker, which keeps for him what comes while he is away."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[tuple[str, bytes]] = []
+        self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="listener", clean_session=False)
+        self._client.username_pw_set("user", "secret")
+        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
+        self._client.on_message = lambda _client, _data, message: self.heard.append((message.topic, message.payload))
+        self._client.connect_async("127.0.0.1", port)
+        self._client.reconnect_delay_set(1, 1)
+        self._client.loop_start()
+
+    def __enter__(self) -> Listener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def on(self, topic: str) -> list[bytes]:
+        return [payload for name, payload in self.heard if name == topic]
 
 
 class MjpegCamera:
@@ -150,7 +184,7 @@ class Receiver:
         refused: How often it has failed.
     """
 
-    def __init__(self, status: int = 503) -> None:
+    def __init__(self, status: int = 503, port: int = 0) -> None:
         self.status, self.refused = status, 0
         self.received: list[tuple[str, dict[str, Any]]] = []
         receiver = self
@@ -169,7 +203,7 @@ class Receiver:
             def log_message(self, *_: Any) -> None:
                 pass
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", free_port()), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"http://user:secret-word@127.0.0.1:{self._server.server_port}/hook"
 
     def __enter__(self) -> Receiver:

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
-import paho.mqtt.client as mqtt
 import pytest
+from mnad.runtime.errors import OutputError
 from mnad.watching.history import History, Notice, WatchedEvent
 from mnad.watching.sinks.base import SinkError
+from mnad.watching.sinks.mqtt import Mqtt
 from mnad.watching.sinks.outbox import Outbox
 from mnad.watching.sinks.webhook import Webhook
-from paho.mqtt.enums import CallbackAPIVersion
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.watching.samples import Watching, all_test_frames, events_in, free_port, wait_for, watching, write_video
-from tests.watching.servers import Receiver, broker
+from tests.watching.samples import (
+    Watching,
+    all_test_frames,
+    events_in,
+    free_port,
+    keys_of,
+    wait_for,
+    watching,
+    write_video,
+)
+from tests.watching.servers import Listener, Receiver, broker
 
 OPTIONS = ["--no-health", "--threshold=0.3", "--min-length=2"]
 
@@ -29,35 +40,6 @@ OPTIONS = ["--no-health", "--threshold=0.3", "--min-length=2"]
 @pytest.fixture(scope="module")
 def video(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(tmp_path_factory.mktemp("videos") / "yard.mp4", all_test_frames(synthetic))
-
-
-class Listener:
-    """Somebody who listens to all topics of a broker."""
-
-    def __init__(self, port: int) -> None:
-        self.heard: list[tuple[str, bytes]] = []
-        self._client = mqtt.Client(CallbackAPIVersion.VERSION2)
-        self._client.username_pw_set("user", "secret")
-        self._client.on_connect = lambda client, *_: client.subscribe("#", qos=1)
-        self._client.on_message = lambda _client, _data, message: self.heard.append((message.topic, message.payload))
-        self._client.connect_async("127.0.0.1", port)
-        self._client.reconnect_delay_set(1, 1)
-        self._client.loop_start()
-
-    def __enter__(self) -> Listener:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.disconnect()
-        self._client.loop_stop()
-
-    def on(self, topic: str) -> list[bytes]:
-        return [payload for name, payload in self.heard if name == topic]
-
-
-def keys_of(events: list[dict[str, Any]]) -> list[str]:
-    """All that there is to tell of some events."""
-    return sorted(f"{event['id']} {kind}" for event in events for kind in ("began", "ended"))
 
 
 def test_a_receiver_that_fails_at_first_is_told_all_once_and_in_order(
@@ -213,7 +195,7 @@ def test_a_redirection_is_a_fault_that_names_the_right_address() -> None:
     class Moved(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.send_response(301)
-            self.send_header("Location", "https://user:not-it@other/hook")
+            self.send_header("Location", "https://user:not-it@other/hook/not-it?auth=not-it")
             self.end_headers()
 
         def log_message(self, *_: Any) -> None:
@@ -222,11 +204,91 @@ def test_a_redirection_is_a_fault_that_names_the_right_address() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", 0), Moved)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sink = Webhook(f"http://127.0.0.1:{server.server_port}/hook")
-    with pytest.raises(SinkError, match=r"301 Moved Permanently: give the address https://\*\*\*@other/hook"):
+    with pytest.raises(SinkError, match=r"301 Moved Permanently: give the address at https://other that it names$"):
         sink.tell(NOTICE)
     sink.close()
     server.shutdown()
     server.server_close()
+
+
+def test_a_broker_that_hangs_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had not confirmed in time is not published again."""
+    monkeypatch.setattr("mnad.watching.sinks.mqtt.PUBLISH", 0.5)
+    port = free_port()
+    with broker(port, tmp_path) as server, Listener(port) as listener:
+        sink = Mqtt(f"mqtt://user:secret@127.0.0.1:{port}", tmp_path)
+        (tmp_path / "a1.jpg").write_bytes(b"picture")
+        wait_for(lambda: listener.on("mnad/status"))
+        server.send_signal(signal.SIGSTOP)
+        for _ in range(2):
+            with pytest.raises(SinkError, match=r"the broker has not taken it within 0\.5 s"):
+                sink.tell(NOTICE)
+        server.send_signal(signal.SIGCONT)
+        sink.tell(NOTICE)
+        wait_for(lambda: listener.on("mnad/gate/abnormal"))
+        sink.close()
+        assert listener.on("mnad/gate/picture") == [b"picture"]
+        assert [json.loads(payload)["key"] for payload in listener.on("mnad/gate/event")] == [NOTICE.key]
+
+
+def test_a_broker_that_goes_amid_a_notice_is_told_each_part_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    with broker(port, tmp_path), Listener(port) as listener:
+        sink = Mqtt(f"mqtt://user:secret@127.0.0.1:{port}", tmp_path)
+        (tmp_path / "a1.jpg").write_bytes(b"picture")
+        wait_for(lambda: listener.on("mnad/status"))
+        with monkeypatch.context() as patch:
+            connected = iter([True, True, False])
+            patch.setattr(sink._client, "is_connected", lambda: next(connected))
+            with pytest.raises(SinkError, match="the broker cannot be reached"):
+                sink.tell(NOTICE)
+        sink.tell(NOTICE)
+        sink.tell(replace(NOTICE, key="a1 ended"))
+        wait_for(lambda: len(listener.on("mnad/gate/abnormal")) == 2)
+        sink.close()
+        assert [json.loads(payload)["key"] for payload in listener.on("mnad/gate/event")] == ["a1 began", "a1 ended"]
+
+
+def test_a_full_disk_at_the_end_tells_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Counting:
+        def __init__(self) -> None:
+            self.told = list[str]()
+
+        def tell(self, notice: Notice) -> None:
+            self.told.append(notice.key)
+
+        def close(self) -> None:
+            pass
+
+    def full(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    with History(tmp_path / "history.sqlite") as history, history.at_once():
+        history.put_health("gate", None, 1.0, "", ["phone"])
+    monkeypatch.setattr(History, "told", full)
+    sink = Counting()
+    outbox = Outbox("phone", sink, tmp_path / "history.sqlite", lambda _: None)
+    outbox.start()
+    wait_for(lambda: sink.told)
+    outbox.stop(5)
+    assert len(sink.told) == 1
+    assert not outbox._thread.is_alive()
+
+
+def test_what_files_written_at_one_time_have_shown_is_told_of_each(tmp_path: Path) -> None:
+    with History(tmp_path / "history.sqlite") as history:
+        for at, condition in enumerate(("black", None, "black")):
+            with history.at_once():
+                history.put_health("drop", condition, 1.0, "", ["lines"], at)
+        assert history.waiting("lines") == 3
+
+
+def test_a_power_cut_leaves_no_state_ahead_of_the_history(tmp_path: Path) -> None:
+    """What is written is on the disk before the state that goes on from it is."""
+    with History(tmp_path / "history.sqlite") as history:
+        assert history._database.execute("PRAGMA synchronous").fetchone()[0] == 2
 
 
 def test_a_sink_that_fails_in_its_own_way_is_tried_again(tmp_path: Path) -> None:

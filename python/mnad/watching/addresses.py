@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import SplitResult, urlsplit
 
+from mnad.data.folders import VIDEO_SUFFIXES
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.progress import without_passwords
 
 Kind = Literal["rtsp", "http", "device", "file", "folder"]
 SCHEMES: dict[str, Kind] = {"rtsp": "rtsp", "rtsps": "rtsp", "http": "http", "https": "http"}
+DEVICES = ("/dev/video", "/dev/v4l/")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
@@ -29,16 +31,18 @@ class Address:
     kind: Kind
 
     @property
+    def is_gone(self) -> bool:
+        """Whether it is a file or a folder that is not there."""
+        return self.kind in ("file", "folder") and not Path(self.text).exists()
+
+    @property
     def live(self) -> bool:
         """Whether frames come when they come, and those that nobody takes are lost."""
         return self.kind in ("rtsp", "http", "device")
 
     def __str__(self) -> str:
         """Returns a file as it is, and of a URL no more than its host: passwords stand in any part of one."""
-        if "://" not in self.text:
-            return self.text
-        parts = urlsplit(self.text)
-        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        return host_of(self.text) if "://" in self.text else self.text
 
     __repr__ = __str__
 
@@ -51,7 +55,7 @@ def parse_address(text: str) -> Address:
             such as ``/dev/video0``, a video file, or a folder.
 
     Raises:
-        ConfigError: If it is none of these, or there is no such file.
+        ConfigError: If it can be none of these.
 
     Example:
         >>> parse_address("rtsp://admin:secret@192.0.2.7/stream1")
@@ -63,20 +67,31 @@ def parse_address(text: str) -> Address:
         parts = split_url(text)
         if parts.scheme not in SCHEMES or not parts.hostname:
             raise ConfigError(
-                f"the address {without_passwords(text)} must begin with {'://, '.join(SCHEMES)}:// and name a host, or "
+                f"the address {host_of(text)} must begin with {'://, '.join(SCHEMES)}:// and name a host, or "
                 "be a file, a folder or the number of a USB camera"
             )
         return Address(text, SCHEMES[parts.scheme])
     if text.isdecimal():
         return Address(f"/dev/video{text}", "device")
-    path = Path(text)
-    if path.is_char_device():
-        return Address(text, "device")
-    if path.is_dir():
-        return Address(str(path.resolve()), "folder")
-    if not path.is_file():
-        raise ConfigError(f"there is no file, folder or device {text!r} to read frames from")
-    return Address(str(path.resolve()), "file")
+    try:
+        if text.startswith(DEVICES) or Path(text).is_char_device():
+            return Address(text, "device")
+        path = Path(text).resolve()
+        is_file = path.is_file() or (not path.exists() and path.suffix.lower() in VIDEO_SUFFIXES)
+    except (OSError, ValueError):  # too long, or with a null character
+        raise ConfigError(f"no file or folder can be called {text[:80]!r}") from None
+    return Address(str(path), "file" if is_file else "folder")
+
+
+def host_of(url: str) -> str:
+    """Returns of a URL no more than its host: passwords stand in any part of one.
+
+    Example:
+        >>> host_of("https://user:secret@hooks.example/T0/secret?auth=secret")
+        'https://hooks.example'
+    """
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def split_url(text: str) -> SplitResult:

@@ -44,6 +44,7 @@ class Mqtt:
             raise ConfigError("an MQTT address must name a host, as mqtt://user:password@host:1883/mnad")
         self.prefix, self.events = parts.path.strip("/") or PREFIX, events
         self._announced: set[str] = set()
+        self._notice, self._sent = "", dict[str, mqtt.MQTTMessageInfo]()  # of the last notice, by topic
         self._client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id="", clean_session=True)
         if parts.username:
             self._client.username_pw_set(unquote(parts.username), unquote(parts.password or ""))
@@ -64,6 +65,8 @@ class Mqtt:
         """
         content = notice.content
         stream = content["stream"]
+        if notice.key != self._notice:
+            self._notice, self._sent = notice.key, {}
         if stream not in self._announced:
             self._announced.add(stream)
             self._announce(stream)
@@ -109,12 +112,18 @@ class Mqtt:
             self._client.publish(topic, json.dumps(config), qos=1, retain=True)
 
     def _publish(self, name: str, payload: str | bytes, *, retain: bool = True) -> None:
+        """Publishes, and waits until the broker has it; what is under way of this notice is not sent again."""
         if not self._client.is_connected():
             raise SinkError(self._refused or "the broker cannot be reached")
-        message = self._client.publish(self._topic(name), payload, qos=1, retain=retain)
+        if name not in self._sent:
+            self._sent[name] = self._client.publish(self._topic(name), payload, qos=1, retain=retain)
+        message = self._sent[name]
+        if message.rc == mqtt.MQTT_ERR_NO_CONN:  # lost this moment: the client sends it once it is connected again
+            message.rc = mqtt.MQTT_ERR_SUCCESS
         try:
             message.wait_for_publish(PUBLISH)
         except (RuntimeError, ValueError) as error:
+            del self._sent[name]
             raise SinkError(str(error)) from None
         if not message.is_published():
             raise SinkError(f"the broker has not taken it within {PUBLISH:g} s")

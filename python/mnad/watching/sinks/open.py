@@ -6,8 +6,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from mnad.runtime.errors import ConfigError
-from mnad.runtime.progress import without_passwords
-from mnad.watching.addresses import split_url
+from mnad.watching.addresses import host_of, split_url
 from mnad.watching.sinks.base import Sink
 from mnad.watching.sinks.lines import JsonLines
 
@@ -26,8 +25,7 @@ def check_sink(address: str) -> str:
         raise ConfigError("the path of an MQTT address begins all topics, so it cannot hold + or #")
     if parts.scheme not in SCHEMES or not parts.hostname:
         raise ConfigError(
-            f"the address of a sink must begin with {'://, '.join(SCHEMES)}:// and name a host, got "
-            f"{without_passwords(address)}"
+            f"the address of a sink must begin with {'://, '.join(SCHEMES)}:// and name a host, got {host_of(address)}"
         )
     return address
 

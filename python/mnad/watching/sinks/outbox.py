@@ -75,7 +75,8 @@ class Outbox:
             notice = history.next_notice(self.name)
             if notice is not None:
                 self.sink.tell(notice)
-                self._write_told(history, notice)
+                if not self._write_told(history, notice):
+                    return
                 if self.fault:
                     self.say(f"{self.name} is told again")
                     self.fault = ""
@@ -84,12 +85,12 @@ class Outbox:
             else:
                 self._stopping.wait(LOOK_EVERY)
 
-    def _write_told(self, history: History, notice: Notice) -> None:
-        """Writes that the sink was told, before it is told anything else: it must not be told twice."""
+    def _write_told(self, history: History, notice: Notice) -> bool:
+        """Writes that the sink was told, before it is told anything else; False if it is to end before."""
         while True:
             try:
                 history.told(notice, self.name)
-                return
+                return True
             except OutputError:  # a full disk
                 if self._stopping.wait(FIRST_PAUSE):
-                    return
+                    return False

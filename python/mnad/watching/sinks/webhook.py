@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import httpx
 
-from mnad.runtime.progress import without_passwords
+from mnad.watching.addresses import host_of
 from mnad.watching.history import Notice
 from mnad.watching.sinks.base import SinkError
 
@@ -33,8 +33,10 @@ class Webhook:
         except httpx.HTTPError as error:
             raise SinkError(f"{type(error).__name__}: {error}") from None
         if answer.is_redirect:
-            place = without_passwords(answer.headers.get("Location", ""))
-            raise SinkError(f"it answers {answer.status_code} {answer.reason_phrase}: give the address {place}")
+            place = host_of(answer.headers.get("Location", ""))
+            raise SinkError(
+                f"it answers {answer.status_code} {answer.reason_phrase}: give the address at {place} that it names"
+            )
         if not answer.is_success:
             raise SinkError(f"it answers {answer.status_code} {answer.reason_phrase}")
 
