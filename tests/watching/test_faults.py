@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -109,7 +110,7 @@ def test_a_clock_that_is_set_back_changes_no_duration(held_out: Path, tmp_path: 
     ("arguments", "words"),
     [
         (["RUN"], "there is nothing to watch: give --source NAME=ADDRESS"),
-        (["RUN", "--source=gate=no/such.mp4"], "there is no file, folder or device 'no/such.mp4'"),
+        (["RUN", "--source=gate=no/such.mp4"], "no/such.mp4' to read frames from"),
         (["RUN", "--source=gate=ftp://host/x"], "must begin with rtsp://"),
         (["RUN", "--source=a b=VIDEO"], "the name of a stream must begin with a letter or digit"),
         (["RUN", "--source=gate=VIDEO", "--source=gate=rtsp://127.0.0.1:1/x"], "two streams are called gate"),
@@ -216,10 +217,13 @@ def test_old_events_are_removed_with_their_files(held_out: Path, video: Path, tm
         f"  new: {{address: {video}}}\n"
     )
     arguments = ["--config", config, *OPTIONS]
-    with watching(tmp_path / "out", *arguments) as running:
-        running.wait()
-    streams = [event["stream"] for event in running.events()]
-    assert {"old", "new"} == set(streams)
+    for _ in range(2):  # a recording may be as old as it is: what counts is when it was watched
+        with watching(tmp_path / "out", *arguments) as running:
+            running.wait()
+        assert {event["stream"] for event in running.events()} == {"old", "new"}
+    with sqlite3.connect(tmp_path / "out" / "history.sqlite") as database:
+        a_month_ago = time.time() - 31 * 24 * 3600
+        database.execute("UPDATE events SET found = ? WHERE stream = 'old'", (a_month_ago,))
     with watching(tmp_path / "out", *arguments, f"--page=127.0.0.1:{free_port()}") as running:
         wait_for(lambda: {event["stream"] for event in running.events()} == {"new"})
         running.stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import time
@@ -15,7 +16,7 @@ import pytest
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
 from mnad.pipeline.score import ScoreConfig, score
 
-from tests.watching.samples import FPS, Watching, all_test_frames, wait_for, watching, write_video
+from tests.watching.samples import FPS, Watching, all_test_frames, children_of, wait_for, watching, write_video
 
 # Such that some frames are above it; the model was trained for a second.
 RULE: dict[str, Any] = {"hysteresis": 0.1, "merge_gap": 2, "min_length": 3}
@@ -112,6 +113,21 @@ def test_a_stopped_process_goes_on_where_it_was(
     assert [(event["first"], event["last"]) for event in running.events()] == [
         (alarm.first, alarm.last) for alarm in offline
     ]
+
+
+def test_who_stops_all_processes_of_a_service_loses_no_stream(
+    held_out: Path, video: Path, threshold: float, tmp_path: Path
+) -> None:
+    """As systemd does: it tells those that decode, too."""
+    arguments = ["--source", f"yard={video}", f"--threshold={threshold}", *OPTIONS, "--no-health", "--realtime"]
+    with watching(tmp_path, held_out, *arguments) as running:
+        wait_for(running.events)
+        for process in [*children_of(running.process.pid), running.process.pid]:
+            os.kill(process, signal.SIGTERM)
+        assert running.process.wait(30) == 0
+    assert "crashed" not in running.said
+    assert running.events()[-1]["note"] == ""
+    assert {line["condition"] for line in running.lines if line["kind"] == "health"} == {"well"}
 
 
 def test_killed_ten_times_it_neither_loses_nor_doubles_an_event(

@@ -294,3 +294,29 @@ def test_a_stream_that_is_too_fast_for_the_machine_loses_frames_and_stays_in_tim
         assert gate["frames"]["dropped"] >= 2 * FPS
         assert time.time() - gate["scores"][-1][0] < 1
         running.stop()
+
+
+def test_bad_requests_are_told_what_is_wrong(held_out: Path, camera: MjpegCamera, tmp_path: Path) -> None:
+    port = free_port()
+    with watching(tmp_path, held_out, f"--source=gate={camera.url}", *OPTIONS, f"--page=127.0.0.1:{port}") as running:
+        url = Page(running, port).url + "/api"
+        wait_for(lambda: "the page is at" in running.said)
+        answers = [
+            httpx.get(f"{url}/events?before={'9' * 20}"),
+            httpx.get(f"{url}/events?limit={'9' * 5000}"),
+            httpx.post(f"{url}/streams", content="[" * 100_000),
+            httpx.post(f"{url}/streams", json={"name": "new", "address": "a" * 5000}),
+            httpx.post(f"{url}/streams", json={"name": "new", "address": "a\0b"}),
+        ]
+        assert [answer.status_code for answer in answers] == [422] * len(answers)
+        assert all(answer.json()["error"] for answer in answers)
+        assert httpx.get(f"{url}/events/{'a' * 300}.mp4").status_code == 404
+        running.stop()
+    assert "Traceback" not in running.said
+
+
+def test_a_token_that_no_browser_can_send_is_refused(held_out: Path, camera: MjpegCamera, tmp_path: Path) -> None:
+    arguments = [held_out, f"--source=gate={camera.url}", f"--page=127.0.0.1:{free_port()}", "--token=tökén"]
+    with watching(tmp_path, *arguments) as running:
+        assert running.wait() == 2
+    assert "the token of the page must be of letters, digits and signs of ASCII" in running.said

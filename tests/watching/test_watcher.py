@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from mnad.runtime.errors import ConfigError
 from mnad.watching.control import Control, StreamChange
+from mnad.watching.feed import Feed
 from mnad.watching.history import History, WatchedEvent
 from mnad.watching.places import Places
 from mnad.watching.settings import StreamOptions, WatchConfig
@@ -19,7 +21,7 @@ from mnad.watching.streams import FrameResult
 from mnad.watching.watcher import DATABASE, Watcher
 from mnad.watching.zones import Zone
 
-from tests.watching.samples import FPS, all_test_frames, write_video
+from tests.watching.samples import FPS, all_test_frames, free_port, wait_for, write_video
 
 LEFT = Zone(((0, 0), (0.5, 0), (0.5, 1), (0, 1)), "left")
 
@@ -152,6 +154,81 @@ def test_the_zone_of_an_error_is_looked_for_within_the_zones_alone() -> None:
     assert Places([Zone(LEFT.polygon, "tree", "ignore"), Zone(((0.5, 0), (1, 0), (1, 1)), "door")]).of(Whole())[0] == (
         "door"
     )
+
+
+def test_what_is_gone_after_a_restart_leaves_others_watched(
+    held_out: Path, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied, folder = shutil.copy(video, tmp_path / "copy.mp4"), tmp_path / "drop"
+    folder.mkdir()
+    options = config(held_out, video, tmp_path / "out")
+    options = replace(options, source=[*options.source, f"copy={copied}", f"drop={folder}", "usb=/dev/video97"])
+    first = Watcher(options)
+    first.save()
+    first.ledger.close()
+    copied.unlink()
+    folder.rmdir()
+    second = Watcher(options)
+    second._go_on()
+    assert list(second.streams) == ["yard", "drop", "usb"]
+    assert f"copy: {copied} is there no more, and is passed over" in capsys.readouterr().err
+    with pytest.raises(ConfigError, match="there is no file, folder or device"):
+        Control(second).add("new", StreamOptions(address=str(copied)))
+    drop = second.streams["drop"]
+    drop.feed.start()
+    wait_for(lambda: second.step() or drop.feed.fault)
+    assert drop.feed.fault == f"cannot look into {folder}: No such file or directory"
+    folder.mkdir()
+    wait_for(lambda: second.step() or drop.feed.fault == "" or drop.feed.process is not None)
+    for stream in second.streams.values():
+        stream.feed.stop()
+    second.ledger.close()
+
+
+def test_a_camera_that_is_back_soon_was_not_offline(held_out: Path, tmp_path: Path) -> None:
+    options = WatchConfig(
+        run=held_out,
+        source=[f"gate=http://127.0.0.1:{free_port()}/video"],
+        out=tmp_path,
+        accelerator="cpu",
+        timeout=3,
+    )
+    made = Watcher(options)
+    gate = made.streams["gate"]
+    gate.feed.start()
+    wait_for(lambda: made.step() or gate.feed.fault)
+    assert gate.feed.fault.startswith("cannot be opened")
+    assert gate.condition is None
+    wait_for(lambda: made.step() or gate.condition == "offline")
+    assert time.monotonic() - gate._came >= 3
+    gate.feed.stop()
+    made.ledger.close()
+
+
+def test_a_folder_that_nobody_writes_to_any_more_is_offline(
+    held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "drop"
+    folder.mkdir()
+    made = Watcher(WatchConfig(run=held_out, source=[f"drop={folder}"], out=tmp_path / "out", accelerator="cpu"))
+    drop = made.streams["drop"]
+    drop.feed.start()
+    made.step()
+    assert drop.condition is None
+    monkeypatch.setattr("mnad.watching.stream.QUIET", 0.5)
+    wait_for(lambda: made.step() or drop.condition == "offline")
+    assert drop.feed.process is not None
+    drop.feed.stop()
+    made.ledger.close()
+
+
+def test_a_model_of_few_frames_has_the_time_it_takes(watcher: Watcher) -> None:
+    stream = watcher.streams["yard"]
+    order = replace(stream._order(), rate=0.05)
+    feed = Feed(lambda: order)
+    feed.start()
+    feed.stop()
+    assert feed.patience == 60
 
 
 def test_a_folder_goes_on_in_time_after_a_pause(held_out: Path, synthetic: Path, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 RECOVERED = 30.0
 # A live source may take so many seconds to start its process and find a first key frame, beside its own timeout.
 TO_START = 15.0
+# It may take as long as so many frames of its model, as no others are asked for.
+STEPS = 3
 # A file at which the decoder crashes is not tried more often.
 MOST_CRASHES = 3
 
@@ -33,6 +35,7 @@ class Feed:
         fault: Why it gives no frames now; empty while it does.
         finished: Whether a source that has an end has come to it.
         restarts: How often it was started again.
+        patience: Seconds without a frame after which a live source is lost.
     """
 
     order: Callable[[], Order]
@@ -41,9 +44,9 @@ class Feed:
     fault: str = ""
     finished: bool = False
     restarts: int = 0
+    patience: float = 0.0
     _live: bool = False
     _endless: bool = True
-    _timeout: float = 0.0
     _pause: float = FIRST_PAUSE
     _next_start: float = 0.0
     _first_frame: float | None = None
@@ -52,7 +55,7 @@ class Feed:
     def start(self) -> None:
         """Starts the process, and asks it for a first message."""
         order = self.order()
-        self._live, self._timeout = order.address.live, order.timeout
+        self._live, self.patience = order.address.live, max(order.timeout, STEPS / order.rate)
         self._endless = order.address.kind != "file"
         self._first_frame = None
         try:
@@ -74,7 +77,7 @@ class Feed:
     def ask(self) -> None:
         """Asks for the next message; one that is gone will be found to be."""
         to_start = TO_START if self._first_frame is None else 0.0
-        self._deadline = time.monotonic() + self._timeout + to_start
+        self._deadline = time.monotonic() + self.patience + to_start
         if self.pipe is not None:
             try:
                 self.pipe.send_bytes(b"")
@@ -110,7 +113,7 @@ class Feed:
                 self.restarts += 1
                 self.start()
         elif self._live and now > self._deadline and not self._answered():
-            self._fail(f"it gave no frame for {self._timeout:g} s")
+            self._fail(f"it gave no frame for {self.patience:g} s")
 
     def stop(self) -> None:
         """Ends the process."""

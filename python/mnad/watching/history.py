@@ -11,19 +11,19 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from mnad.runtime.errors import DataError, OutputError
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT UNIQUE NOT NULL, stream TEXT NOT NULL, session TEXT NOT NULL,
     state TEXT NOT NULL, began REAL NOT NULL, duration REAL NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
     peak REAL NOT NULL, score REAL NOT NULL, threshold REAL NOT NULL, zone TEXT NOT NULL, clip TEXT, picture TEXT,
-    note TEXT NOT NULL
+    note TEXT NOT NULL, found REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS sessions (
     stream TEXT NOT NULL, source TEXT NOT NULL, began REAL NOT NULL, PRIMARY KEY (stream, source)
@@ -69,6 +69,7 @@ class WatchedEvent:
         clip: The file of its video, in the folder of events; None while there is none.
         picture: The same of its picture.
         note: What else is to be known of it.
+        found: When it was found, in seconds since 1970: long after it began, in a recording.
     """
 
     id: str
@@ -86,6 +87,7 @@ class WatchedEvent:
     clip: str | None = None
     picture: str | None = None
     note: str = ""
+    found: float = field(default_factory=time.time)
 
     @property
     def ended(self) -> float:
@@ -141,7 +143,7 @@ class History:
         if read_only:
             return
         self._database.execute("PRAGMA journal_mode = WAL")
-        self._database.execute("PRAGMA synchronous = NORMAL")
+        self._database.execute("PRAGMA synchronous = FULL")  # the state on disk is never ahead of it
         if found == 0:
             self._database.executescript(f"{SCHEMA} PRAGMA user_version = {FORMAT};")
 
@@ -197,7 +199,11 @@ class History:
             sinks: Their names.
         """
         values = asdict(event)
-        kept = {"clip": "coalesce(excluded.clip, clip)", "picture": "coalesce(excluded.picture, picture)"}
+        kept = {
+            "clip": "coalesce(excluded.clip, clip)",
+            "picture": "coalesce(excluded.picture, picture)",
+            "found": "found",
+        }
         changes = ", ".join(f"{name} = {kept.get(name, f'excluded.{name}')}" for name in values if name != "id")
         self._database.execute(
             f"INSERT INTO events ({', '.join(values)}) VALUES ({', '.join(f':{name}' for name in values)}) "
@@ -211,7 +217,9 @@ class History:
         """Writes which file an event's clip or picture is."""
         self._database.execute(f"UPDATE events SET {column} = ? WHERE id = ?", (name, event_id))
 
-    def put_health(self, stream: str, condition: str | None, now: float, note: str, sinks: Sequence[str]) -> None:
+    def put_health(
+        self, stream: str, condition: str | None, now: float, note: str, sinks: Sequence[str], at: float = 0.0
+    ) -> None:
         """Ends what a camera was unwell with, and begins what it is unwell with now.
 
         Args:
@@ -220,6 +228,7 @@ class History:
             now: In seconds since 1970.
             note: What else is to be known.
             sinks: Who is told.
+            at: In seconds of the source, which tells apart what files written at one time have shown.
         """
         self._database.execute("UPDATE health SET ended = ? WHERE stream = ? AND ended IS NULL", (now, stream))
         if condition is not None:
@@ -228,7 +237,7 @@ class History:
                 (stream, condition, now, note),
             )
         content = {"kind": "health", "stream": stream, "condition": condition or "well", "at": now, "note": note}
-        self._tell(f"{stream} health {now:.6f} {condition}", content, sinks)
+        self._tell(f"{stream} health {now:.6f} {at:.6f} {condition}", content, sinks)
 
     def put_threshold(self, stream: str, threshold: float, now: float, reason: str) -> None:
         """Writes that a stream has another threshold from now on, and why."""
@@ -318,7 +327,7 @@ class History:
 
 def as_content(event: WatchedEvent) -> dict[str, Any]:
     """Returns an event as others are told of it: times also as people write them."""
-    values = {name: value for name, value in asdict(event).items() if name != "session"}
+    values = {name: value for name, value in asdict(event).items() if name not in ("session", "found")}
     times = {f"{name}_at": as_text(getattr(event, name)) for name in ("began", "ended", "peak")}
     return {**values, "ended": event.ended, **times}
 

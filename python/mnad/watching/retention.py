@@ -14,7 +14,7 @@ A_DAY, A_GIGABYTE = 86400.0, 1e9
 
 
 def remove_old(ledger: Ledger, folder: Path, options: ClipOptions, now: float) -> None:
-    """Removes events that are older than so many days, and the oldest while their files take more than is allowed.
+    """Removes events that were found more than so many days ago, and the oldest while their files take too much.
 
     Files go first: on a full disk nothing else can be written before they do.
 
@@ -27,7 +27,7 @@ def remove_old(ledger: Ledger, folder: Path, options: ClipOptions, now: float) -
     sizes = _sizes(folder)
     total, expired = sum(sizes.values()), list[WatchedEvent]()
     for event in ledger.read(lambda history: list(history.oldest())):
-        too_old = event.ended < now - options.keep_days * A_DAY
+        too_old = event.found < now - options.keep_days * A_DAY
         if not too_old and total <= options.keep_gigabytes * A_GIGABYTE:
             continue
         for name in _files_of(event):

@@ -133,6 +133,8 @@ def parse_page(text: str, token: str | None) -> PageAddress:
             f"the page at {text} can be reached from other machines, so it needs a token: give --token, or set "
             "MNAD_TOKEN"
         )
+    if token and not (token.isascii() and token.isprintable()):
+        raise ConfigError("the token of the page must be of letters, digits and signs of ASCII")
     return PageAddress(host, int(port), token or None)
 
 

@@ -28,6 +28,7 @@ from mnad.watching.zones import region_of
 LATENCIES = 1000
 CURVE = 600  # scores that are shown
 SINCE = " since "  # in what tells sessions apart: when one began that has no end
+QUIET = 600.0  # seconds without a new file after which a folder is offline
 CHANGED_AFTER = 1.0  # seconds in which the score is high everywhere
 
 
@@ -88,6 +89,7 @@ class WatchedStream:
         self.last: tuple[Frame, FrameResult] | None = None
         self.curve = deque[tuple[float, float]](maxlen=CURVE)
         self._changed_since: float | None = None
+        self._came = time.monotonic()
         self._told, self._ended, self._is_known = "", False, False
         model.streams.set_region(self.name, region)
 
@@ -189,7 +191,7 @@ class WatchedStream:
             self.ledger.say(f"{self.name}: {message.text}")
         if not isinstance(message, Delivery):
             return None
-        counters = self.counters
+        counters, self._came = self.counters, time.monotonic()
         counters.read += message.read
         counters.dropped += message.dropped
         self._tell_if_slow(message)
@@ -219,17 +221,25 @@ class WatchedStream:
         if self.paused or (self.done and self._ended):
             return
         self.feed.look_after()
-        fault, lost = self.feed.fault, self.feed.process is None
-        if not lost:
-            return
+        fault = self.feed.fault
         if fault and fault != self._told:
             self.ledger.say(f"{self.name}: {fault}")
-        if fault:
-            self.events.finish(f"the stream was lost: {fault}")
-            self._set_condition("offline", time.time(), fault)
-        elif self.done:
+        self._told = fault
+        if self.done and not fault:
             self.events.finish()
-        self._told, self._ended = fault, self.done
+        elif (reason := self._lost()) is not None:
+            self.events.finish(f"the stream was lost: {reason}")
+            self._set_condition("offline", time.time(), reason)
+        self._ended = self.done
+
+    def _lost(self) -> str | None:
+        """Returns why the source counts as lost, which takes a while; None while it does not."""
+        silent, fault = time.monotonic() - self._came, self.feed.fault
+        if fault and (self.done or silent >= self.feed.patience):
+            return fault
+        if self.settings.address.kind == "folder" and silent >= QUIET:
+            return f"nothing was written to it for {QUIET / 60:g} min"
+        return None
 
     def pause(self, *, paused: bool) -> None:
         """Stops the source, or starts it again."""
@@ -240,6 +250,7 @@ class WatchedStream:
             self.feed.stop()
             self.events.finish("watching was paused")
         else:
+            self._came = time.monotonic()
             self.feed.start()
 
     def accept_view(self) -> None:
@@ -336,14 +347,14 @@ class WatchedStream:
     def _note_condition(self, condition: str | None, frame: Frame) -> None:
         if condition != self.condition and condition is not None:
             self.events.hold_back(condition, frame.time)
-        self._set_condition(condition, frame.wall)
+        self._set_condition(condition, frame.wall, at=frame.time)
 
-    def _set_condition(self, condition: str | None, wall: float, note: str = "") -> None:
+    def _set_condition(self, condition: str | None, wall: float, note: str = "", at: float = 0.0) -> None:
         if self._is_known and condition == self.condition:
             return
         words = condition or ("well again" if self._is_known else "is watched")
         self.condition, self._is_known, sinks = condition, True, self.settings.sinks
-        self.ledger.write(lambda history: history.put_health(self.name, condition, wall, note, sinks))
+        self.ledger.write(lambda history: history.put_health(self.name, condition, wall, note, sinks, at))
         self.ledger.say(f"{self.name}: {words}")
 
     def _tell_if_slow(self, message: Delivery) -> None:

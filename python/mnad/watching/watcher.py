@@ -60,8 +60,12 @@ class Watcher:
         self.recorder = Recorder(self.clips, self._file_written, self._file_failed)
         self.streams: dict[str, WatchedStream] = {}
         self.outboxes = self._open_sinks()
+        self._notes = {model: model.load() for model in self._each_model}
         for each in settings:
-            self.add(each)
+            if each.address.is_gone and each.address.kind == "file" and self._is_known(each):
+                print_beside(f"{each.name}: {each.address} is there no more, and is passed over")
+            else:
+                self.add(each)
         self.stopping = False
         now = time.monotonic()
         self._next = {"save": now + config.save_every, "status": now + STATUS_EVERY, "clean": now}
@@ -112,11 +116,17 @@ class Watcher:
         """Adds a stream."""
         if settings.name in self.streams:
             raise ConfigError(f"there is a stream {settings.name} already")
+        if settings.address.is_gone and not self._is_known(settings):
+            raise ConfigError(f"there is no file, folder or device {str(settings.address)!r} to read frames from")
         if settings.run not in self.models:
             self._load(settings.run)
         stream = WatchedStream(settings, self.config, self.models[settings.run], self.ledger, self.recorder)
         self.streams[settings.name] = stream
         return stream
+
+    def _is_known(self, settings: StreamSettings) -> bool:
+        """Whether a stream was watched before; then what is gone may come back, and must not keep others unwatched."""
+        return any(settings.name in notes for notes in self._notes.values())
 
     def remove(self, name: str) -> None:
         """Ends a stream and forgets it; its events stay.
@@ -154,6 +164,8 @@ class Watcher:
         frames: dict[str, Frame] = {}
         pipes = {stream.feed.pipe: stream for stream in self.streams.values() if stream.feed.pipe is not None}
         ready = wait([*pipes, self._woken], TICK)
+        if self.stopping:  # who stops this process may have stopped those that decode, too
+            return
         while self._woken.poll():
             self._woken.recv_bytes()
             self._calls.get()()
@@ -216,7 +228,7 @@ class Watcher:
     def _go_on(self) -> None:
         """Goes on from where the last process was, however that ended."""
         for model in self._each_model:
-            notes = model.load()
+            notes = self._notes[model]
             for name, stream in self.streams.items():
                 if stream.model is model and name in notes:
                     stream.restore(notes[name])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import os
 import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,7 +37,7 @@ T = TypeVar("T")
 COOKIE = "mnad_token"
 BOUNDARY = "frame"
 LIVE_EVERY = 0.1
-MOST_EVENTS = 500
+MOST_EVENTS, MOST_DIGITS = 500, 18
 ASK_AGAIN = {"Cache-Control": "no-cache"}
 FILE_TYPES = {".mp4": "video/mp4", ".jpg": "image/jpeg"}
 
@@ -153,7 +154,8 @@ class Routes:
     async def file(self, request: Request) -> Response:
         """GET: the clip or the picture of an event."""
         path = self.watcher.clips / Path(request.path_params["file"]).name
-        if path.suffix not in FILE_TYPES or path.name.startswith(".") or not path.is_file():
+        is_file = os.path.isfile(path)  # noqa: PTH113 (Path.is_file fails for a name that is too long)
+        if path.suffix not in FILE_TYPES or path.name.startswith(".") or not is_file:
             raise HTTPException(404, "there is no such file; events are removed in time")
         return FileResponse(path, media_type=FILE_TYPES[path.suffix])
 
@@ -272,7 +274,7 @@ def _from_another_site(request: Request) -> bool:
 async def _json(request: Request) -> dict[str, Any]:
     try:
         values = await request.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         values = None
     if not isinstance(values, dict):
         raise HTTPException(422, "the body must be a JSON object")
@@ -294,8 +296,8 @@ def _parsed(kind: type[T], values: dict[str, Any]) -> T:
 def _number(text: str | None) -> int | None:
     if text is None:
         return None
-    if not text.isdecimal():
-        raise HTTPException(422, f"limit and before must be whole numbers, got {text!r}")
+    if not text.isdecimal() or len(text) > MOST_DIGITS:
+        raise HTTPException(422, f"limit and before must be whole numbers, got {text[:80]!r}")
     return int(text)
 
 
