@@ -86,6 +86,15 @@ class FrameMaker:
             self.mailbox.put(self._frame(shot, at, wall, arrived, choice))
 
     def _frame(self, shot: Shot, at: float, wall: float, arrived: float, choice: Choice) -> Frame:
+        try:
+            return self._made(shot, at, wall, arrived, choice)
+        except DataError as error:
+            if not isinstance(shot.position, tuple):
+                raise
+            self._tell(f"{shot.position[0]} {error}")  # other files of the folder may be as they should
+            return self._made(shot._replace(image=None), at, wall, arrived, choice)
+
+    def _made(self, shot: Shot, at: float, wall: float, arrived: float, choice: Choice) -> Frame:
         image, order = shot.image, self.order
         pixels = thumbnail = picture = None
         if image is not None:
@@ -117,7 +126,8 @@ def _jpeg(frame: NDArray[np.uint8]) -> bytes:
 
 def main(descriptor: int) -> None:
     """Decodes as ordered until the source ends and its last message is taken, or the other side is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the other side, which ends this one
+    for each in (signal.SIGINT, signal.SIGTERM):  # sent to all of a service; the other side ends this one
+        signal.signal(each, signal.SIG_IGN)
     cv2.setNumThreads(1)
     pipe = Connection(descriptor)
     order: Order = pipe.recv()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,6 +39,7 @@ LOOK_EVERY, WHOLE_AFTER = 0.2, 1.0
 APART = 10.0
 # What comes later or earlier than its time stamp by so many seconds is played from then on.
 FAR_OFF = 5.0
+FASTER = 0.01
 
 
 class Shot(NamedTuple):
@@ -59,9 +61,14 @@ class Shot(NamedTuple):
 
 
 class Playback:
-    """Plays frames at the speed of their time stamps."""
+    """Plays frames at the speed of their time stamps.
 
-    def __init__(self) -> None:
+    Args:
+        faster: The share by which they are played faster, so that nothing piles up where a camera's clock is fast.
+    """
+
+    def __init__(self, faster: float = 0.0) -> None:
+        self.faster = faster
         self._began: float | None = None
 
     def wait(self, stamp: float) -> None:
@@ -69,7 +76,9 @@ class Playback:
         now = time.monotonic()
         if self._began is None or abs(self._began + stamp - now) > FAR_OFF:
             self._began = now - stamp
-        time.sleep(max(0.0, self._began + stamp - now))
+        pause = max(0.0, self._began + stamp - now) * (1 - self.faster)
+        self._began -= pause * self.faster
+        time.sleep(pause)
 
 
 def shots_of_file(order: Order, tell: Tell) -> Iterator[Shot]:
@@ -94,7 +103,8 @@ def shots_of_file(order: Order, tell: Tell) -> Iterator[Shot]:
 def shots_of_folder(order: Order, tell: Tell) -> Iterator[Shot]:
     """Yields the pictures of a folder, and the frames of its video files, as they are written; it never ends.
 
-    Pictures are a step of the given rate apart, or of the model's, and more where their files were written much later.
+    Pictures are a step of the given rate apart, or of the model's, and the frames of a video as its time stamps say. A
+    file is as old as its last frame; what lies much later than the file before it does not follow on that.
 
     Args:
         order: What is wanted.
@@ -103,18 +113,26 @@ def shots_of_folder(order: Order, tell: Tell) -> Iterator[Shot]:
     step = 1 / (order.given_rate or order.rate)
     stamp, written = order.since, None
     for path in _files_of(Path(order.address.text), order.after, tell):
-        file_time = path.stat().st_mtime
-        if written is not None and file_time - written > APART:
-            stamp += file_time - written
-        written = file_time
         try:
-            for shot in _shots_in(path, tell):
-                yield shot._replace(stamp=stamp, wall=file_time, known=_is_known(shot.position, order.after))
-                stamp += step
-        except DataError as error:
+            file_time = path.stat().st_mtime
+            length = _length_of(path, order)
+        except FileNotFoundError:
+            tell(f"{path.name} was removed before it was watched")
+            continue
+        except (DataError, OSError) as error:
             tell(str(error))
-            yield Shot((path.name, 0), stamp, file_time, None)
+            yield Shot((path.name, 0), stamp, time.time(), None)
             stamp += step
+            continue
+        began = file_time - length
+        if written is not None and began - written > APART:
+            stamp += began - written
+        written = file_time
+        for shot in _placed(_shots_in(path, order, tell), stamp, began, order):
+            yield shot
+            assert shot.stamp is not None
+            stamp = shot.stamp
+        stamp += step
 
 
 def shots_of_camera(order: Order) -> Iterator[Shot]:
@@ -128,7 +146,7 @@ def shots_of_camera(order: Order) -> Iterator[Shot]:
         if stream is None or stream.codec_context is None:
             raise DataError("there is no video in it that FFmpeg can decode")
         timed = container.format.name not in UNTIMED
-        playback = Playback() if timed and order.address.kind == "http" else None
+        playback = Playback(FASTER) if timed and order.address.kind == "http" else None
         size = None
         for number, frame in enumerate(_decoded(container, stream, order)):
             if size not in (None, (frame.width, frame.height)):
@@ -230,19 +248,66 @@ def _is_shown(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and not hidden(path)
 
 
+def _placed(shots: Iterator[Shot], begin: float, began: float, order: Order) -> Iterator[Shot]:
+    """Places the frames of a file, which are stamped from 0, after those before it.
+
+    Args:
+        shots: They.
+        begin: When the first of them was taken, in seconds of the source.
+        began: The same by the wall clock.
+        order: What is known already: the last frame that is lies where it was.
+    """
+    known = list[Shot]()
+    for shot in shots:
+        assert shot.stamp is not None
+        if _is_known(shot.position, order.after):
+            known.append(shot._replace(image=None, known=True))
+            begin = order.since - shot.stamp
+            continue
+        yield from _moved(known, begin, began)
+        known.clear()
+        yield from _moved([shot], begin, began)
+    yield from _moved(known, begin, began)
+
+
+def _moved(shots: list[Shot], begin: float, began: float) -> Iterator[Shot]:
+    for shot in shots:
+        assert shot.stamp is not None
+        yield shot._replace(stamp=begin + shot.stamp, wall=began + shot.stamp)
+
+
 def _is_known(position: Position, after: Position | None) -> bool:
     return isinstance(position, tuple) and isinstance(after, tuple) and position[0] == after[0] and position <= after
 
 
 def _wait_until_whole(path: Path) -> None:
-    """Waits until nothing was written to a file for a while; whoever wrote the next one has ended it."""
-    while time.time() - path.stat().st_mtime < WHOLE_AFTER:
+    """Waits until a file does not change for a while; whoever wrote the next one has ended it."""
+    last, since = None, time.monotonic()
+    while time.monotonic() - since < WHOLE_AFTER:
+        with suppress(OSError):
+            status = path.stat()
+            if (status.st_size, status.st_mtime_ns) != last:
+                last, since = (status.st_size, status.st_mtime_ns), time.monotonic()
         time.sleep(LOOK_EVERY)
 
 
-def _shots_in(path: Path, tell: Tell) -> Iterator[Shot]:
-    if path.suffix.lower() in VIDEO_SUFFIXES:
-        for number, frame in enumerate(VideoFile(path).decoded(tell)):
-            yield Shot((path.name, number), None, None, frame)
-    else:
-        yield Shot((path.name, 0), None, None, read_pixels(path, 3))
+def _length_of(path: Path, order: Order) -> float:
+    """Returns the seconds from the first frame of a folder's file to its last, by its header."""
+    if path.suffix.lower() not in VIDEO_SUFFIXES:
+        return 0.0
+    file = VideoFile(path)
+    return max(0, file.expected() - 1) / (order.given_rate or file.rate() or order.rate)
+
+
+def _shots_in(path: Path, order: Order, tell: Tell) -> Iterator[Shot]:
+    """Yields the frames of a folder's file, stamped from 0; what cannot be read of it is told."""
+    number = -1
+    try:
+        if path.suffix.lower() in VIDEO_SUFFIXES:
+            for number, (stamp, frame) in enumerate(_timed(VideoFile(path), order, tell)):
+                yield Shot((path.name, number), stamp, None, frame)
+        else:
+            yield Shot((path.name, 0), 0.0, None, read_pixels(path, 3))
+    except DataError as error:
+        tell(str(error))
+        yield Shot((path.name, number + 1), (number + 1) / (order.given_rate or order.rate), None, None)
