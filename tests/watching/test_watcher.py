@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,14 @@ from mnad.runtime.errors import ConfigError
 from mnad.watching.control import Control, StreamChange
 from mnad.watching.feed import Feed
 from mnad.watching.history import History, WatchedEvent
+from mnad.watching.page.server import make_app
 from mnad.watching.places import Places
 from mnad.watching.settings import StreamOptions, WatchConfig
 from mnad.watching.streams import FrameResult
+from mnad.watching.watched_model import WatchedModel
 from mnad.watching.watcher import DATABASE, Watcher
 from mnad.watching.zones import Zone
+from starlette.testclient import TestClient
 
 from tests.watching.samples import FPS, all_test_frames, free_port, wait_for, write_video
 
@@ -44,6 +49,10 @@ def watcher(held_out: Path, video: Path, tmp_path: Path) -> Iterator[Watcher]:
 
 def config(run: Path, video: Path, out: Path, **options: Any) -> WatchConfig:
     return WatchConfig(run=run, source=[f"yard={video}"], out=out, accelerator="cpu", realtime=True, **options)
+
+
+def add(watcher: Watcher, name: str, **options: Any) -> None:
+    Control(watcher).add(watcher.config.settings_of(name, StreamOptions(**options)))
 
 
 def test_who_asks_and_goes_away_ends_nothing(watcher: Watcher) -> None:
@@ -100,19 +109,40 @@ def test_events_that_were_left_open_are_closed_whose_ever_they_are(held_out: Pat
 
 
 def test_a_refused_stream_leaves_nothing_behind(watcher: Watcher, video: Path) -> None:
-    control = Control(watcher)
     with pytest.raises(ConfigError, match="calibrated for"):
-        control.add("gate", StreamOptions(address=str(video), zones=(LEFT,), false_alarms_per_hour=7))
+        add(watcher, "gate", address=str(video), zones=(LEFT,), false_alarms_per_hour=7)
     assert set(watcher.streams) == {"yard"}
-    control.add("gate", StreamOptions(address=str(video)))
+    add(watcher, "gate", address=str(video))
     assert "gate" not in watcher.streams["gate"].model.streams.regions
     with pytest.raises(ConfigError, match="there is a stream gate already"):
-        control.add("gate", StreamOptions(address=str(video)))
+        add(watcher, "gate", address=str(video))
 
 
 def test_one_model_by_two_paths_is_loaded_once(watcher: Watcher, held_out: Path, video: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(held_out, tmp_path / "copy")
-    Control(watcher).add("gate", StreamOptions(address=str(video), run=copied))
+    add(watcher, "gate", address=str(video), run=copied)
+    assert watcher.streams["gate"].model is watcher.streams["yard"].model
+
+
+def test_a_model_is_loaded_beside_the_loop(
+    watcher: Watcher, held_out: Path, video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loading = list[threading.Thread]()
+
+    def noted(*arguments: Any) -> WatchedModel:
+        loading.append(threading.current_thread())
+        return WatchedModel(*arguments)
+
+    monkeypatch.setattr("mnad.watching.watcher.WatchedModel", noted)
+    copied = shutil.copytree(held_out, tmp_path / "copy")
+    options = {"name": "gate", "address": str(video), "run": str(copied)}
+    client = TestClient(make_app(watcher, None), base_url="http://127.0.0.1")
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(client.post, "/api/streams", json=options)
+        wait_for(lambda: watcher.step() or answer.done())
+    assert answer.result().status_code == 201
+    assert len(loading) == 1
+    assert loading[0] is not threading.main_thread()
     assert watcher.streams["gate"].model is watcher.streams["yard"].model
 
 
@@ -173,7 +203,7 @@ def test_what_is_gone_after_a_restart_leaves_others_watched(
     assert list(second.streams) == ["yard", "drop", "usb"]
     assert f"copy: {copied} is there no more, and is passed over" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="there is no file, folder or device"):
-        Control(second).add("new", StreamOptions(address=str(copied)))
+        add(second, "new", address=str(copied))
     drop = second.streams["drop"]
     drop.feed.start()
     wait_for(lambda: second.step() or drop.feed.fault)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mnad.runtime.errors import ConfigError
-from mnad.watching.settings import StreamOptions
+from mnad.watching.settings import StreamSettings
 from mnad.watching.stream import WatchedStream
+from mnad.watching.watched_model import WatchedModel
 from mnad.watching.watcher import Watcher
 
 
@@ -43,14 +44,18 @@ class Control:
         """Returns all streams as plain values."""
         return [describe(stream) for stream in self.watcher.streams.values()]
 
-    def add(self, name: str, options: StreamOptions) -> dict[str, Any]:
+    def add(self, settings: StreamSettings, model: WatchedModel | None = None) -> dict[str, Any]:
         """Adds a stream and begins to watch it.
+
+        Args:
+            settings: Of the stream.
+            model: Of its run, as :meth:`Watcher.load` has loaded it; the loop waits while that is still to be done.
 
         Raises:
             ConfigError: If there is one of this name, or an option does not fit.
             CheckpointError: If its model cannot be used.
         """
-        stream = self.watcher.add(self.watcher.config.settings_of(name, options))
+        stream = self.watcher.add(settings, model)
         stream.feed.start()
         self.watcher.save()  # without a state a stream is new
         return describe(stream)

@@ -54,7 +54,7 @@ class Watcher:
         settings = config.all_streams()
         self.models: dict[Path, WatchedModel] = {}
         for run in dict.fromkeys(each.run for each in settings):
-            self._load(run)
+            self._use(run, self.load(run))
         self.clips = writable_folder(self.folder / EVENTS)
         self.ledger = Ledger(History(self.folder / DATABASE), print_beside)
         self.recorder = Recorder(self.clips, self._file_written, self._file_failed)
@@ -101,10 +101,20 @@ class Watcher:
         self._wake.send_bytes(b"")
         return future
 
-    def _load(self, run: Path) -> None:
-        """Loads the model of a run; one that is there already, by whatever path, is the same."""
-        config, state = self.config, writable_folder(self.folder / STATE)
-        loaded = WatchedModel(run, state, config.accelerator, config.precision)
+    def load(self, run: Path) -> WatchedModel:
+        """Loads the model of a run, if it is not there; this takes a while, and any thread may do it.
+
+        Raises:
+            CheckpointError: If it cannot be used.
+            ConfigError: If its scores are smoothed by frames to come.
+        """
+        if run in self.models:
+            return self.models[run]
+        state = writable_folder(self.folder / STATE)
+        return WatchedModel(run, state, self.config.accelerator, self.config.precision)
+
+    def _use(self, run: Path, loaded: WatchedModel) -> None:
+        """Takes a model for a run; one that is there already, by whatever path, is the same."""
         known = {model.identity: model for model in self.models.values()}
         self.models[run] = known.get(loaded.identity, loaded)
 
@@ -112,14 +122,14 @@ class Watcher:
     def _each_model(self) -> list[WatchedModel]:
         return list(dict.fromkeys(self.models.values()))
 
-    def add(self, settings: StreamSettings) -> WatchedStream:
-        """Adds a stream."""
+    def add(self, settings: StreamSettings, model: WatchedModel | None = None) -> WatchedStream:
+        """Adds a stream, and its model if that was loaded already."""
         if settings.name in self.streams:
             raise ConfigError(f"there is a stream {settings.name} already")
         if settings.address.is_gone and not self._is_known(settings):
             raise ConfigError(f"there is no file, folder or device {str(settings.address)!r} to read frames from")
         if settings.run not in self.models:
-            self._load(settings.run)
+            self._use(settings.run, model or self.load(settings.run))
         stream = WatchedStream(settings, self.config, self.models[settings.run], self.ledger, self.recorder)
         self.streams[settings.name] = stream
         return stream

@@ -102,8 +102,9 @@ class Routes:
         name = values.pop("name", None)
         if not isinstance(name, str):
             raise HTTPException(422, "name must be the name of the stream")
-        options = _parsed(StreamOptions, values)
-        return JSONResponse(await self._within_loop(lambda: self.control.add(name, options)), 201)
+        settings = self.watcher.config.settings_of(name, _parsed(StreamOptions, values))
+        model = await run_in_threadpool(self.watcher.load, settings.run)
+        return JSONResponse(await self._within_loop(lambda: self.control.add(settings, model)), 201)
 
     async def stream(self, request: Request) -> Response:
         """PATCH: changes a stream. DELETE: ends it."""
