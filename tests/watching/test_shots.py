@@ -89,7 +89,7 @@ def test_a_file_that_is_removed_before_it_is_watched_ends_nothing(tmp_path: Path
     assert next(found).position == ("0.png", 0)
     (tmp_path / "1.png").unlink()
     assert next(found).position == ("2.png", 0)
-    assert told == ["1.png was removed before it was watched"]
+    assert told == ["1.png is passed over: No such file or directory"]
 
 
 def test_a_writer_whose_clock_is_fast_holds_nothing_up(tmp_path: Path) -> None:
@@ -132,3 +132,18 @@ def test_a_camera_whose_clock_is_fast_piles_nothing_up(monkeypatch: pytest.Monke
         clock.now = max(clock.now, taken)
         playback.wait(taken * (1 + fast))
         assert clock.now - taken < 0.1
+
+
+def test_a_broken_segment_is_told_and_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "0.mp4").write_bytes(b"no video" * 100)
+    os.utime(tmp_path / "0.mp4", (WRITTEN, WRITTEN))
+    write_segment(tmp_path, 1, WRITTEN + LENGTH / RATE)
+    told = list[str]()
+    found = list(islice(shots_of_folder(order(tmp_path), told.append), 3))
+    assert [(shot.position, shot.image is None) for shot in found] == [
+        (("0.mp4", 0), True),
+        (("1.mp4", 0), False),
+        (("1.mp4", 1), False),
+    ]
+    assert len(told) == 1
+    assert "0.mp4" in told[0]

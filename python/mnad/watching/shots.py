@@ -39,6 +39,7 @@ LOOK_EVERY, WHOLE_AFTER = 0.2, 1.0
 APART = 10.0
 # What comes later or earlier than its time stamp by so many seconds is played from then on.
 FAR_OFF = 5.0
+# A live stream is played faster by this share, so that it is caught up with.
 FASTER = 0.01
 
 
@@ -64,7 +65,7 @@ class Playback:
     """Plays frames at the speed of their time stamps.
 
     Args:
-        faster: The share by which they are played faster, so that nothing piles up where a camera's clock is fast.
+        faster: The share by which they are played faster; nothing piles up then where a camera's clock is fast.
     """
 
     def __init__(self, faster: float = 0.0) -> None:
@@ -115,16 +116,10 @@ def shots_of_folder(order: Order, tell: Tell) -> Iterator[Shot]:
     for path in _files_of(Path(order.address.text), order.after, tell):
         try:
             file_time = path.stat().st_mtime
-            length = _length_of(path, order)
-        except FileNotFoundError:
-            tell(f"{path.name} was removed before it was watched")
+        except OSError as error:  # it may be removed by now
+            tell(f"{path.name} is passed over: {error.strerror}")
             continue
-        except (DataError, OSError) as error:
-            tell(str(error))
-            yield Shot((path.name, 0), stamp, time.time(), None)
-            stamp += step
-            continue
-        began = file_time - length
+        began = file_time - _length_of(path, order)
         if written is not None and began - written > APART:
             stamp += began - written
         written = file_time
@@ -292,11 +287,13 @@ def _wait_until_whole(path: Path) -> None:
 
 
 def _length_of(path: Path, order: Order) -> float:
-    """Returns the seconds from the first frame of a folder's file to its last, by its header."""
+    """Returns the seconds from the first frame of a file to its last, by its header; 0 without a usable one."""
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return 0.0
     file = VideoFile(path)
-    return max(0, file.expected() - 1) / (order.given_rate or file.rate() or order.rate)
+    with suppress(DataError):  # who decodes it tells what is wrong
+        return max(0, file.expected() - 1) / (order.given_rate or file.rate() or order.rate)
+    return 0.0
 
 
 def _shots_in(path: Path, order: Order, tell: Tell) -> Iterator[Shot]:

@@ -24,8 +24,9 @@ def check_sink(address: str) -> str:
     if parts.scheme.startswith("mqtt") and set("+#") & set(parts.path):
         raise ConfigError("the path of an MQTT address begins all topics, so it cannot hold + or #")
     if parts.scheme not in SCHEMES or not parts.hostname:
+        given = host_of(address) if "://" in address else "an address without ://"
         raise ConfigError(
-            f"the address of a sink must begin with {'://, '.join(SCHEMES)}:// and name a host, got {host_of(address)}"
+            f"the address of a sink must begin with {'://, '.join(SCHEMES)}:// and name a host, got {given}"
         )
     return address
 

@@ -32,8 +32,8 @@ class Webhook:
             answer = self._client.post(self.address, json=notice.content, headers={"Idempotency-Key": notice.key})
         except httpx.HTTPError as error:
             raise SinkError(f"{type(error).__name__}: {error}") from None
-        if answer.is_redirect:
-            place = host_of(answer.headers.get("Location", ""))
+        if answer.next_request is not None:
+            place = host_of(str(answer.next_request.url))
             raise SinkError(
                 f"it answers {answer.status_code} {answer.reason_phrase}: give the address at {place} that it names"
             )
