@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from mnad.data.video import VideoFile
 from mnad.watching import shots
 from mnad.watching.addresses import parse_address
 from mnad.watching.camera_process import FrameMaker
@@ -31,7 +32,7 @@ def order(folder: Path, **options: Any) -> Order:
 
 
 def shots_in(folder: Path, count: int, **options: Any) -> list[Shot]:
-    return list(islice(shots_of_folder(order(folder, **options), pytest.fail), count))
+    return list(islice(shots_of_folder(order(folder, **options), pytest.fail, lambda: None), count))
 
 
 def write_segment(folder: Path, number: int, ended: float, fps: float = RATE) -> None:
@@ -85,7 +86,7 @@ def test_a_file_that_is_removed_before_it_is_watched_ends_nothing(tmp_path: Path
     for number in range(3):
         write_picture(tmp_path / f"{number}.png", WRITTEN)
     told = list[str]()
-    found = shots_of_folder(order(tmp_path), told.append)
+    found = shots_of_folder(order(tmp_path), told.append, lambda: None)
     assert next(found).position == ("0.png", 0)
     (tmp_path / "1.png").unlink()
     assert next(found).position == ("2.png", 0)
@@ -99,39 +100,61 @@ def test_a_writer_whose_clock_is_fast_holds_nothing_up(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_a_picture_of_another_depth_is_passed_over_and_told(tmp_path: Path) -> None:
-    for number, kind in enumerate((np.uint8, np.uint16, np.uint8)):
+def test_pictures_of_another_depth_are_passed_over_and_told_once(tmp_path: Path) -> None:
+    for number, kind in enumerate((np.uint8, np.uint16, np.uint16, np.uint8)):
         write_picture(tmp_path / f"{number}.png", WRITTEN, kind)
     mailbox, pacer, messages = Mailbox(1, drops=False), Pacer(RATE), list[Any]()
     threading.Thread(target=FrameMaker(order(tmp_path), mailbox, pacer).run, daemon=True).start()
-    while len(messages) < 4:
+    while sum(isinstance(each, Delivery) for each in messages) < 4:
         message = mailbox.take(pacer, 10)
         assert message is not None
         messages.append(message)
     frames = [each.frames[0] for each in messages if isinstance(each, Delivery)]
-    assert [frame.pixels is None for frame in frames] == [False, True, False]
+    assert [frame.pixels is None for frame in frames] == [False, True, True, False]
     told = [each.text for each in messages if isinstance(each, Note)]
     assert told == ["1.png has 16 bits a pixel, and the model was trained on frames of 8"]
 
 
-def test_a_camera_whose_clock_is_fast_piles_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Clock:
-        now = 0.0
+def test_a_folder_says_that_it_is_there_and_that_a_file_grows(tmp_path: Path) -> None:
+    signs, path = list[float](), tmp_path / "0.png"
+    found = shots_of_folder(order(tmp_path), pytest.fail, lambda: signs.append(time.monotonic()))
+    path.write_bytes(b"not whole")
+    growing = threading.Timer(0.7, write_picture, [path, WRITTEN])
+    growing.start()
+    assert next(found).image is not None
+    assert len(signs) == 2
 
-        def monotonic(self) -> float:
-            return self.now
 
-        def sleep(self, seconds: float) -> None:
-            self.now += seconds
+class Clock:
+    """Time that passes where somebody sleeps."""
 
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@pytest.mark.parametrize("fast", [1e-3, 0.0])
+@pytest.mark.parametrize("segment", [0.2, 2.0, 6.0])
+def test_a_live_stream_is_played_evenly_and_never_falls_behind(
+    monkeypatch: pytest.MonkeyPatch, segment: float, fast: float
+) -> None:
+    """An hour of a camera whose clock is fast and that sends segments, three of them at first."""
     clock = Clock()
     monkeypatch.setattr(shots, "time", clock)
-    playback, fps, fast = Playback(shots.FASTER), 5, 1e-3
+    playback, fps, shown = Playback(shots.FASTER), 5, list[float]()
     for number in range(fps * 3600):
-        taken = number / fps  # by this machine's clock
-        clock.now = max(clock.now, taken)
+        taken = number / fps
+        clock.now = max(clock.now, 3 * segment, (taken // segment + 1) * segment)  # a segment comes once it is whole
         playback.wait(taken * (1 + fast))
-        assert clock.now - taken < 0.1
+        shown.append(clock.now)
+    behind = np.array(shown) - np.arange(len(shown)) / fps
+    assert behind.max() < 3 * segment + 0.1
+    assert behind[-1] < segment + 0.3
+    assert (np.diff(shown) > 0.9 / fps).mean() > 0.99
 
 
 def test_a_broken_segment_is_told_and_others_go_on(tmp_path: Path) -> None:
@@ -139,7 +162,7 @@ def test_a_broken_segment_is_told_and_others_go_on(tmp_path: Path) -> None:
     os.utime(tmp_path / "0.mp4", (WRITTEN, WRITTEN))
     write_segment(tmp_path, 1, WRITTEN + LENGTH / RATE)
     told = list[str]()
-    found = list(islice(shots_of_folder(order(tmp_path), told.append), 3))
+    found = list(islice(shots_of_folder(order(tmp_path), told.append, lambda: None), 3))
     assert [(shot.position, shot.image is None) for shot in found] == [
         (("0.mp4", 0), True),
         (("1.mp4", 0), False),
@@ -147,3 +170,12 @@ def test_a_broken_segment_is_told_and_others_go_on(tmp_path: Path) -> None:
     ]
     assert len(told) == 1
     assert "0.mp4" in told[0]
+
+
+def test_segments_that_name_no_length_are_as_long_as_the_one_before(
+    segments: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VideoFile, "expected", lambda _: 0)
+    found = shots_in(segments, 2 * LENGTH)
+    np.testing.assert_allclose(np.diff([shot.stamp for shot in found]), 1 / RATE, atol=1e-6)
+    assert found[LENGTH].wall == pytest.approx(WRITTEN + 1 / RATE)

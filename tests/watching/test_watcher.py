@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from mnad.runtime.errors import ConfigError
+from mnad.watching.addresses import parse_address
 from mnad.watching.control import Control, StreamChange
 from mnad.watching.feed import Feed
 from mnad.watching.history import History, WatchedEvent
@@ -200,6 +205,7 @@ def test_what_is_gone_after_a_restart_leaves_others_watched(
     folder.rmdir()
     second = Watcher(options)
     second._go_on()
+    second.save()
     assert list(second.streams) == ["yard", "drop", "usb"]
     assert f"copy: {copied} is there no more, and is passed over" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="there is no file, folder or device"):
@@ -209,10 +215,16 @@ def test_what_is_gone_after_a_restart_leaves_others_watched(
     wait_for(lambda: second.step() or drop.feed.fault)
     assert drop.feed.fault == f"cannot look into {folder}: No such file or directory"
     folder.mkdir()
-    wait_for(lambda: second.step() or drop.feed.fault == "" or drop.feed.process is not None)
+    wait_for(lambda: second.step() or drop.feed.fault == "")
     for stream in second.streams.values():
         stream.feed.stop()
     second.ledger.close()
+    folder.rmdir()
+    third = Watcher(options)
+    assert list(third.streams) == ["yard", "drop", "usb"]
+    with pytest.raises(ConfigError, match="there is no file, folder or device"):
+        Watcher(replace(options, out=tmp_path / "another"))
+    third.ledger.close()
 
 
 def test_a_camera_that_is_back_soon_was_not_offline(held_out: Path, tmp_path: Path) -> None:
@@ -221,16 +233,16 @@ def test_a_camera_that_is_back_soon_was_not_offline(held_out: Path, tmp_path: Pa
         source=[f"gate=http://127.0.0.1:{free_port()}/video"],
         out=tmp_path,
         accelerator="cpu",
-        timeout=3,
+        timeout=5,
     )
     made = Watcher(options)
     gate = made.streams["gate"]
-    gate.feed.start()
+    gate.start()
     wait_for(lambda: made.step() or gate.feed.fault)
     assert gate.feed.fault.startswith("cannot be opened")
     assert gate.condition is None
     wait_for(lambda: made.step() or gate.condition == "offline")
-    assert time.monotonic() - gate._came >= 3
+    assert time.monotonic() - gate._came >= 5
     gate.feed.stop()
     made.ledger.close()
 
@@ -242,7 +254,7 @@ def test_a_folder_that_nobody_writes_to_any_more_is_offline(
     folder.mkdir()
     made = Watcher(WatchConfig(run=held_out, source=[f"drop={folder}"], out=tmp_path / "out", accelerator="cpu"))
     drop = made.streams["drop"]
-    drop.feed.start()
+    drop.start()
     made.step()
     assert drop.condition is None
     monkeypatch.setattr("mnad.watching.stream.QUIET", 0.5)
@@ -250,6 +262,41 @@ def test_a_folder_that_nobody_writes_to_any_more_is_offline(
     assert drop.feed.process is not None
     drop.feed.stop()
     made.ledger.close()
+
+
+def test_a_folder_of_what_cannot_be_watched_is_offline(
+    held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mnad.watching.stream.QUIET", 1.0)
+    (tmp_path / "drop").mkdir()
+    made = Watcher(WatchConfig(run=held_out, source=[f"drop={tmp_path / 'drop'}"], out=tmp_path, accelerator="cpu"))
+    drop = made.streams["drop"]
+    for number in range(5):
+        cv2.imwrite(str(tmp_path / "drop" / f"{number}.png"), np.zeros((8, 8), np.uint16))
+    drop.start()
+    wait_for(lambda: made.step() or drop.condition == "offline")
+    wait_for(lambda: made.step() or drop.counters.unreadable == 5)
+    assert drop.condition == "offline"
+    cv2.imwrite(str(tmp_path / "drop" / "5.png"), np.zeros((8, 8), np.uint8))
+    os.utime(tmp_path / "drop" / "5.png", (1e9, 1e9))
+    wait_for(lambda: made.step() or drop.condition is None)
+    with sqlite3.connect(tmp_path / DATABASE) as database:
+        times = database.execute("SELECT began, ended FROM health").fetchall()
+    assert times
+    assert all(began <= ended for began, ended in times)
+    drop.feed.stop()
+    made.ledger.close()
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.ENOTCONN, errno.EACCES])
+def test_a_disk_of_the_network_that_is_not_reached_is_gone(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "stat", fails)
+    assert parse_address("/mnt/nas/camera").kind == "folder"
+    assert parse_address("/mnt/nas/camera.mp4").kind == "file"
+    assert parse_address("/mnt/nas/camera").is_gone
 
 
 def test_a_model_of_few_frames_has_the_time_it_takes(watcher: Watcher) -> None:

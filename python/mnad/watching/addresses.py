@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,7 +36,7 @@ class Address:
     @property
     def is_gone(self) -> bool:
         """Whether it is a file or a folder that is not there."""
-        return self.kind in ("file", "folder") and not Path(self.text).exists()
+        return self.kind in ("file", "folder") and not os.path.exists(self.text)  # noqa: PTH110 (see below)
 
     @property
     def live(self) -> bool:
@@ -73,14 +76,21 @@ def parse_address(text: str) -> Address:
         return Address(text, SCHEMES[parts.scheme])
     if text.isdecimal():
         return Address(f"/dev/video{text}", "device")
-    try:
-        if text.startswith(DEVICES) or Path(text).is_char_device():
-            return Address(text, "device")
-        path = Path(text).resolve()
-        is_file = path.is_file() or (not path.exists() and path.suffix.lower() in VIDEO_SUFFIXES)
-    except (OSError, ValueError):  # too long, or with a null character
-        raise ConfigError(f"no file or folder can be called {text[:80]!r}") from None
+    if "\0" in text:
+        raise ConfigError(f"no file or folder can be called {text!r}")
+    if text.startswith(DEVICES) or _is_device(text):
+        return Address(text, "device")
+    path = Path(text).resolve()
+    # Not those of Path, which fail where a disk of the network is not reached, or a name is too long.
+    is_gone = not os.path.exists(path)  # noqa: PTH110
+    is_file = path.suffix.lower() in VIDEO_SUFFIXES if is_gone else os.path.isfile(path)  # noqa: PTH113
     return Address(str(path), "file" if is_file else "folder")
+
+
+def _is_device(text: str) -> bool:
+    with suppress(OSError):
+        return stat.S_ISCHR(os.stat(text).st_mode)  # noqa: PTH116
+    return False
 
 
 def host_of(url: str) -> str:

@@ -26,7 +26,7 @@ from mnad.data.frames import as_shown, with_channels
 from mnad.data.video import Converter
 from mnad.runtime.errors import DataError
 from mnad.watching.mailbox import Mailbox
-from mnad.watching.messages import Ended, Frame, Message, Note, Order
+from mnad.watching.messages import Alive, Ended, Frame, Message, Note, Order
 from mnad.watching.pacing import Choice, Pacer
 from mnad.watching.shots import Shot, shots_of_camera, shots_of_file, shots_of_folder
 from mnad.watching.timeline import Timeline
@@ -49,6 +49,7 @@ class FrameMaker:
         self.order, self.mailbox, self.pacer = order, mailbox, pacer
         self.timeline = Timeline()
         self.converter = Converter(3)
+        self._fit = True
 
     def run(self) -> None:
         """Decodes until the source ends."""
@@ -67,7 +68,7 @@ class FrameMaker:
         if order.address.live:
             return shots_of_camera(order)
         if order.address.kind == "folder":
-            return shots_of_folder(order, self._tell)
+            return shots_of_folder(order, self._tell, lambda: self.mailbox.tell(Alive()))
         return shots_of_file(order, self._tell)
 
     def _tell(self, text: str) -> None:
@@ -87,12 +88,16 @@ class FrameMaker:
 
     def _frame(self, shot: Shot, at: float, wall: float, arrived: float, choice: Choice) -> Frame:
         try:
-            return self._made(shot, at, wall, arrived, choice)
+            frame = self._made(shot, at, wall, arrived, choice)
         except DataError as error:
             if not isinstance(shot.position, tuple):
                 raise
-            self._tell(f"{shot.position[0]} {error}")  # other files of the folder may be as they should
+            if self._fit:  # other files of the folder may be as they should
+                self._tell(f"{shot.position[0]} {error}")
+            self._fit = False
             return self._made(shot._replace(image=None), at, wall, arrived, choice)
+        self._fit = True
+        return frame
 
     def _made(self, shot: Shot, at: float, wall: float, arrived: float, choice: Choice) -> Frame:
         image, order = shot.image, self.order

@@ -56,7 +56,7 @@ class Control:
             CheckpointError: If its model cannot be used.
         """
         stream = self.watcher.add(settings, model)
-        stream.feed.start()
+        stream.start()
         self.watcher.save()  # without a state a stream is new
         return describe(stream)
 

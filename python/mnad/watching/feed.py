@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
-from mnad.watching.messages import Delivery, Ended, Message, Note, Order
+from mnad.watching.messages import Alive, Delivery, Ended, Message, Note, Order
 
 # Seconds until a source that has failed is tried again: twice as long each time, up to a minute.
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -84,7 +84,7 @@ class Feed:
             except OSError:
                 self._fail("its decoder has crashed")
 
-    def receive(self) -> Delivery | Note | None:
+    def receive(self) -> Delivery | Note | Alive | None:
         """Takes a message that has come; None if it was the last one."""
         assert self.pipe is not None
         try:
@@ -97,10 +97,11 @@ class Feed:
             self.finished = message.reason is None or not self._endless
             self._fail(message.reason or "")
             return None
+        if isinstance(message, Delivery | Alive):
+            self.fault = ""
         if isinstance(message, Delivery):
             now = time.monotonic()
             self._first_frame = self._first_frame or now
-            self.fault = ""
             if now - self._first_frame > RECOVERED:
                 self._pause = FIRST_PAUSE
         return message

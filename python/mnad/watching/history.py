@@ -190,6 +190,12 @@ class History:
         query = "SELECT began FROM sessions WHERE stream = ? AND source = ?"
         return float(self._database.execute(query, (stream, source)).fetchone()[0])
 
+    def knows(self, stream: str, address: str) -> bool:
+        """Returns whether a stream has watched a file or a folder before."""
+        query = "SELECT 1 FROM sessions WHERE stream = ? AND (source = ? OR instr(source, ?))"
+        found = self._database.execute(query, (stream, address, f" {address} of "))
+        return found.fetchone() is not None
+
     def put_event(self, event: WatchedEvent, told: EventKind | None = None, sinks: Sequence[str] = ()) -> None:
         """Writes an event in place of what is known of it. Clip and picture stay where the event names none.
 

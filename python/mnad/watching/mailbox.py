@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from mnad.watching.messages import Delivery, Ended, Frame, Message, Note
+from mnad.watching.messages import Alive, Delivery, Ended, Frame, Message, Note
 from mnad.watching.pacing import Pacer
 
 
@@ -23,7 +23,7 @@ class Mailbox:
     def __init__(self, keep: int, *, drops: bool) -> None:
         self._frames: deque[Frame] = deque(maxlen=keep)
         self._drops = drops
-        self._others: deque[Note | Ended] = deque()
+        self._others: deque[Note | Alive | Ended] = deque()
         self._changed = threading.Condition()
         self._read = self._untaken = 0
 
@@ -41,7 +41,7 @@ class Mailbox:
             self._untaken += 1
             self._changed.notify_all()
 
-    def tell(self, message: Note | Ended) -> None:
+    def tell(self, message: Note | Alive | Ended) -> None:
         """Puts a message in, which is taken after the frames before it."""
         with self._changed:
             self._others.append(message)

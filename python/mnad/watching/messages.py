@@ -100,6 +100,11 @@ class Note:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """The source is there, though it has no frame yet."""
+
+
+@dataclass(frozen=True)
 class Ended:
     """The source gives no more frames.
 
@@ -110,7 +115,7 @@ class Ended:
     reason: str | None
 
 
-Message = Delivery | Note | Ended
+Message = Delivery | Note | Alive | Ended
 
 
 def as_position(value: Any) -> Position | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -73,11 +74,12 @@ class Playback:
         self._began: float | None = None
 
     def wait(self, stamp: float) -> None:
-        """Sleeps until a frame is to be shown; one that is far off begins anew."""
+        """Sleeps until a frame is to be shown; one that is far off, or caught up with, begins anew."""
         now = time.monotonic()
-        if self._began is None or abs(self._began + stamp - now) > FAR_OFF:
-            self._began = now - stamp
-        pause = max(0.0, self._began + stamp - now) * (1 - self.faster)
+        early = 0.0 if self._began is None else self._began + stamp - now
+        if self._began is None or abs(early) > FAR_OFF or (self.faster > 0 and early < 0):
+            self._began, early = now - stamp, 0.0
+        pause = max(0.0, early) * (1 - self.faster)
         self._began -= pause * self.faster
         time.sleep(pause)
 
@@ -101,7 +103,7 @@ def shots_of_file(order: Order, tell: Tell) -> Iterator[Shot]:
         yield Shot(number, stamp, order.began + stamp, frame, number <= last)
 
 
-def shots_of_folder(order: Order, tell: Tell) -> Iterator[Shot]:
+def shots_of_folder(order: Order, tell: Tell, alive: Callable[[], None]) -> Iterator[Shot]:
     """Yields the pictures of a folder, and the frames of its video files, as they are written; it never ends.
 
     Pictures are a step of the given rate apart, or of the model's, and the frames of a video as its time stamps say. A
@@ -110,23 +112,29 @@ def shots_of_folder(order: Order, tell: Tell) -> Iterator[Shot]:
     Args:
         order: What is wanted.
         tell: Called with what cannot be read.
+        alive: Called once the folder is looked into, and while a file in it grows.
     """
     step = 1 / (order.given_rate or order.rate)
-    stamp, written = order.since, None
-    for path in _files_of(Path(order.address.text), order.after, tell):
+    stamp, written, usual = order.since, None, 0.0
+    for path in _files_of(Path(order.address.text), order.after, tell, alive):
         try:
             file_time = path.stat().st_mtime
         except OSError as error:  # it may be removed by now
             tell(f"{path.name} is passed over: {error.strerror}")
             continue
-        began = file_time - _length_of(path, order)
+        length = _length_of(path, order)
+        began = file_time - (usual if length is None else length)
         if written is not None and began - written > APART:
             stamp += began - written
         written = file_time
+        first = None
         for shot in _placed(_shots_in(path, order, tell), stamp, began, order):
             yield shot
             assert shot.stamp is not None
             stamp = shot.stamp
+            first = stamp if first is None else first
+        if length is None and first is not None:
+            usual = stamp - first
         stamp += step
 
 
@@ -211,12 +219,14 @@ def _timed(file: VideoFile, order: Order, tell: Tell) -> Iterator[tuple[float, V
         yield last, frame
 
 
-def _files_of(folder: Path, after: Position | None, tell: Tell) -> Iterator[Path]:
+def _files_of(folder: Path, after: Position | None, tell: Tell, alive: Callable[[], None]) -> Iterator[Path]:
     """Yields the files of a folder in natural order, each once it is whole, and waits for more."""
     done = natural_key(after[0]) if isinstance(after, tuple) else None
     known = set[str]()
-    while True:
+    for look in count():
         names = _names_in(folder)
+        if look == 0:
+            alive()
         new = sorted((natural_key(name), name) for name in names - known if _is_shown(Path(name)))
         first = not known
         known = names
@@ -226,7 +236,7 @@ def _files_of(folder: Path, after: Position | None, tell: Tell) -> Iterator[Path
                     tell(f"{name} came after {done[1]} was watched, and is passed over")
                 continue
             if name == new[-1][1]:
-                _wait_until_whole(folder / name)
+                _wait_until_whole(folder / name, alive)
             done = key
             yield folder / name
         time.sleep(LOOK_EVERY)
@@ -275,25 +285,29 @@ def _is_known(position: Position, after: Position | None) -> bool:
     return isinstance(position, tuple) and isinstance(after, tuple) and position[0] == after[0] and position <= after
 
 
-def _wait_until_whole(path: Path) -> None:
+def _wait_until_whole(path: Path, alive: Callable[[], None]) -> None:
     """Waits until a file does not change for a while; whoever wrote the next one has ended it."""
     last, since = None, time.monotonic()
     while time.monotonic() - since < WHOLE_AFTER:
         with suppress(OSError):
             status = path.stat()
-            if (status.st_size, status.st_mtime_ns) != last:
-                last, since = (status.st_size, status.st_mtime_ns), time.monotonic()
+            now = status.st_size, status.st_mtime_ns
+            if last is not None and now != last:
+                alive()
+            if now != last:
+                last, since = now, time.monotonic()
         time.sleep(LOOK_EVERY)
 
 
-def _length_of(path: Path, order: Order) -> float:
-    """Returns the seconds from the first frame of a file to its last, by its header; 0 without a usable one."""
+def _length_of(path: Path, order: Order) -> float | None:
+    """Returns the seconds from the first frame of a file to its last; None where its header does not say."""
     if path.suffix.lower() not in VIDEO_SUFFIXES:
         return 0.0
     file = VideoFile(path)
     with suppress(DataError):  # who decodes it tells what is wrong
-        return max(0, file.expected() - 1) / (order.given_rate or file.rate() or order.rate)
-    return 0.0
+        if frames := file.expected():
+            return (frames - 1) / (order.given_rate or file.rate() or order.rate)
+    return None
 
 
 def _shots_in(path: Path, order: Order, tell: Tell) -> Iterator[Shot]:

@@ -16,7 +16,7 @@ from mnad.watching.drift import Drift
 from mnad.watching.feed import Feed
 from mnad.watching.health import PictureHealth
 from mnad.watching.ledger import Ledger
-from mnad.watching.messages import Delivery, Frame, Note, Order, Position, as_position
+from mnad.watching.messages import Alive, Delivery, Frame, Note, Order, Position, as_position
 from mnad.watching.places import Places
 from mnad.watching.recorder import Recorder
 from mnad.watching.settings import StreamSettings, WatchConfig
@@ -89,7 +89,7 @@ class WatchedStream:
         self.last: tuple[Frame, FrameResult] | None = None
         self.curve = deque[tuple[float, float]](maxlen=CURVE)
         self._changed_since: float | None = None
-        self._came = time.monotonic()
+        self._came = self._since = 0.0
         self._told, self._ended, self._is_known = "", False, False
         model.streams.set_region(self.name, region)
 
@@ -156,6 +156,7 @@ class WatchedStream:
         if address.live:
             return f"{self.model.identity}{SINCE}{time.time():.3f}"
         if address.kind == "folder":
+            self.ledger.read(lambda history: history.session_began(self.name, str(address), time.time()))
             return f"{self.model.identity} {address}{SINCE}{time.time():.3f}"
         VideoFile(Path(address.text)).rate()  # an error now and not later, if it is none
         status = Path(address.text).stat()
@@ -189,9 +190,13 @@ class WatchedStream:
         message = self.feed.receive()
         if isinstance(message, Note):
             self.ledger.say(f"{self.name}: {message.text}")
+        if isinstance(message, Alive):
+            self._came = time.monotonic()
         if not isinstance(message, Delivery):
             return None
-        counters, self._came = self.counters, time.monotonic()
+        if any(frame.pixels is not None for frame in message.frames):
+            self._came = time.monotonic()
+        counters = self.counters
         counters.read += message.read
         counters.dropped += message.dropped
         self._tell_if_slow(message)
@@ -207,7 +212,8 @@ class WatchedStream:
         self.latencies.append(time.monotonic() - frame.arrived)
         score = math.nan if result.score is None else result.score
         self.counters.scored += result.score is not None
-        self._note_condition(None if self.health is None else self._picture_condition(frame, result), frame)
+        if frame.pixels is not None:
+            self._note_condition(None if self.health is None else self._picture_condition(frame, result), frame)
         if result.score is not None:
             self.curve.append((round(frame.wall, 3), round(result.score, 4)))
         if self.condition is not None:
@@ -238,8 +244,13 @@ class WatchedStream:
         if fault and (self.done or silent >= self.feed.patience):
             return fault
         if self.settings.address.kind == "folder" and silent >= QUIET:
-            return f"nothing was written to it for {QUIET / 60:g} min"
+            return f"nothing that can be watched was written to it for {QUIET / 60:g} min"
         return None
+
+    def start(self) -> None:
+        """Starts the source."""
+        self._came = time.monotonic()
+        self.feed.start()
 
     def pause(self, *, paused: bool) -> None:
         """Stops the source, or starts it again."""
@@ -250,8 +261,7 @@ class WatchedStream:
             self.feed.stop()
             self.events.finish("watching was paused")
         else:
-            self._came = time.monotonic()
-            self.feed.start()
+            self.start()
 
     def accept_view(self) -> None:
         """Takes what the camera sees now for its usual view."""
@@ -353,6 +363,7 @@ class WatchedStream:
         if self._is_known and condition == self.condition:
             return
         words = condition or ("well again" if self._is_known else "is watched")
+        wall = self._since = max(wall, self._since)  # a file may be older than what was found without it
         self.condition, self._is_known, sinks = condition, True, self.settings.sinks
         self.ledger.write(lambda history: history.put_health(self.name, condition, wall, note, sinks, at))
         self.ledger.say(f"{self.name}: {words}")

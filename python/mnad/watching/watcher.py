@@ -60,7 +60,6 @@ class Watcher:
         self.recorder = Recorder(self.clips, self._file_written, self._file_failed)
         self.streams: dict[str, WatchedStream] = {}
         self.outboxes = self._open_sinks()
-        self._notes = {model: model.load() for model in self._each_model}
         for each in settings:
             if each.address.is_gone and each.address.kind == "file" and self._is_known(each):
                 print_beside(f"{each.name}: {each.address} is there no more, and is passed over")
@@ -136,7 +135,7 @@ class Watcher:
 
     def _is_known(self, settings: StreamSettings) -> bool:
         """Whether a stream was watched before; then what is gone may come back, and must not keep others unwatched."""
-        return any(settings.name in notes for notes in self._notes.values())
+        return self.ledger.read(lambda history: history.knows(settings.name, str(settings.address)))
 
     def remove(self, name: str) -> None:
         """Ends a stream and forgets it; its events stay.
@@ -158,7 +157,7 @@ class Watcher:
             if stream.done:
                 print_beside(f"{stream.name}: was watched to its end already; what was found is in {self.folder}")
             else:
-                stream.feed.start()
+                stream.start()
         try:
             while not self.stopping and not self._all_done():
                 self.step()
@@ -238,7 +237,7 @@ class Watcher:
     def _go_on(self) -> None:
         """Goes on from where the last process was, however that ended."""
         for model in self._each_model:
-            notes = self._notes[model]
+            notes = model.load()
             for name, stream in self.streams.items():
                 if stream.model is model and name in notes:
                     stream.restore(notes[name])
