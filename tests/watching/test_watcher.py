@@ -57,7 +57,8 @@ def config(run: Path, video: Path, out: Path, **options: Any) -> WatchConfig:
 
 
 def add(watcher: Watcher, name: str, **options: Any) -> None:
-    Control(watcher).add(watcher.config.settings_of(name, StreamOptions(**options)))
+    settings = watcher.config.settings_of(name, StreamOptions(**options))
+    Control(watcher).add(settings, watcher.load(settings.run))
 
 
 def test_who_asks_and_goes_away_ends_nothing(watcher: Watcher) -> None:

@@ -44,16 +44,15 @@ class Control:
         """Returns all streams as plain values."""
         return [describe(stream) for stream in self.watcher.streams.values()]
 
-    def add(self, settings: StreamSettings, model: WatchedModel | None = None) -> dict[str, Any]:
+    def add(self, settings: StreamSettings, model: WatchedModel) -> dict[str, Any]:
         """Adds a stream and begins to watch it.
 
         Args:
             settings: Of the stream.
-            model: Of its run, as :meth:`Watcher.load` has loaded it; the loop waits while that is still to be done.
+            model: Of its run, as :meth:`Watcher.load` has loaded it beside the loop.
 
         Raises:
             ConfigError: If there is one of this name, or an option does not fit.
-            CheckpointError: If its model cannot be used.
         """
         stream = self.watcher.add(settings, model)
         stream.start()

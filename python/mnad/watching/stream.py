@@ -190,12 +190,11 @@ class WatchedStream:
         message = self.feed.receive()
         if isinstance(message, Note):
             self.ledger.say(f"{self.name}: {message.text}")
-        if isinstance(message, Alive):
+        usable = isinstance(message, Delivery) and any(frame.pixels is not None for frame in message.frames)
+        if usable or isinstance(message, Alive):
             self._came = time.monotonic()
         if not isinstance(message, Delivery):
             return None
-        if any(frame.pixels is not None for frame in message.frames):
-            self._came = time.monotonic()
         counters = self.counters
         counters.read += message.read
         counters.dropped += message.dropped

@@ -64,7 +64,7 @@ class Watcher:
             if each.address.is_gone and each.address.kind == "file" and self._is_known(each):
                 print_beside(f"{each.name}: {each.address} is there no more, and is passed over")
             else:
-                self.add(each)
+                self.add(each, self.models[each.run])
         self.stopping = False
         now = time.monotonic()
         self._next = {"save": now + config.save_every, "status": now + STATUS_EVERY, "clean": now}
@@ -121,14 +121,13 @@ class Watcher:
     def _each_model(self) -> list[WatchedModel]:
         return list(dict.fromkeys(self.models.values()))
 
-    def add(self, settings: StreamSettings, model: WatchedModel | None = None) -> WatchedStream:
-        """Adds a stream, and its model if that was loaded already."""
+    def add(self, settings: StreamSettings, model: WatchedModel) -> WatchedStream:
+        """Adds a stream, with the model that :meth:`load` has loaded for it."""
         if settings.name in self.streams:
             raise ConfigError(f"there is a stream {settings.name} already")
         if settings.address.is_gone and not self._is_known(settings):
             raise ConfigError(f"there is no file, folder or device {str(settings.address)!r} to read frames from")
-        if settings.run not in self.models:
-            self._use(settings.run, model or self.load(settings.run))
+        self._use(settings.run, model)
         stream = WatchedStream(settings, self.config, self.models[settings.run], self.ledger, self.recorder)
         self.streams[settings.name] = stream
         return stream
