@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import ModuleType
 from typing import Literal, NamedTuple, get_args
 
 import torch
@@ -57,6 +58,9 @@ class MemoryModule(nn.Module):
     training mode keeps a copy of them. Otherwise update the items after the backward pass: if they have changed before,
     it raises, unless a checkpoint around compiled code, or a reentrant one in evaluation mode, hides the change. A
     tensor that you assign to ``items`` must own its memory: an expanded view cannot be updated in place.
+
+    ``torch.export`` and ``torch.onnx.export`` record the module in plain PyTorch, as :mod:`mnad_ext.reference` has it,
+    so that the graph runs where this package is not installed.
 
     Args:
         channels: C >= 1, the width of the feature map.
@@ -142,24 +146,33 @@ class MemoryModule(nn.Module):
         """
         updates = self.training and self.update_rule is not None
         # The backward pass needs the items that were read, and the update writes over them.
-        items = keep_items(self.items) if updates and self.update_on == "forward" else self.items
+        items = self._kept_items() if updates and self.update_on == "forward" else self.items
         output, statistics = self._read(features, items)
         if updates:
-            self._update_or_gather(mnad_ext.update_statistics(features, items) if statistics is None else statistics)
+            self._update_or_gather(
+                _operators().update_statistics(features, items) if statistics is None else statistics
+            )
         return output
+
+    def _kept_items(self) -> Tensor:
+        return self.items.clone() if _is_exported() else keep_items(self.items)
 
     def _read(self, features: Tensor, items: Tensor) -> tuple[MemoryOutput, UpdateStatistics | None]:
         """Reads items, and returns the statistics too where the same pass over the features computes them."""
         through = self.grad_through_weights
-        if self.num_items > 1:
+        if self.num_items > 1 and not _is_exported():
             step = mnad_ext.memory_step(features, items, grad_through_weights=through)
             nearest = step.indices[:, 0]
             output = MemoryOutput(step.output, step.weights, nearest, step.compactness, step.separateness)
             return output, step.statistics
-        read, weights = mnad_ext.memory_read(features, items, grad_through_weights=through)
-        nearest = torch.zeros_like(weights[:, 0], dtype=torch.int64)
+        read, weights = _operators().memory_read(features, items, grad_through_weights=through)
+        if self.num_items > 1:
+            indices, _ = reference.assign_top2(features, items)
+            nearest, separateness = indices[:, 0], reference.separateness(features, items, indices)
+        else:
+            nearest, separateness = torch.zeros_like(weights[:, 0], dtype=torch.int64), None
         compactness = reference.compactness(features, items, nearest)
-        return MemoryOutput(read, weights, nearest, compactness, None), None
+        return MemoryOutput(read, weights, nearest, compactness, separateness), None
 
     @torch.no_grad()
     def _update_or_gather(self, statistics: UpdateStatistics) -> None:
@@ -175,7 +188,7 @@ class MemoryModule(nn.Module):
 
     def _move(self, statistics: UpdateStatistics) -> None:
         assert self.update_rule is not None
-        self.items.copy_(mnad_ext.update_items(self.items, statistics, self.update_rule))
+        self.items.copy_(_operators().update_items(self.items, statistics, self.update_rule))
 
     @property
     def _gathers(self) -> bool:
@@ -293,6 +306,15 @@ class MemoryModule(nn.Module):
             f"channels={self.channels}, num_items={self.num_items}, update_rule={self.update_rule!r}, "
             f"update_on={self.update_on!r}, grad_through_weights={self.grad_through_weights}"
         )
+
+
+def _is_exported() -> bool:
+    """Returns whether a graph is recorded that is to run where the operators of this package are not known."""
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+
+
+def _operators() -> ModuleType:
+    return reference if _is_exported() else mnad_ext
 
 
 @torch.no_grad()

@@ -56,5 +56,5 @@ def query_distances(memory: MemoryOutput, items: Tensor) -> Tensor:
     if items.ndim == 2:
         chosen = items[memory.nearest]
     else:
-        chosen = items[torch.arange(len(items), device=items.device)[:, None, None], memory.nearest]
+        chosen = items[torch.arange(items.shape[0], device=items.device)[:, None, None], memory.nearest]
     return (queries - chosen).square().sum(-1)
