@@ -310,7 +310,7 @@ class MemoryModule(nn.Module):
 
 def _is_exported() -> bool:
     """Returns whether a graph is recorded that is to run where the operators of this package are not known."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _operators() -> ModuleType:

@@ -15,8 +15,9 @@ from mnad.data.frames import as_shown
 from mnad.data.levels import Levels
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.scores import scores_by
-from mnad.measuring import Precision, measure
+from mnad.measuring import measure
 from mnad.measuring.network import Network
+from mnad.measuring.options import Precision, RuntimeName
 from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder
 from mnad.runtime.errors import ConfigError, DataError
@@ -63,10 +64,11 @@ class Detector:
         usual: What is usual at each place, if the calibration's scores count in relation to that.
         false_alarms_per_hour: Which of the calibration's thresholds raises alarms; the first if None.
         precision: ``"32-true"``, or ``"bf16"`` for the network. The memory computes in float32 all the same.
+        runtime: What executes the network: ``"torch"``, ``"openvino"`` or ``"onnxruntime"``.
 
     Raises:
-        ConfigError: If the model is not calibrated for that rate of false alarms, the precision is not known, or the
-            calibration is not of what is given as usual.
+        ConfigError: If the model is not calibrated for that rate of false alarms, precision or runtime are not known,
+            the runtime is not installed, or the calibration is not of what is given as usual.
         CheckpointError: If a weight is not finite.
 
     Example:
@@ -88,13 +90,15 @@ class Detector:
         usual: Usual | None = None,
         false_alarms_per_hour: float | None = None,
         precision: Precision = "32-true",
+        runtime: RuntimeName = "torch",
     ) -> None:
         if (None if usual is None else usual.identity) != calibration.usual:
             raise ConfigError("the calibration is not of what is given as usual; take both of one checkpoint")
         self.model, self.calibration, self.size, self.levels, self.usual = model, calibration, size, levels, usual
         self.threshold = calibration.threshold_for(false_alarms_per_hour).threshold
-        self.precision = precision
-        self._streams = Streams(Network(model, precision, usual), calibration, self.threshold)
+        self.precision, self.runtime = precision, runtime
+        network = Network(model, precision, usual, runtime=runtime, size=size)
+        self._streams = Streams(network, calibration, self.threshold)
 
     @classmethod
     def load(
@@ -104,6 +108,7 @@ class Detector:
         false_alarms_per_hour: float | None = None,
         accelerator: str = "auto",
         precision: Precision = "32-true",
+        runtime: RuntimeName = "torch",
     ) -> Detector:
         """Loads the model of a run that was calibrated.
 
@@ -112,15 +117,18 @@ class Detector:
             false_alarms_per_hour: Which of the calibrated thresholds raises alarms; the first if None.
             accelerator: ``"cpu"``, ``"cuda"``, or ``"auto"`` for what there is.
             precision: ``"32-true"`` or ``"bf16"``.
+            runtime: ``"torch"``; or ``"openvino"`` or ``"onnxruntime"``, which compute on the CPU, faster on some, and
+                are installed by ``pip install 'mnad-ext[openvino]'`` or ``[onnxruntime]``.
 
         Raises:
             CheckpointError: If there is no usable checkpoint, or it is not calibrated.
-            ConfigError: If it is not calibrated for that rate of false alarms.
+            ConfigError: If it is not calibrated for that rate of false alarms, or the runtime is not installed.
         """
         return cls(
-            **vars(CalibratedModel.load(Path(run), accelerator)),
+            **vars(CalibratedModel.load(Path(run), accelerator, runtime)),
             false_alarms_per_hour=false_alarms_per_hour,
             precision=precision,
+            runtime=runtime,
         )
 
     @property
@@ -186,6 +194,7 @@ class Detector:
             update_threshold=self.calibration.update_threshold or 0,
             batch_size=batch_size,
             precision=self.precision,
+            runtime=self.runtime,
             usual=self.usual,
             progress=False,
         )

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from mnad.measuring.options import InferenceOptions
 from mnad.measuring.pooling import LOCAL_POOLINGS, Pooling, pool, pool_within
 from mnad.runtime.errors import ConfigError
 from mnad.watching.streams import Region
@@ -69,7 +70,7 @@ def test_the_whole_picture_as_a_region_pools_as_without_one(pooling: Pooling) ->
 
 def test_what_happens_outside_of_a_zone_is_not_seen(held_out: Path, tmp_path: Path) -> None:
     """A stream with a zone on the left sees a patch there, and none on the right."""
-    model = WatchedModel(held_out, tmp_path, "cpu", "32-true")
+    model = WatchedModel(held_out, tmp_path, InferenceOptions(accelerator="cpu"))
     region = region_of([LEFT], model.grid, model.queries)
     assert region is not None
     model.streams.regions["zoned"] = region
@@ -93,7 +94,7 @@ def test_what_happens_outside_of_a_zone_is_not_seen(held_out: Path, tmp_path: Pa
 
 
 def test_the_whole_picture_as_a_zone_scores_as_without_one(held_out: Path, tmp_path: Path, synthetic: Path) -> None:
-    model = WatchedModel(held_out, tmp_path, "cpu", "32-true")
+    model = WatchedModel(held_out, tmp_path, InferenceOptions(accelerator="cpu"))
     grid = torch.ones(model.grid, model.grid, dtype=torch.bool)
     model.streams.regions["zoned"] = Region(grid, torch.ones(model.queries, model.queries, dtype=torch.bool))
     folder = min((synthetic / "testing" / "frames").iterdir())

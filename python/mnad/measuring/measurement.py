@@ -30,7 +30,7 @@ from mnad.measuring.network import (
     diverged,
     finite_rows,
 )
-from mnad.measuring.options import Precision, UpdateScope
+from mnad.measuring.options import Precision, RuntimeName, UpdateScope
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder, weights_hash
@@ -50,6 +50,7 @@ def measure(
     batch_size: int = 8,
     precision: Precision = "32-true",
     usual: Usual | None = None,
+    runtime: RuntimeName = "torch",
     maps: MapRecorder | ErrorRecorder | None = None,
     progress: bool = True,
 ) -> Measurements:
@@ -67,6 +68,7 @@ def measure(
         batch_size: Frames at a time; it changes no score, see :mod:`mnad.measuring.exact_update`.
         precision: Of the network; the memory computes in float32 all the same.
         usual: What is usual at each place, of this model; without it nothing is compared with that.
+        runtime: What executes the network.
         maps: Gathers the maps of the frames, too.
         progress: Whether to show a progress bar.
 
@@ -74,13 +76,13 @@ def measure(
         Raw measurements, with how they were made.
 
     Raises:
-        ConfigError: If the update or the precision is not known.
+        ConfigError: If the update, the precision or the runtime is not known, or the runtime cannot be had.
         CheckpointError: If the model is not finite, or does not give finite frames.
         DataError: If no video is long enough for a single window.
     """
     began = time.perf_counter()
     check_choice("update", update, UpdateScope)
-    network = Network(model, precision, usual)
+    network = Network(model, precision, usual, runtime=runtime, size=clips.frames.shape[1])
     update = "none" if network.memory is None else update
     windows = Windows(clips, model.config.frames_in, model.config.target)
     owner = _owners(clips, windows)
@@ -121,6 +123,7 @@ def measure(
             "labels": clips.label_source,
             **_update_choices(update, update_threshold, metrics[:, UPDATE_ERROR]),
             "precision": precision,
+            "runtime": runtime,
             "batch_size": batch_size,
             "decodings_per_frame": round(decoded / len(windows), 4),
             "device": device_name(network.device),

@@ -1,16 +1,72 @@
-"""The metrics of a frame: PSNR and E_t."""
+"""The metrics of a frame: PSNR, E_t and D, of all of it and of its places."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mnad.artifacts.maps import ERROR_GRID
+from mnad.measuring.pooling import area_average, error_level, pool
+from mnad.measuring.usual import Usual
 from mnad_ext import MemoryOutput
 
 # The error of a frame of which a single colour value of 256 x 256 x 3 is off by one step of 255.
 SMALLEST_MSE = 1 / (256 * 256 * 3 * 255**2)
+
+
+class FrameMetrics(NamedTuple):
+    """Metrics of B frames.
+
+    Attributes:
+        mse: (B,), the mean squared error on the scale [0, 1].
+        update_error: (B,), E_t.
+        distance: (B,), D; None without a memory.
+        local: (B, P), the local P in dB, a column for each of :data:`mnad.measuring.pooling.LOCAL_POOLINGS`.
+        relative: (B, P), the same in relation to what is usual; None where nothing is known of that.
+        pixel_errors: (B, H, W), squared errors on the scale [0, 1], mean of the channels.
+        error_map: (B, G, G), the means of these over the pixels of each cell.
+        distance_map: (B, h, w), squared distances of the queries from their nearest items; None without a memory.
+    """
+
+    mse: Tensor
+    update_error: Tensor
+    distance: Tensor | None
+    local: Tensor
+    relative: Tensor | None
+    pixel_errors: Tensor
+    error_map: Tensor
+    distance_map: Tensor | None
+
+
+def frame_metrics(
+    frames: Tensor, targets: Tensor, memory: MemoryOutput | None, items: Tensor | None, usual: Usual | None
+) -> FrameMetrics:
+    """Measures what a model gave beside what was there.
+
+    Args:
+        frames: (B, C_img, H, W) in [-1, 1], what it gave.
+        targets: (B, C_img, H, W), what was there.
+        memory: What the memory gave; None without one.
+        items: (M, C) or (B, M, C), the items that were read.
+        usual: What is usual at each place.
+    """
+    errors = ((frames - targets) / 2).square()
+    pixel_errors = errors.mean(1)
+    error_map = area_average(pixel_errors, ERROR_GRID)
+    return FrameMetrics(
+        mse=errors.mean(dim=(1, 2, 3)),
+        update_error=update_errors(errors),
+        distance=None if memory is None else memory.compactness,
+        local=-10 * torch.log10(pool(error_map).clamp_min(SMALLEST_MSE)),
+        relative=None if usual is None else -pool(usual.excess(error_level(error_map))),
+        pixel_errors=pixel_errors,
+        error_map=error_map,
+        distance_map=None if memory is None or items is None else query_distances(memory, items),
+    )
 
 
 def psnr(mse: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,15 +12,16 @@ from torch import Tensor
 from torch.func import functional_call
 
 import mnad_ext
-from mnad.artifacts.maps import ERROR_GRID
 from mnad.artifacts.measurements import LOCAL_ARRAYS
 from mnad.data import to_frames
 from mnad.measuring.folding import fold_batchnorm
-from mnad.measuring.metrics import SMALLEST_MSE, query_distances, update_errors
-from mnad.measuring.options import Precision
-from mnad.measuring.pooling import LOCAL_POOLINGS, area_average, error_level, pool
+from mnad.measuring.metrics import frame_metrics
+from mnad.measuring.options import Precision, RuntimeName
+from mnad.measuring.pooling import LOCAL_POOLINGS
+from mnad.measuring.runtimes import CompiledDecoder, CompiledEncoder, check_runtime, compile_model
 from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder
+from mnad.models.autoencoder import Decoder, Encoder
 from mnad.runtime.choices import check_choice
 from mnad.runtime.devices import warn_of_slow_precision
 from mnad.runtime.errors import CheckpointError
@@ -42,14 +43,25 @@ class Network:
         model: A trained network; it stays as it is.
         precision: Of the encoder and the decoder; the memory computes in float32 all the same.
         usual: What is usual at each place, of this model; without it nothing is compared with that.
+        runtime: What executes the encoder and the decoder; another than ``torch`` in 32-true on the CPU alone.
+        size: S, height and width of the frames; another runtime than ``torch`` must know it.
 
     Raises:
-        ConfigError: If the precision is not known.
+        ConfigError: If precision or runtime are not known, do not fit each other, or the runtime is not installed.
         CheckpointError: If a weight is not finite.
     """
 
-    def __init__(self, model: Autoencoder, precision: Precision = "32-true", usual: Usual | None = None) -> None:
+    def __init__(
+        self,
+        model: Autoencoder,
+        precision: Precision = "32-true",
+        usual: Usual | None = None,
+        *,
+        runtime: RuntimeName = "torch",
+        size: int | None = None,
+    ) -> None:
         check_choice("precision", precision, Precision)
+        check_choice("runtime", runtime, RuntimeName)
         for name, weight in model.state_dict().items():
             if not weight.isfinite().all():
                 raise CheckpointError(
@@ -58,11 +70,20 @@ class Network:
                 )
         folded = fold_batchnorm(model)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-        for part in (folded.encoder, folded.decoder):
-            part.to(self.dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.encoder, self.decoder, self.memory = folded.encoder, folded.decoder, folded.memory
-        self.config = folded.config
+        self.memory, self.config = folded.memory, folded.config
         self.device = next(folded.parameters()).device
+        self.encoder: Encoder | CompiledEncoder = folded.encoder
+        self.decoder: Decoder | CompiledDecoder = folded.decoder
+        self.memory_format = torch.channels_last
+        if runtime == "torch":
+            for part in (folded.encoder, folded.decoder):
+                part.to(self.dtype, memory_format=self.memory_format)  # type: ignore[call-overload]
+        else:
+            if size is None:
+                raise ValueError(f"the runtime {runtime} must know the size of the frames; give size")
+            check_runtime(runtime, self.device, precision)
+            self.encoder, self.decoder = compile_model(folded, size, runtime)
+            self.memory_format = torch.contiguous_format
         self.usual = None if usual is None else usual.to(self.device)
         warn_of_slow_precision(precision, self.device)
 
@@ -80,7 +101,7 @@ class Network:
         frames = to_frames(pixels, self.config.image_channels)
         shown = frames[:, : self.config.frames_in].flatten(1, 2)
         with self.own_precision():
-            features, skips = self.encoder(shown.to(self.dtype, memory_format=torch.channels_last))
+            features, skips = self.encoder(shown.to(self.dtype, memory_format=self.memory_format))
         return Block(self, pixels[:, -1], frames[:, -1], features.float(), skips)
 
     def read(self, features: Tensor, items: Tensor) -> MemoryOutput:
@@ -133,29 +154,25 @@ class Block:
         self, chosen: slice | list[int], frames: Tensor, memory: MemoryOutput | None, items: Tensor | None
     ) -> DecodedRows:
         """Measures what the model gave, (R, C_img, H, W), beside the targets of the rows."""
-        usual = self.network.usual
-        errors = ((frames - self.targets[chosen]) / 2).square()
-        pixel_errors = errors.mean(1)
-        error_map = area_average(pixel_errors, ERROR_GRID)
-        distance_map = None if memory is None or items is None else query_distances(memory, items)
-        unknown = errors.new_full((len(errors),), torch.nan)
+        found = frame_metrics(frames, self.targets[chosen], memory, items, self.network.usual)
+        unknown = found.mse.new_full((len(frames),), torch.nan)
         columns = [
-            errors.mean(dim=(1, 2, 3)),
-            update_errors(errors),
-            unknown if memory is None else memory.compactness,
-            -10 * torch.log10(pool(error_map).clamp_min(SMALLEST_MSE)),
-            -pool(usual.excess(error_level(error_map))) if usual else unknown[:, None].expand(-1, len(LOCAL_POOLINGS)),
+            found.mse,
+            found.update_error,
+            unknown if found.distance is None else found.distance,
+            found.local,
+            unknown[:, None].expand_as(found.local) if found.relative is None else found.relative,
         ]
         if memory is not None:
             columns.append(_usage(memory))
-        metrics = torch.cat([column.double().reshape(len(errors), -1) for column in columns], dim=1)
+        metrics = torch.cat([column.double().reshape(len(frames), -1) for column in columns], dim=1)
         return DecodedRows(
             metrics=metrics.cpu().numpy(),
             frames=frames,
             pixels=self.pixels[chosen],
-            pixel_errors=pixel_errors,
-            error_map=error_map,
-            distance_map=distance_map,
+            pixel_errors=found.pixel_errors,
+            error_map=found.error_map,
+            distance_map=found.distance_map,
         )
 
     def update(self, rows: Sequence[int], items: Tensor) -> Tensor:

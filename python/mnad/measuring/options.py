@@ -6,10 +6,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mnad.runtime.choices import check_choices
+from mnad.runtime.devices import DeviceOption
 from mnad.runtime.errors import ConfigError
 
 UpdateScope = Literal["carried-over", "per-video", "none"]
 Precision = Literal["32-true", "bf16"]
+RuntimeName = Literal["torch", "openvino", "onnxruntime"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions(DeviceOption):
+    """How a trained model computes.
+
+    Attributes:
+        precision: 32-true, or bf16 for the network; the memory computes in float32 all the same. It changes scores a
+            little.
+        runtime: What executes the network: torch, or openvino or onnxruntime, which are faster on some processors
+            (mnad bench tells) and give the same scores within 1e-4. The memory stays ours.
+    """
+
+    precision: Precision = "32-true"
+    runtime: RuntimeName = "torch"
 
 
 @dataclass(frozen=True, kw_only=True)

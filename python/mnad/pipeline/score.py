@@ -14,17 +14,17 @@ from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
 from mnad.measuring.map_recorder import MapRecorder
 from mnad.measuring.measurement import measure
-from mnad.measuring.options import Precision, UpdateOptions
+from mnad.measuring.options import InferenceOptions, UpdateOptions
+from mnad.measuring.runtimes import device_for
 from mnad.measuring.usual import Usual
 from mnad.models.presets import RECIPES
 from mnad.pipeline.model_clips import open_as_trained
-from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.errors import ConfigError, DataError
 from mnad.runtime.progress import log_to, print_line
 
 
 @dataclass(frozen=True)
-class ScoreConfig(UpdateOptions, DeviceOption, DataOptions):
+class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
     """Options of scoring.
 
     Attributes:
@@ -36,8 +36,6 @@ class ScoreConfig(UpdateOptions, DeviceOption, DataOptions):
         labels: A label set of the data by its name, such as hasan or official for Avenue, or a label file; the data's
             own if left out.
         batch_size: Frames at a time; it changes no score, with the test-time update neither.
-        precision: 32-true, or bf16 for the network; the memory computes in float32 all the same. It changes scores a
-            little.
         maps: Whether to store maps of each frame, too, beside the measurements: where its error is, where its queries
             lie far from the items, and the pictures. They take up to 110 kB of memory a frame, and less in the file.
     """
@@ -48,7 +46,6 @@ class ScoreConfig(UpdateOptions, DeviceOption, DataOptions):
     out: Path | None = None
     labels: str | None = None
     batch_size: int = 8
-    precision: Precision = "32-true"
     maps: bool = False
 
     @property
@@ -83,7 +80,7 @@ def _score(config: ScoreConfig) -> Path:
     checkpoint = load_checkpoint(config.run)
     out = config.destination
     model = checkpoint.build_model()
-    model.to(choose_device(config.accelerator))
+    model.to(device_for(config.accelerator, config.runtime))
     clips = open_as_trained(checkpoint, config.data, config.split, config, labels=config.labels)
     usual = RECIPES[model.config.task].update_threshold
     maps = MapRecorder() if config.maps else None
@@ -94,6 +91,7 @@ def _score(config: ScoreConfig) -> Path:
         update_threshold=usual if config.update_threshold is None else config.update_threshold,
         batch_size=config.batch_size,
         precision=config.precision,
+        runtime=config.runtime,
         usual=Usual.of(checkpoint, config.run),
         maps=maps,
     )
@@ -140,6 +138,6 @@ def protocol_lines(measurements: Measurements) -> list[str]:
         f"{protocol['preset']}, width {protocol['model']['width']}, size {protocol['size']}, epoch "
         f"{protocol['epoch']}; {protocol['split']} split; {update}",
         f"{count} frames in {protocol['seconds']:.1f} s, {protocol['frames_per_second']:g} frames/s on "
-        f"{protocol['device']}, {protocol['precision']}, batches of {protocol['batch_size']}, decoded "
-        f"{protocol['decodings_per_frame']:.2f} times each",
+        f"{protocol['device']}, {protocol['runtime']}, {protocol['precision']}, batches of "
+        f"{protocol['batch_size']}, decoded {protocol['decodings_per_frame']:.2f} times each",
     ]

@@ -8,9 +8,11 @@ from pathlib import Path
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.data.levels import Levels
 from mnad.evaluation.calibration import Calibration
+from mnad.measuring.network import Network
+from mnad.measuring.options import Precision, RuntimeName
+from mnad.measuring.runtimes import device_for
 from mnad.measuring.usual import Usual
 from mnad.models import Autoencoder, weights_hash
-from mnad.runtime.devices import choose_device
 from mnad.runtime.errors import CheckpointError
 
 
@@ -33,12 +35,13 @@ class CalibratedModel:
     usual: Usual | None
 
     @staticmethod
-    def load(run: Path, accelerator: str) -> CalibratedModel:
+    def load(run: Path, accelerator: str, runtime: RuntimeName = "torch") -> CalibratedModel:
         """Reads it.
 
         Args:
             run: A run's folder, a checkpoint file, or a folder of exported weights.
             accelerator: ``"cpu"``, ``"cuda"``, or ``"auto"`` for what there is.
+            runtime: What is to execute the network.
 
         Raises:
             CheckpointError: If there is no usable checkpoint, or it is not calibrated.
@@ -51,12 +54,20 @@ class CalibratedModel:
             )
         levels = checkpoint.training.get("levels")
         return CalibratedModel(
-            checkpoint.build_model().to(choose_device(accelerator)),
+            checkpoint.build_model().to(device_for(accelerator, runtime)),
             Calibration.from_dict(checkpoint.calibration, run),
             checkpoint.training["size"],
             None if levels is None else Levels(*levels),
             Usual.of(checkpoint, run),
         )
+
+    def network(self, precision: Precision, runtime: RuntimeName) -> Network:
+        """Makes the model ready for scoring.
+
+        Raises:
+            ConfigError, CheckpointError: As :class:`mnad.measuring.network.Network`.
+        """
+        return Network(self.model, precision, self.usual, runtime=runtime, size=self.size)
 
     @property
     def identity(self) -> str:

@@ -13,8 +13,7 @@ import numpy as np
 
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.events import AlarmRule, EventOptions
-from mnad.measuring.options import Precision
-from mnad.runtime.devices import DeviceOption
+from mnad.measuring.options import InferenceOptions
 from mnad.runtime.errors import ConfigError
 from mnad.watching.addresses import Address, check_name, parse_address, split_name
 from mnad.watching.sinks.open import LINES, check_sink
@@ -147,7 +146,7 @@ def is_loopback(host: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchConfig(EventOptions, ClipOptions, DeviceOption):
+class WatchConfig(EventOptions, ClipOptions, InferenceOptions):
     """Options of watching.
 
     Attributes:
@@ -169,7 +168,6 @@ class WatchConfig(EventOptions, ClipOptions, DeviceOption):
             held back while something is wrong.
         drift: How far thresholds may follow slow change of the scores of normal time, in scores; not at all if 0.
         drift_hours: Hours of normal time whose scores are compared with those of as many hours at first.
-        precision: Of the network, 32-true or bf16.
         save_every: Seconds between two savings of the state.
     """
 
@@ -187,7 +185,6 @@ class WatchConfig(EventOptions, ClipOptions, DeviceOption):
     health: bool = True
     drift: float = 0.0
     drift_hours: float = 24.0
-    precision: Precision = "32-true"
     save_every: float = 10.0
 
     def __post_init__(self) -> None:

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mnad.artifacts.maps import ERROR_GRID
-from mnad.measuring import Precision
-from mnad.measuring.network import Network
+from mnad.measuring.options import InferenceOptions
 from mnad.runtime.errors import CheckpointError, ConfigError
 from mnad.runtime.progress import print_beside
 from mnad.watching.model import CalibratedModel
@@ -25,16 +24,15 @@ class WatchedModel:
     Args:
         run: The run that it is of.
         folder: Where the state of its streams is kept.
-        accelerator: ``cpu``, ``cuda`` or ``auto``.
-        precision: Of the network.
+        options: How it computes.
 
     Raises:
         CheckpointError: If there is no usable checkpoint, or it is not calibrated.
         ConfigError: If its scores are smoothed by frames to come.
     """
 
-    def __init__(self, run: Path, folder: Path, accelerator: str, precision: Precision) -> None:
-        self.loaded = CalibratedModel.load(run, accelerator)
+    def __init__(self, run: Path, folder: Path, options: InferenceOptions) -> None:
+        self.loaded = CalibratedModel.load(run, options.accelerator, options.runtime)
         self.calibration = self.loaded.calibration
         if self.calibration.smoothing.looks_ahead:
             raise ConfigError(
@@ -42,7 +40,8 @@ class WatchedModel:
                 "a camera has not yet; calibrate with --smoothing causal or none"
             )
         threshold = self.calibration.threshold_for(None).threshold
-        self.streams = Streams(Network(self.loaded.model, precision, self.loaded.usual), self.calibration, threshold)
+        network = self.loaded.network(options.precision, options.runtime)
+        self.streams = Streams(network, self.calibration, threshold)
         self._model = self.loaded.identity  # a hash of all weights, which takes a while
         self.identity = hashlib.sha256(f"{self._model} {self.calibration.identity}".encode()).hexdigest()[:12]
         self.state_file = folder / f"{self.identity}.safetensors"

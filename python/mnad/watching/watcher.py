@@ -110,7 +110,7 @@ class Watcher:
         if run in self.models:
             return self.models[run]
         state = writable_folder(self.folder / STATE)
-        return WatchedModel(run, state, self.config.accelerator, self.config.precision)
+        return WatchedModel(run, state, self.config)
 
     def _use(self, run: Path, loaded: WatchedModel) -> None:
         """Takes a model for a run; one that is there already, by whatever path, is the same."""
