@@ -16,6 +16,7 @@ from torch import Tensor
 
 from mnad.artifacts.export import is_export, keep_calibration, read_export, read_header, write_export
 from mnad.artifacts.tensors import load_metadata, load_tensors, save_tensors
+from mnad.graphs.folder import is_exported_model
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
 from mnad.runtime.errors import CheckpointError
 from mnad.runtime.files import input_errors, only_known, sealed, unsealed
@@ -209,6 +210,11 @@ def _is_exported(path: Path) -> bool:
 
 def _existing(path: Path) -> Path:
     file = checkpoint_file(path)
+    if not file.is_file() and is_exported_model(path):
+        raise CheckpointError(
+            f"{path} holds a model that was exported for other runtimes, which mnad does not go back from; name the "
+            "run that it was made of"
+        )
     if not file.is_file():
         raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
     return file

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mnad.data.preparation import PrepareConfig
     from mnad.pipeline.calibrate import CalibrateConfig
     from mnad.pipeline.evaluate import EvaluateConfig
+    from mnad.pipeline.export import ExportConfig
     from mnad.pipeline.score import ScoreConfig
     from mnad.report.overlay import OverlayConfig
     from mnad.report.page import ReportConfig
@@ -137,6 +138,13 @@ def watch(config: WatchConfig) -> int:
     from mnad.watching.watcher import watch
 
     return 0 if watch(config) else UNUSABLE
+
+
+def export(config: ExportConfig) -> None:
+    """Runs ``mnad export``."""
+    from mnad.pipeline.export import export
+
+    print(f"wrote {export(config)}")
 
 
 def reproduce(config: ReproduceConfig) -> None:

@@ -130,6 +130,13 @@ COMMANDS = {
         example="mnad watch runs/one --source gate=rtsp://camera/stream",
         first="run",
     ),
+    "export": Command(
+        config="mnad.pipeline.export:ExportConfig",
+        function="mnad.cli.actions:export",
+        summary="Write a trained model for other runtimes (ONNX, OpenVINO, torch.export), compared with the original.",
+        example="mnad export runs/one --format onnx --out exports/one",
+        positional=("run",),
+    ),
     "reproduce": Command(
         config="mnad.reproduction:ReproduceConfig",
         function="mnad.cli.actions:reproduce",

@@ -1,0 +1,70 @@
+"""An exported model beside the model that it was made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mnad.evaluation.locality import WHOLE_FRAME, Locality
+from mnad.graphs.folder import ExportedModel
+from mnad.measuring.metrics import psnr
+from mnad.measuring.network import DISTANCE, LOCAL, MSE, Network
+from mnad.measuring.pooling import LOCAL_POOLINGS
+
+Outputs = dict[str, NDArray[Any]]
+
+
+@torch.inference_mode()
+def largest_differences(
+    exported: ExportedModel, network: Network, locality: Locality, pixels: Tensor
+) -> dict[str, float]:
+    """Returns for each output how far the two lie apart at most, as a share of its largest value where that is over 1.
+
+    Args:
+        exported: What was exported of the model.
+        network: The model, made ready for scoring.
+        locality: Which part of the frame P is of.
+        pixels: (B, T, S, S, C_img) uint8, windows.
+    """
+    original = _original(network, locality, pixels)
+    items = None
+    if network.memory is not None:
+        items = network.memory.items.expand(len(pixels), -1, -1).numpy().copy()
+    found = exported.score(pixels.numpy(), items)
+    if items is not None:
+        found["new_items"] = exported.update(found["features"], items)
+    assert set(found) == set(original)
+    return {name: _difference(found[name], values) for name, values in original.items()}
+
+
+def _original(network: Network, locality: Locality, pixels: Tensor) -> Outputs:
+    block, rows = network.encode(pixels), range(len(pixels))
+    items = None if network.memory is None else network.memory.items.expand(len(pixels), -1, -1)
+    decoded = block.restore(rows, items)
+    columns = decoded.metrics
+    if locality == WHOLE_FRAME:
+        p = psnr(columns[:, MSE])
+    else:
+        p = columns[:, LOCAL[locality.array]][:, LOCAL_POOLINGS.index(locality.pooling)]
+    outputs: Outputs = {
+        "predicted": decoded.frames.numpy(),
+        "error_map": decoded.error_map.numpy(),
+        "psnr": p,
+        "update_error": decoded.update_errors,
+        "features": block.features.numpy(),
+    }
+    if items is not None:
+        outputs["distance"] = columns[:, DISTANCE]
+        outputs["weights"] = network.read(block.features, items).weights.numpy()
+        outputs["new_items"] = block.update(rows, items).numpy()
+    return outputs
+
+
+def _difference(found: NDArray[Any], original: NDArray[Any]) -> float:
+    if found.shape != original.shape:
+        raise ValueError(f"the shapes {found.shape} and {original.shape} differ")
+    return float(np.abs(found - original).max() / max(1, np.abs(original).max()))
