@@ -9,7 +9,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 SOURCES := $(wildcard csrc/*.cpp csrc/*/*.cpp csrc/*/*.h csrc/*/*.cu csrc/*/*.cuh)
-TEST_SOURCES := $(wildcard tests/*/*.cpp tests/*/*.h tests/*/*.cu bench/*.cpp bench/*/*.cpp)
+TEST_SOURCES := $(wildcard tests/*/*.cpp tests/*/*.h tests/*/*.cu bench/*.cpp bench/*/*.cpp examples/*/*.cpp examples/*/*.h)
 NVCC ?= nvcc
 NVCC_FLAGS := -std=c++17 -O3 --expt-relaxed-constexpr -Icsrc -Werror all-warnings -Xcompiler=-Wall,-Wextra,-Werror -Xptxas=-v \
 	-gencode=arch=compute_75,code=sm_75 -gencode=arch=compute_80,code=sm_80 -gencode=arch=compute_90,code=sm_90
