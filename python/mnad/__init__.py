@@ -9,13 +9,30 @@ from typing import TYPE_CHECKING, Any
 from mnad.runtime.version import __version__
 
 if TYPE_CHECKING:
-    from mnad.api import calibrate, evaluate, score, train
+    from mnad.api import calibrate, evaluate, export, score, train
     from mnad.detector import Detector, VideoScores
+    from mnad.graphs.folder import ExportedModel
     from mnad.watching.streams import FrameResult
 
-__all__ = ["Detector", "FrameResult", "VideoScores", "__version__", "calibrate", "evaluate", "score", "train"]
+__all__ = [
+    "Detector",
+    "ExportedModel",
+    "FrameResult",
+    "VideoScores",
+    "__version__",
+    "calibrate",
+    "evaluate",
+    "export",
+    "score",
+    "train",
+]
 
-_MODULES = {"Detector": "mnad.detector", "VideoScores": "mnad.detector", "FrameResult": "mnad.watching.streams"}
+_MODULES = {
+    "Detector": "mnad.detector",
+    "ExportedModel": "mnad.graphs.folder",
+    "FrameResult": "mnad.watching.streams",
+    "VideoScores": "mnad.detector",
+}
 
 
 def __getattr__(name: str) -> Any:

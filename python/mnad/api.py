@@ -9,6 +9,8 @@ from mnad.evaluation.calibration import Calibration
 from mnad.pipeline.calibrate import CalibrateConfig
 from mnad.pipeline.calibrate import calibrate as calibrate_by
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
+from mnad.pipeline.export import ExportConfig
+from mnad.pipeline.export import export as export_by
 from mnad.pipeline.outcome import Outcome, write_outcome
 from mnad.pipeline.score import ScoreConfig
 from mnad.pipeline.score import score as score_by
@@ -75,6 +77,30 @@ def calibrate(run: str | Path, data: str | Path, **options: Any) -> Calibration:
         MnadError: If options, data or checkpoint are not as they should be.
     """
     return calibrate_by(_config(CalibrateConfig, run=run, data=data, **options))
+
+
+def export(run: str | Path, out: str | Path, **options: Any) -> Path:
+    """Writes a trained model for other runtimes, as ``mnad export``.
+
+    Args:
+        run: A run's folder, a checkpoint, or a folder of exported weights.
+        out: The folder to make, which :class:`mnad.ExportedModel` opens.
+        **options: Fields of :class:`mnad.pipeline.export.ExportConfig`, such as ``format``.
+
+    Returns:
+        The folder.
+
+    Raises:
+        MnadError: If options, frames or checkpoint are not as they should be, or the graphs give other values.
+
+    Example:
+        >>> import mnad
+        >>> folder = mnad.export("runs/gate", "exports/gate", format="pt2")  # doctest: +ELLIPSIS
+        training frames ...
+        >>> mnad.ExportedModel.open(folder).metadata["size"]
+        '32'
+    """
+    return export_by(_config(ExportConfig, run=run, out=out, **options))
 
 
 def evaluate(run: str | Path, **options: Any) -> Outcome:

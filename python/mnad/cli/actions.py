@@ -6,12 +6,13 @@ Each imports what it needs itself, so that no command waits for the libraries of
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mnad.cli.configs import DemoConfig, InspectConfig, SynthConfig
     from mnad.data.preparation import PrepareConfig
+    from mnad.pipeline.bench import BenchConfig
     from mnad.pipeline.calibrate import CalibrateConfig
     from mnad.pipeline.evaluate import EvaluateConfig
     from mnad.pipeline.export import ExportConfig
@@ -145,6 +146,18 @@ def export(config: ExportConfig) -> None:
     from mnad.pipeline.export import export
 
     print(f"wrote {export(config)}")
+
+
+def bench(config: BenchConfig, as_json: bool) -> None:
+    """Runs ``mnad bench``."""
+    from mnad.pipeline.bench import bench
+    from mnad.report.bench_table import print_timings
+
+    timings = bench(config)
+    if as_json:
+        print(json.dumps([asdict(each) for each in timings], indent=2))
+    else:
+        print_timings(timings)
 
 
 def reproduce(config: ReproduceConfig) -> None:

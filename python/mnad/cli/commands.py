@@ -137,6 +137,14 @@ COMMANDS = {
         example="mnad export runs/one --format onnx --out exports/one",
         positional=("run",),
     ),
+    "bench": Command(
+        config="mnad.pipeline.bench:BenchConfig",
+        function="mnad.cli.actions:bench",
+        summary="Say which runtime is the fastest for a model on this machine: torch, OpenVINO or ONNX Runtime.",
+        example="mnad bench runs/one",
+        positional=("run",),
+        json=True,
+    ),
     "reproduce": Command(
         config="mnad.reproduction:ReproduceConfig",
         function="mnad.cli.actions:reproduce",

@@ -43,10 +43,6 @@ class ExportedModel:
         graphs: The graph ``score`` and, for a model with a memory, ``update``.
         outputs: For each graph the names of its outputs.
 
-    Example:
-        >>> model = ExportedModel.open(Path("exports/gate"))  # doctest: +SKIP
-        >>> found = model.score(pixels, items)  # doctest: +SKIP
-        >>> items = model.update(found["features"], items)  # doctest: +SKIP
     """
 
     metadata: dict[str, str]
@@ -55,7 +51,7 @@ class ExportedModel:
     outputs: Mapping[str, list[str]]
 
     @staticmethod
-    def open(folder: Path, threads: int | None = None) -> ExportedModel:
+    def open(folder: str | Path, threads: int | None = None) -> ExportedModel:
         """Reads an exported model, once it is known to be what was written.
 
         Args:
@@ -66,6 +62,7 @@ class ExportedModel:
             CheckpointError: If a file is missing or not the one that was written, or the manifest is none.
             ConfigError: If its runtime is not installed.
         """
+        folder = Path(folder)
         manifest = read_manifest(folder)
         with input_errors(folder / MANIFEST, "the manifest of an exported model", CheckpointError):
             for part in manifest["files"]:
