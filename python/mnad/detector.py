@@ -113,7 +113,8 @@ class Detector:
         """Loads the model of a run that was calibrated.
 
         Args:
-            run: A run's folder, a checkpoint file, or a folder of exported weights.
+            run: A run's folder, a checkpoint file, a folder of exported weights, or the name of weights that are
+                installed, such as ``"ped2-small"``.
             false_alarms_per_hour: Which of the calibrated thresholds raises alarms; the first if None.
             accelerator: ``"cpu"``, ``"cuda"``, or ``"auto"`` for what there is.
             precision: ``"32-true"`` or ``"bf16"``.

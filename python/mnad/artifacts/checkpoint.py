@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mnad.artifacts.export import is_export, keep_calibration, read_export, read_header, write_export
+from mnad.artifacts.installed_weights import installed_weights
 from mnad.artifacts.tensors import load_metadata, load_tensors, save_tensors
 from mnad.graphs.folder import is_exported_model
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig, weights_hash
@@ -119,6 +120,11 @@ def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, A
         CheckpointError: If there is another model by now, as where training went on.
         OutputError: If it cannot be written.
     """
+    if located(place) != place:
+        raise CheckpointError(
+            f"{place} is installed and stays as it is; make a folder of your own, and name that: mnad export {place} "
+            f"--format weights --out runs/{place}"
+        )
     now = load_checkpoint(place)
     if now.describe() != measured.describe():
         raise CheckpointError(f"the model in {place} was trained on while it was measured; calibrate it again")
@@ -157,11 +163,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     Args:
         path: A checkpoint file, the folder of a run, which holds ``checkpoint.safetensors``, or a folder of exported
-            weights, which come without an optimizer.
+            weights, which come without an optimizer; or the name of weights that are installed.
 
     Raises:
         CheckpointError: If there is none, or one of each, or the file is no checkpoint or not whole.
     """
+    path = located(path)
     if _is_exported(path):
         weights, usual, header = read_export(path)
         with input_errors(path, "an export", CheckpointError):
@@ -182,6 +189,7 @@ def epochs_done(path: Path) -> int:
     Raises:
         CheckpointError: If there is none, or one of each, or the file is no checkpoint.
     """
+    path = located(path)
     if _is_exported(path):
         return int(read_header(path)["epoch"])
     file = _existing(path)
@@ -192,6 +200,11 @@ def epochs_done(path: Path) -> int:
 def holds_checkpoint(folder: Path) -> bool:
     """Returns whether a folder holds a run's checkpoint or exported weights."""
     return is_export(folder) or checkpoint_file(folder).is_file()
+
+
+def located(path: Path) -> Path:
+    """Returns the folder of weights that are installed, where a path is their name and holds no checkpoint itself."""
+    return path if holds_checkpoint(path) else installed_weights().get(str(path), path)
 
 
 def checkpoint_file(place: Path) -> Path:
@@ -216,7 +229,9 @@ def _existing(path: Path) -> Path:
             "run that it was made of"
         )
     if not file.is_file():
-        raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file")
+        known = ", ".join(installed_weights())
+        others = f", or weights that are installed: {known}" if known else ""
+        raise CheckpointError(f"there is no checkpoint at {file}; name a run's folder or its checkpoint file{others}")
     return file
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mnad.artifacts.checkpoint import load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
 from mnad.artifacts.maps import check_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, measurements_file, save_measurements
 from mnad.data.options import DataOptions
@@ -28,7 +28,7 @@ class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
     """Options of scoring.
 
     Attributes:
-        run: A run's folder, a checkpoint file, or a folder of exported weights.
+        run: A run's folder, a checkpoint file, a folder of exported weights, or the name of weights that are installed.
         data: A data set in any known layout, a clip store, or a video.
         split: testing, or training for the measurements of normal frames that scores may be normalised by.
         out: Where the measurements go; measurements.npz in the run's folder if left out, measurements-training.npz for
@@ -51,7 +51,7 @@ class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
     @property
     def destination(self) -> Path:
         """The file of measurements."""
-        folder = self.run if self.run.is_dir() else self.run.parent
+        folder = self.run.parent if self.run.is_file() else self.run
         return self.out or measurements_file(folder, self.split)
 
     def __post_init__(self) -> None:
@@ -72,12 +72,12 @@ def score(config: ScoreConfig) -> Path:
         DataError: If the data are not as they should be.
         OutputError: If the result cannot be written.
     """
-    with log_to(config.destination.with_suffix(".log")):
-        return _score(config)
-
-
-def _score(config: ScoreConfig) -> Path:
     checkpoint = load_checkpoint(config.run)
+    with log_to(config.destination.with_suffix(".log")):
+        return _score(config, checkpoint)
+
+
+def _score(config: ScoreConfig, checkpoint: Checkpoint) -> Path:
     out = config.destination
     model = checkpoint.build_model()
     model.to(device_for(config.accelerator, config.runtime))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import isfinite, nan
 from pathlib import Path
 
-from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, holds_checkpoint, load_checkpoint, located
 from mnad.artifacts.curves import curves_file, read_curves
 from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside
 from mnad.artifacts.measurements import Measurements, load_measurements, measurements_file
@@ -81,12 +81,10 @@ def _columns(run: Path) -> Curves:
 
 
 def _check_complete(run: Path, file: Path) -> None:
-    made_by = {
-        checkpoint_file(run): f"mnad train --data DATA --out {run}",
-        file: _score(run, file),
-        maps_beside(file): _score(run, file),
-    }
+    made_by = {file: _score(run, file), maps_beside(file): _score(run, file)}
     missing = {path: command for path, command in made_by.items() if not path.is_file()}
+    if not holds_checkpoint(located(run)):
+        missing = {checkpoint_file(run): f"mnad train --data DATA --out {run}", **missing}
     if missing:
         names = ", ".join(path.name if path.parent == run else str(path) for path in missing)
         commands = "; then ".join(dict.fromkeys(missing.values()))
