@@ -120,11 +120,7 @@ def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, A
         CheckpointError: If there is another model by now, as where training went on.
         OutputError: If it cannot be written.
     """
-    if located(place) != place:
-        raise CheckpointError(
-            f"{place} is installed and stays as it is; make a folder of your own, and name that: mnad export {place} "
-            f"--format weights --out runs/{place}"
-        )
+    check_own(place)
     now = load_checkpoint(place)
     if now.describe() != measured.describe():
         raise CheckpointError(f"the model in {place} was trained on while it was measured; calibrate it again")
@@ -132,6 +128,19 @@ def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, A
         keep_calibration(place, calibration, usual)
     else:
         save_checkpoint(checkpoint_file(place), replace(now, calibration=calibration, usual=usual))
+
+
+def check_own(place: Path) -> None:
+    """Makes sure that a calibration may be stored in a place.
+
+    Raises:
+        CheckpointError: If it is the name of weights that are installed.
+    """
+    if located(place) != place:
+        raise CheckpointError(
+            f"{place} is installed and stays as it is; make a folder of your own, and name that: mnad export {place} "
+            f"--format weights --out runs/{place}"
+        )
 
 
 def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:

@@ -75,7 +75,12 @@ def measurements_file(place: Path, split: str = "testing") -> Path:
         >>> measurements_file(Path("measured.npz")).name
         'measured.npz'
     """
-    return place / f"measurements{'' if split == 'testing' else f'-{split}'}.npz" if place.is_dir() else place
+    return place / measurements_name(split) if place.is_dir() else place
+
+
+def measurements_name(split: str) -> str:
+    """Returns the name of a split's measurements in a run's folder."""
+    return f"measurements{'' if split == 'testing' else f'-{split}'}.npz"
 
 
 def save_measurements(path: Path, measurements: Measurements) -> None:

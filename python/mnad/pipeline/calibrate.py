@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mnad.artifacts.checkpoint import load_checkpoint, save_calibration
+from mnad.artifacts.checkpoint import check_own, load_checkpoint, save_calibration
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips
 from mnad.data.clips import common_rate, tails
@@ -94,6 +94,7 @@ def calibrate(config: CalibrateConfig) -> Calibration:
         DataError: If the data are not as they should be, or the ends too short or all alike.
         OutputError: If the checkpoint cannot be written.
     """
+    check_own(config.run)
     checkpoint = load_checkpoint(config.run)
     model = checkpoint.build_model().to(choose_device(config.accelerator))
     held_out: float = 1.0 if config.whole else checkpoint.training.get("hold_out", 0)

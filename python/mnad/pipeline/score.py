@@ -9,7 +9,7 @@ import numpy as np
 
 from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
 from mnad.artifacts.maps import check_maps, maps_beside, save_maps
-from mnad.artifacts.measurements import Measurements, measurements_file, save_measurements
+from mnad.artifacts.measurements import Measurements, measurements_name, save_measurements
 from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
 from mnad.measuring.map_recorder import MapRecorder
@@ -52,7 +52,7 @@ class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
     def destination(self) -> Path:
         """The file of measurements."""
         folder = self.run.parent if self.run.is_file() else self.run
-        return self.out or measurements_file(folder, self.split)
+        return self.out or folder / measurements_name(self.split)
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
