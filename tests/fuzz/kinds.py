@@ -15,6 +15,7 @@ from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint, save_c
 from mnad.artifacts.curves import read_curves
 from mnad.artifacts.maps import FrameMaps, load_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import load_measurements
+from mnad.artifacts.released import read_released
 from mnad.data.images import pages_of, read_image, read_mask, read_pages
 from mnad.data.label_files import read_labels
 from mnad.data.layouts import find_layout
@@ -28,6 +29,7 @@ from mnad.evaluation.checks import check_measurements
 from mnad.models import Autoencoder, MemoryConfig, ModelConfig
 from scipy.io import savemat
 
+from tests.artifacts.released_code import make_keys, make_network, save
 from tests.data.field import moving, write_video
 from tests.report.samples import write_run
 
@@ -89,6 +91,24 @@ def _export(folder: Path) -> Path:
     config = ModelConfig(width=2, memory=MemoryConfig(10))
     checkpoint = replace(load_checkpoint(_checkpoint(folder)), config=config, weights=Autoencoder(config).state_dict())
     return export_checkpoint(folder / "export", checkpoint)
+
+
+def _released(*, zipped: bool) -> Callable[[Path], Path]:
+    def make(folder: Path) -> Path:
+        save(folder / "keys.pt", make_keys(1))
+        return save(folder / "model.pth", make_network(width=1), zipped=zipped)
+
+    return make
+
+
+def _keys(folder: Path) -> Path:
+    """The items of a network before torch 1.6; nothing in the file tells damage to its numbers but their lengths."""
+    _released(zipped=False)(folder)
+    return save(folder / "keys.pt", make_keys(1), zipped=False)
+
+
+def _read_released(path: Path) -> object:
+    return read_released(path.with_name("model.pth"), path.with_name("keys.pt")).config
 
 
 def _measurements(folder: Path) -> Path:
@@ -211,6 +231,9 @@ KINDS = (
     Kind("checkpoint", _checkpoint, _read_checkpoint, 200),
     Kind("checkpoint-without-sums", _unsealed_checkpoint, _read_checkpoint, 400),
     Kind("export", _export, lambda path: load_checkpoint(path.parent).build_model(), 200),
+    Kind("released", _released(zipped=True), _read_released, 240),
+    Kind("released, before torch 1.6", _released(zipped=False), _read_released, 240),
+    Kind("released items, before torch 1.6", _keys, _read_released, 240),
     Kind("measurements", _measurements, _read_measurements, 240),
     Kind("maps", _maps, lambda path: load_maps(path, load_measurements(path.parent)), 240),
     Kind("curves", _curves, lambda path: read_curves(path.parents[1]), 200),
