@@ -69,8 +69,10 @@ def add_options(parser: ArgumentParser, command: Command) -> set[str]:
     """
     config = command.load_config()
     help_of, types = _descriptions(config), get_type_hints(config)
+    defaults = {field.name: field.default for field in fields(config)}
     for name in command.positional:
-        parser.add_argument(name, type=types[name], help=help_of[name])
+        may_lack: dict[str, Any] = {} if defaults[name] is MISSING else {"nargs": "?", "default": defaults[name]}
+        parser.add_argument(name, type=types[name], help=help_of[name], **may_lack)
     for field in _own_first(config):
         if field.name not in command.positional:
             _add_option(parser, field, types[field.name], help_of[field.name])
