@@ -18,8 +18,13 @@ OF_A_RUN = (
 )  # fmt: skip
 
 
-def check_run_folder(out: Path, *, overwrite: bool) -> None:
+def check_run_folder(out: Path, *, overwrite: bool, resumable: bool = True) -> None:
     """Makes sure that a new run does not begin where another one lies.
+
+    Args:
+        out: The folder, which need not be there.
+        overwrite: Whether the new run is to take the other's place.
+        resumable: Whether the command can go on with the other one, for the message.
 
     Raises:
         ConfigError: If one does and it is not to be overwritten.
@@ -30,9 +35,10 @@ def check_run_folder(out: Path, *, overwrite: bool) -> None:
         epoch = f"a run (epoch {epochs_done(out)})"
     except CheckpointError:
         epoch = f"files of a run ({', '.join(path.name for path in found[:3])})"
+    resume = "--resume goes on with it, " if resumable else ""
     raise ConfigError(
-        f"{out} holds {epoch} already: --resume goes on with it, --overwrite removes it and all that was "
-        "measured of it, or name another folder"
+        f"{out} holds {epoch} already: {resume}--overwrite removes it and all that was measured of it, or name another "
+        "folder"
     )
 
 
