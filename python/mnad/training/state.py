@@ -164,9 +164,9 @@ def _stored(path: Path, config: TrainConfig, fabric: Fabric) -> Checkpoint | Non
         return None
     stored = load_checkpoint(path)
     _check_model(config.model(), stored.config, config.out)
-    check_resumable(config, stored.training)
     if stored.optimizer is None or not stored.loop:
         raise ConfigError(f"{path} holds no optimizer and cannot be gone on from")
+    check_resumable(config, stored.training)
     if fabric.is_global_zero:
         print_line(f"going on after epoch {stored.epoch}, batch {stored.batch}, step {stored.step}")
         if config.epochs > stored.training["epochs"]:
