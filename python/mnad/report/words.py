@@ -123,7 +123,7 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
         "model": f"{protocol['preset']} ({protocol['task']}), width {config.width}",
         "memory": memory or "none",
         "frame size": f"{protocol['size']} x {protocol['size']} px",
-        "trained": f"{protocol['epoch']} epochs, {protocol['step']:,} steps, on {training.get('data', 'unknown data')}",
+        "trained": _trained(protocol, training),
         "score": _scoring(judgement),
         "test-time update": _update(measurements),
         "threshold": f"{judgement.threshold:.4g}: {judgement.threshold_rule}",
@@ -138,6 +138,13 @@ def protocol_facts(material: Material, judgement: Judgement) -> Facts:
     rest = {f"measured: {name.replace('_', ' ')}": value for name, value in protocol.items() if name not in told}
     written = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in rest.items()}
     return [(name, value) for name, value in (named | written).items() if value is not None]
+
+
+def _trained(protocol: dict[str, Any], training: dict[str, Any]) -> str:
+    if converted := training.get("converted_from"):
+        files = " and ".join(f"{part['file']} (SHA-256 {part['sha256'][:12]})" for part in converted.values())
+        return f"elsewhere, and converted from {files}"
+    return f"{protocol['epoch']} epochs, {protocol['step']:,} steps, on {training.get('data', 'unknown data')}"
 
 
 def memory_facts(material: Material, measurements: Measurements) -> dict[str, Any]:
