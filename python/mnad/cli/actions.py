@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mnad.data.preparation import PrepareConfig
     from mnad.pipeline.bench import BenchConfig
     from mnad.pipeline.calibrate import CalibrateConfig
+    from mnad.pipeline.convert import ConvertConfig
     from mnad.pipeline.evaluate import EvaluateConfig
     from mnad.pipeline.export import ExportConfig
     from mnad.pipeline.score import ScoreConfig
@@ -75,6 +76,13 @@ def train(config: TrainConfig) -> None:
     from mnad.training import train
 
     print(f"wrote {train(config)}")
+
+
+def convert(config: ConvertConfig) -> None:
+    """Runs ``mnad convert``."""
+    from mnad.pipeline.convert import convert
+
+    print(f"wrote {convert(config)}")
 
 
 def score(config: ScoreConfig) -> None:

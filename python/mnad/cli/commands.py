@@ -18,7 +18,7 @@ class Command:
         function: Takes the config, prints what came of it, and returns the exit status or None for 0.
         summary: What the command does, in a sentence.
         example: The simplest call.
-        positional: Fields that are given without a name, in order.
+        positional: Fields that are given without a name, in order; the last may be left out if they have defaults.
         first: A field that may be given without a name right after the command, or by name.
         json: Whether ``--json`` prints JSON; the function then takes a second argument that says so.
     """
@@ -79,6 +79,13 @@ COMMANDS = {
         function="mnad.cli.actions:train",
         summary="Train a model on normal video.",
         example="mnad train --data data/circles --out runs/one",
+    ),
+    "convert": Command(
+        config="mnad.pipeline.convert:ConvertConfig",
+        function="mnad.cli.actions:convert",
+        summary="Make a run of a published checkpoint of the released code. Nothing in its files is run.",
+        example="mnad convert model.pth keys.pt --out runs/published",
+        positional=("model", "keys"),
     ),
     "score": Command(
         config="mnad.pipeline.score:ScoreConfig",
