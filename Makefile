@@ -27,7 +27,7 @@ demo: .venv/installed
 
 # Threads of a small network that spin for each other take most of its time where the cores are shared.
 test: .venv/installed
-	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile
+	OMP_WAIT_POLICY=passive $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 
 bench: .venv/installed
 	@mkdir -p build

@@ -29,9 +29,12 @@ from tests.browser import browser  # noqa: F401 (a fixture)
 from tests.sizes import HELD_OUT
 
 CUDA_REQUIRED = os.environ.get("MNAD_REQUIRE_CUDA") == "1"
+# Files that take minutes come first, so that no process of several ends with one of them alone.
+LONG = ("test_soak", "test_resume", "test_emulated_operators")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in LONG)
     if torch.cuda.is_available() or CUDA_REQUIRED:
         return
     for item in items:
