@@ -148,7 +148,11 @@ def test_bad_input_is_told(held_out: Path, exported: Path, tmp_path: Path, monke
     checkpoint = load_checkpoint(held_out)
     moved = {**checkpoint.training, "data": str(tmp_path / "gone")}
     save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", replace(checkpoint, training=moved))
-    with pytest.raises(ConfigError, match="name others with --data"):
+    with pytest.raises(ConfigError, match=r"gone any more; name some with --data"):
+        export(ExportConfig(tmp_path / "run", tmp_path / "gate", "pt2"))
+    del moved["data"]  # as of a published checkpoint
+    save_checkpoint(tmp_path / "run" / "checkpoint.safetensors", replace(checkpoint, training=moved))
+    with pytest.raises(ConfigError, match="are not known; name some with --data"):
         export(ExportConfig(tmp_path / "run", tmp_path / "gate", "pt2"))
     monkeypatch.setitem(sys.modules, "onnxscript", None)
     with pytest.raises(ConfigError, match=r"pip install 'mnad-ext\[onnxruntime\]'"):

@@ -98,16 +98,20 @@ def export(config: ExportConfig) -> Path:
 
 def _windows(config: ExportConfig, checkpoint: Checkpoint) -> Tensor:
     """Returns windows of real frames, spread over the data, (B, T, S, S, C_img) uint8."""
-    data = config.data or Path(checkpoint.training["data"])
-    if not data.exists():
-        raise ConfigError(
-            f"the frames that the run was trained on are not at {data} any more; name others with --data, as any video "
-            "of the camera"
-        )
-    clips = open_as_trained(checkpoint, data, "training", config)
+    clips = open_as_trained(checkpoint, config.data or _trained_on(checkpoint), "training", config)
     windows = Windows(clips, checkpoint.config.frames_in, checkpoint.config.target)
     pixels = windows.__getitems__(evenly(len(windows), CHECKED).tolist())
     return pixels.expand(*pixels.shape[:-1], checkpoint.config.image_channels).contiguous()  # grey is stored once
+
+
+def _trained_on(checkpoint: Checkpoint) -> Path:
+    known = checkpoint.training.get("data")
+    if known is not None and Path(known).exists():
+        return Path(known)
+    where = "are not known" if known is None else f"are not at {known} any more"
+    raise ConfigError(
+        f"the frames that the run was trained on {where}; name some with --data, as any video of the camera"
+    )
 
 
 def _metadata(checkpoint: Checkpoint, calibration: Calibration | None) -> dict[str, str]:
