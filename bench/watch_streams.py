@@ -33,6 +33,7 @@ from mnad.training import TrainConfig, train
 
 FPS, SIZE, WIDTH = 10, 128, 16
 COUNTS = (1, 2, 4, 8, 12, 16)
+WAYS = ("torch/32-true", "torch/bf16", "openvino/32-true", "onnxruntime/32-true")
 WARM_UP, MEASURED = 10.0, 30.0
 PORT, PAGE = 18720, 18721
 
@@ -72,10 +73,12 @@ def prepare(folder: Path) -> tuple[Path, Path]:
 
 
 @contextmanager
-def watched(run: Path, count: int, out: Path, precision: str, *, health: bool) -> Iterator[str]:
+def watched(run: Path, count: int, out: Path, way: str, *, health: bool) -> Iterator[str]:
     """Watches so many cameras, and yields the address of the page."""
     sources = [f"--source=camera{index}=http://127.0.0.1:{PORT}/" for index in range(count)]
-    options = [f"--page=127.0.0.1:{PAGE}", f"--out={out}", "--threshold=1e9", f"--precision={precision}"]
+    runtime, precision = way.split("/")
+    options = [f"--page=127.0.0.1:{PAGE}", f"--out={out}", "--threshold=1e9"]
+    options += [f"--runtime={runtime}", f"--precision={precision}"]
     command = [sys.executable, "-m", "mnad.cli", "watch", str(run), *sources, *options]
     process = subprocess.Popen(
         [*command, "--health" if health else "--no-health"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -87,9 +90,9 @@ def watched(run: Path, count: int, out: Path, precision: str, *, health: bool) -
         process.wait()
 
 
-def measure(run: Path, count: int, out: Path, precision: str) -> dict[str, Any]:
+def measure(run: Path, count: int, out: Path, way: str) -> dict[str, Any]:
     """Measures so many cameras for a while, once they all run."""
-    with watched(run, count, out, precision, health=True) as url:
+    with watched(run, count, out, way, health=True) as url:
         while not _all_run(url):
             time.sleep(0.5)
         time.sleep(WARM_UP)
@@ -100,7 +103,7 @@ def measure(run: Path, count: int, out: Path, precision: str) -> dict[str, Any]:
         sum(each["frames"][what] for each in after) - sum(each["frames"][what] for each in before)
         for what in ("scored", "dropped")
     )
-    found = {"streams": count, "precision": precision, "scored_a_second": round(scored / MEASURED, 1)}
+    found = {"streams": count, "way": way, "scored_a_second": round(scored / MEASURED, 1)}
     found["dropped_share"] = round(dropped / (scored + dropped), 4)
     for quantile in ("p50", "p95", "p99"):
         found[f"{quantile}_ms"] = round(1000 * max(each["latency"][quantile] for each in after), 1)
@@ -123,16 +126,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="The JSON file that is written.")
     parser.add_argument("--counts", type=int, nargs="+", default=COUNTS, help="How many cameras, one after the other.")
-    parser.add_argument("--precision", nargs="+", default=["32-true", "bf16"], help="Of the network.")
+    parser.add_argument("--ways", nargs="+", default=WAYS, help="Runtime and precision of the network.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run, frames = prepare(Path(folder))
         cameras = multiprocessing.Process(target=serve, args=(frames, PORT), daemon=True)
         cameras.start()
         rows = []
-        for precision in options.precision:
+        for way in options.ways:
             for count in options.counts:
-                rows.append(measure(run, count, Path(folder) / f"{precision}-{count}", precision))
+                rows.append(measure(run, count, Path(folder) / f"{way.replace('/', '-')}-{count}", way))
                 print(rows[-1], flush=True)
         cameras.terminate()
     result = {

@@ -98,4 +98,23 @@ def roofline(machine: str) -> str:
     return f"{table(['', *columns.values()], rows)}\n\n{source(path, results)}"
 
 
-TABLES = {"operators": operators, "items": items, "works": works, "roofline": roofline}
+def runtimes() -> str:
+    """How fast each runtime executes a model, to PyTorch, and how far its P lies from PyTorch's."""
+    path = _file("runtimes")
+    results = load(path)
+    ours = {(row["model"], row["batch"]): row for row in results["rows"] if row["runtime"] == "torch"}
+    others = [row for row in results["rows"] if row["runtime"] != "torch"]
+    rows = []
+    for (model, batch), torch in ours.items():
+        cells = [model, str(batch), f"{torch['frames_per_second']:.1f} frames/s"]
+        for row in others:
+            if (row["model"], row["batch"]) == (model, batch):
+                times = row["frames_per_second"] / torch["frames_per_second"]
+                cells.append(f"{times:.2f}x, {row['psnr_difference']:.0e} dB")
+        rows.append(cells)
+    versions = [f"{name} {version}" for name, version in results["runtimes"].items()]
+    stamp = {**results, "torch": f"{results['torch']}, {', '.join(versions)}, {results['threads']} threads"}
+    return f"{table(['model', 'batch', 'torch', *results['runtimes']], rows)}\n\n{source(path, stamp)}"
+
+
+TABLES = {"operators": operators, "items": items, "works": works, "roofline": roofline, "runtimes": runtimes}

@@ -16,10 +16,11 @@ from mnad.data import Clips, open_clips
 from mnad.detector import Detector
 from mnad.measuring import measure
 from mnad.measuring.network import Network
-from mnad.measuring.options import RuntimeName
+from mnad.measuring.options import InferenceOptions, RuntimeName
 from mnad.measuring.runtimes import OTHERS, check_runtime, device_for
 from mnad.models import PRESETS, Autoencoder
 from mnad.runtime.errors import ConfigError
+from mnad.watching.watched_model import WatchedModel
 
 TOLERANCE = 1e-4
 
@@ -63,6 +64,20 @@ def test_a_detector_watches_by_it(held_out: Path, synthetic: Path) -> None:
             assert each.score is None or other[name].score == pytest.approx(each.score, abs=TOLERANCE)
     scores = theirs.score(video).score
     np.testing.assert_allclose(scores, ours.score(video).score, atol=TOLERANCE)
+
+
+def test_watching_goes_on_by_another_one(held_out: Path, tmp_path: Path) -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8)
+    ours = WatchedModel(held_out, tmp_path, InferenceOptions(accelerator="cpu"))
+    for frame in frames[:6]:
+        ours.streams.step({"gate": frame})
+    ours.save({})
+    theirs = WatchedModel(held_out, tmp_path, InferenceOptions(runtime="onnxruntime"))
+    theirs.load()
+    for frame in frames[6:]:
+        expected, found = (each.streams.step({"gate": frame})["gate"].score for each in (ours, theirs))
+        assert expected is not None
+        assert found == pytest.approx(expected, abs=TOLERANCE)
 
 
 def test_the_command_scores_by_it(
