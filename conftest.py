@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 if "MNAD_EMULATED_EXTENSION" in os.environ:
     # The operators by emulated CUDA kernels, see tests/cuda_emulator, in place of those that are installed.
@@ -28,25 +27,14 @@ from mnad.training import TrainConfig, train
 from tests.browser import browser  # noqa: F401 (a fixture)
 from tests.sizes import HELD_OUT
 
-CUDA_REQUIRED = os.environ.get("MNAD_REQUIRE_CUDA") == "1"
 # Files that take minutes come first, so that no process of several ends with one of them alone.
 LONG = ("test_soak", "test_resume", "test_emulated_operators")
+
+pytest_plugins = ["tests.settings"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.stem not in LONG)
-    if torch.cuda.is_available() or CUDA_REQUIRED:
-        return
-    for item in items:
-        if "cuda" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="no CUDA device; MNAD_REQUIRE_CUDA=1 makes this a failure"))
-
-
-@pytest.fixture(autouse=True)
-def _reproducible() -> None:
-    torch.manual_seed(0)
-    torch.backends.cuda.matmul.allow_tf32 = False
-    torch.backends.cudnn.allow_tf32 = False
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,15 +15,15 @@ from mnad_ext import _C
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "build_tools"))
-
-from configuration import configure  # noqa: E402
-from ninja_build import common_flags, tile_kernels  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def short_arena(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Compiles ``short_arena.cpp`` and the baseline kernels with the flags of a debug build."""
+    sys.path.insert(0, str(ROOT / "build_tools"))
+    from configuration import configure
+    from ninja_build import common_flags, tile_kernels
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MNAD_DEBUG", "1")
         configuration = configure("assertions")
@@ -43,11 +43,13 @@ def _run(command: list[str]) -> None:
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.compiler
 def test_passes_run_on_the_scratch_memory_that_they_ask_for(short_arena: Path) -> None:
     result = subprocess.run([short_arena, "exact"], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (0, "all passes ran\n"), result.stderr
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("short_pass", ["forward", "backward"])
 def test_a_debug_build_catches_one_cache_line_too_little(short_arena: Path, short_pass: str) -> None:
     result = subprocess.run([short_arena, short_pass], capture_output=True, text=True, check=False)

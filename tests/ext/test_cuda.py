@@ -129,7 +129,7 @@ def test_more_than_two_billion_elements() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.compiler)], ids=["eager", "compiled"])
 def test_the_module_trains_under_autocast(compiled: bool, dtype: torch.dtype) -> None:
     memory = MemoryModule(16, 4).to("cuda")
     on_cpu = copy.deepcopy(memory).cpu()
@@ -149,6 +149,7 @@ def test_the_module_trains_under_autocast(compiled: bool, dtype: torch.dtype) ->
     torch.testing.assert_close(results[0], results[1], atol=tolerance, rtol=tolerance)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("update_on", UPDATE_ON)
 def test_compiled_steps_of_the_module_replay_as_graphs(update_on: UpdateOn) -> None:
     memory = MemoryModule(16, 4, update_on=update_on).to("cuda")

@@ -80,6 +80,7 @@ def test_ranks_update_as_one_large_batch(ranks: int, tmp_path: Path) -> None:
     check_update(_update, ranks, tmp_path)
 
 
+@pytest.mark.compiler
 def test_compiled_ranks_update_as_one_large_batch(tmp_path: Path) -> None:
     check_update(_update_compiled, 2, tmp_path)
 

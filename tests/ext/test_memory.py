@@ -100,6 +100,7 @@ def test_a_bad_query_does_not_poison_the_items() -> None:
     assert out.compactness.isnan().tolist() == [True, False]
 
 
+@pytest.mark.compiler
 def test_compiles_into_one_graph_and_trains() -> None:
     memory = MemoryModule(16, 4)
     twin = copy.deepcopy(memory)

@@ -59,6 +59,10 @@ WHERE: dict[str, Callable[[str], Pass]] = {
 }
 
 
+COMPILED = ["around-compiled", "in-compiled"]
+PLACES = ["eager", *(pytest.param(where, marks=pytest.mark.compiler) for where in COMPILED)]
+
+
 @pytest.fixture(autouse=True)
 def _compiled_anew() -> None:
     torch._dynamo.reset()
@@ -67,7 +71,10 @@ def _compiled_anew() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("where", "recompute"),
-    [("eager", False), *itertools.product(["around-compiled", "in-compiled"], [False, True])],
+    [
+        ("eager", False),
+        *(pytest.param(*both, marks=pytest.mark.compiler) for both in itertools.product(COMPILED, [False, True])),
+    ],
 )
 def test_a_recomputed_pass_counts_once(where: str, recompute: bool, kind: str) -> None:
     """Also where the compiler would rather recompute things than save them."""
@@ -85,7 +92,7 @@ def test_one_item_counts_once(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize("where", PLACES)
 def test_a_pass_whose_update_has_moved_the_items_is_refused(where: str, kind: str) -> None:
     memory, x = MemoryModule(16, 4), features().requires_grad_()
     before = memory.items.clone()

@@ -187,6 +187,7 @@ def test_words_for_what_makes_no_sense() -> None:
             call(MemoryModule(16, update_rule=None, update_on="call"))
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("recompute", [False, True])
 @pytest.mark.parametrize("update_on", ["forward", "call"])
 def test_compiled_it_reads_the_items_before_the_update(update_on: str, recompute: bool) -> None:

@@ -99,6 +99,7 @@ def test_opcheck_of_the_parts(case: Case, device: str) -> None:
     torch.library.opcheck(torch.ops.mnad.memory_backward.default, arguments, wanted)
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize("device", DEVICES)
 def test_compiles_into_one_graph(device: str) -> None:
     case = Case(2, 16, 4, 4, 5)

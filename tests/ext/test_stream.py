@@ -29,6 +29,7 @@ int main() try {
 """
 
 
+@pytest.mark.compiler
 @pytest.mark.parametrize(
     ("definition", "said"),
     [
