@@ -2,8 +2,8 @@
 //
 // The Python side has checked its arguments in the user's words already; what is checked here again keeps
 // direct calls of torch.ops.mnad from reading or writing outside a tensor, but for the values of `indices`, which are
-// trusted to be those that memory_forward gave. A std::invalid_argument arrives as
-// a ValueError.
+// trusted to be those that memory_forward gave. A std::invalid_argument arrives as a ValueError, under torch 2.15 and later
+// as a RuntimeError with the same words.
 #pragma once
 
 #include <torch/csrc/inductor/aoti_torch/c/shim.h>

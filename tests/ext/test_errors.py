@@ -13,6 +13,8 @@ from mnad_ext import MemoryModule
 
 ITEMS = torch.eye(3, 8)
 FEATURES = torch.randn(2, 8, 4, 4)
+# What a std::invalid_argument of the compiled operators, called past the public functions, arrives as.
+REFUSED = ValueError if torch.__version__ < (2, 15) else RuntimeError
 BOTH: list[Callable[..., object]] = [
     mnad_ext.memory_read,
     mnad_ext.assign_top2,
@@ -86,7 +88,7 @@ def test_statistics_of_other_items() -> None:
     ],
 )
 def test_the_compiled_operators_protect_memory(call: Callable[..., object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(REFUSED, match=message):
         call(torch.ops.mnad)
 
 
@@ -94,15 +96,15 @@ def test_backward_protects_memory() -> None:
     output, weights = mnad_ext.memory_read(FEATURES, ITEMS)
     flags = {"grad_through_weights": False, "wants_features": True, "wants_items": False}
     backward = torch.ops.mnad.memory_backward
-    with pytest.raises(ValueError, match="grad_output .* doesn't fit"):
+    with pytest.raises(REFUSED, match="grad_output .* doesn't fit"):
         backward(output[:1], None, None, None, FEATURES, ITEMS, weights, None, None, None, **flags)
-    with pytest.raises(ValueError, match="weights .* doesn't fit"):
+    with pytest.raises(REFUSED, match="weights .* doesn't fit"):
         backward(output, None, None, None, FEATURES, ITEMS, weights[:, :1], None, None, None, **flags)
     indices, scores = mnad_ext.assign_top2(FEATURES, ITEMS)
     losses = (None, None, torch.ones(2), None, FEATURES, ITEMS, weights)
-    with pytest.raises(ValueError, match="indices, scores and distances are needed"):
+    with pytest.raises(REFUSED, match="indices, scores and distances are needed"):
         backward(*losses, indices, scores, None, **flags)
-    with pytest.raises(ValueError, match="distances .* doesn't fit"):
+    with pytest.raises(REFUSED, match="distances .* doesn't fit"):
         backward(*losses, indices, scores, scores[:, :1], **flags)
 
 
