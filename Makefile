@@ -1,7 +1,7 @@
 # make demo    build, train and find anomalies, small          make lint    everything that reads and doesn't run
 # make test    build and run the tests                         make cuda    compile and check every CUDA kernel
 # make bench   times beside other ways of computing            make docs    the documentation, into build/site
-# make clean   remove what was built
+# make clean   remove what was built                      make wheel   a wheel for others, checked where no compiler is
 #
 # Each does its own set-up in .venv. PYTHON=python3.12 names another interpreter.
 
@@ -20,7 +20,7 @@ CUDA_OBJECTS := $(patsubst csrc/cuda/%.cu,build/cuda-check/%.o,$(wildcard csrc/c
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.mmap_threshold=33554432:glibc.malloc.trim_threshold=4294967296:$\
 glibc.malloc.tcache_count=0:glibc.malloc.mxfast=0
 
-.PHONY: demo test bench lint cuda docs clean
+.PHONY: demo test bench lint cuda docs wheel clean
 
 demo: .venv/installed
 	$(BIN)/mnad demo --out demo
@@ -46,6 +46,11 @@ cuda: .venv/cuda-tools $(CUDA_OBJECTS)
 docs: .venv/docs-tools
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "the documentation is in build/site/index.html"
+
+# TORCH_VERSIONS="2.11.0 2.13.0 2.15.0" checks it beside several; each of the default index is 5 GB with its CUDA libraries.
+TORCH_VERSIONS ?= $(shell sed -n 's/^torch==//p' constraints.txt)
+wheel: .venv/installed
+	wheel=$$($(BIN)/python build_tools/make_wheel.py dist) && $(BIN)/python build_tools/check_wheel.py "$$wheel" $(TORCH_VERSIONS)
 
 # Each source has a folder for the cubins that nvcc keeps, and a log of what ptxas says of registers and spills.
 build/cuda-check/%.o: csrc/cuda/%.cu $(SOURCES) Makefile

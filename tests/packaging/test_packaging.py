@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 
 import mnad_ext
 
@@ -19,23 +22,35 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "build_tools"))
 
 import backend  # noqa: E402
+import check_wheel  # noqa: E402
 import configuration  # noqa: E402
 from configuration import BuildError, configure, gencode  # noqa: E402
 
+PINNED_TORCH = re.findall(r"^torch==(.*)$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)[0]
+
 
 @pytest.fixture(scope="module")
-def packages(tmp_path_factory: pytest.TempPathFactory) -> tuple[set[str], set[str], str]:
-    """Names in the sdist, names in the wheel that is built from it, and what the build printed."""
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The wheel of `make wheel`, beside the sdist that it is built from, and what the build printed."""
     folder = tmp_path_factory.mktemp("dist")
-    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(ROOT)]
+    command = [sys.executable, str(ROOT / "build_tools" / "make_wheel.py"), str(folder)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout + built.stderr
-    with tarfile.open(next(folder.glob("*.tar.gz"))) as sdist:
+    wheel = Path(built.stdout.strip())
+    assert list(folder.glob("*.whl")) == [wheel]
+    return wheel, built.stderr
+
+
+@pytest.fixture(scope="module")
+def packages(made: tuple[Path, str]) -> tuple[set[str], set[str], str]:
+    """Names in the sdist, names in the wheel, and what the build printed."""
+    path, printed = made
+    with tarfile.open(next(path.parent.glob("*.tar.gz"))) as sdist:
         sources = {
             name.split("/", 1)[1] for name in sdist.getnames() if "/" in name and not sdist.getmember(name).isdir()
         }
-    with zipfile.ZipFile(next(folder.glob("*.whl"))) as wheel:
-        return sources, set(wheel.namelist()), built.stdout + built.stderr
+    with zipfile.ZipFile(path) as wheel:
+        return sources, {name for name in wheel.namelist() if not name.endswith("/")}, printed
 
 
 def tracked(*folders: str) -> set[str]:
@@ -55,6 +70,40 @@ def test_the_wheel_holds_the_packages_and_nothing_else(packages: tuple[set[str],
     }
     assert any(name.endswith("entry_points.txt") for name in information)
     assert any(name.endswith("LICENSE") for name in information)
+
+
+def test_the_wheel_is_for_any_linux_of_its_age_and_brings_no_library(made: tuple[Path, str], tmp_path: Path) -> None:
+    wheel, _ = made
+    version = f"cp{sys.version_info.major}{sys.version_info.minor}"
+    tag = re.fullmatch(rf"mnad_ext-.*-{version}-{version}-manylinux_2_(\d+)_{platform.machine()}\.whl", wheel.name)
+    assert tag is not None, wheel.name
+    assert int(tag.group(1)) <= int(platform.libc_ver()[1].split(".")[1])
+    with zipfile.ZipFile(wheel) as archive:
+        extension = archive.extract(next(name for name in archive.namelist() if name.endswith(".so")), tmp_path)
+    with Path(extension).open("rb") as file:
+        dynamic = list(ELFFile(file).get_section_by_name(".dynamic").iter_tags())
+    needed = {entry.needed for entry in dynamic if entry.entry.d_tag == "DT_NEEDED"}
+    assert {"libtorch.so", "libtorch_cpu.so"} <= needed
+    # Neither OpenMP, which torch has already and twice in a process is once too often, nor CUDA, nor Python itself.
+    assert {name.split(".so")[0] for name in needed} <= {
+        "libtorch", "libtorch_cpu", "libstdc++", "libgcc_s", "libc", "libm", "libdl", "librt", "libpthread",
+        "ld-linux-x86-64", "ld-linux-aarch64",
+    }  # fmt: skip
+    assert not any(entry.entry.d_tag in ("DT_RPATH", "DT_RUNPATH") for entry in dynamic)
+
+
+def test_the_wheel_works_where_no_compiler_is(made: tuple[Path, str]) -> None:
+    """Gradients, opcheck, export, the module, words, in a clean environment; `make wheel` runs more of tests/ext."""
+    tests = tuple(f"tests/ext/test_{name}.py" for name in ("registration", "memory", "errors"))
+    check_wheel.check(made[0], PINNED_TORCH, tests)
+
+
+def test_an_environment_with_a_compiler_is_refused(tmp_path: Path) -> None:
+    compiler = tmp_path / "g++"
+    compiler.touch()
+    compiler.chmod(0o755)
+    with pytest.raises(SystemExit, match=r"has compilers: g\+\+"):
+        check_wheel.without_compilers(tmp_path)
 
 
 def test_the_sdist_holds_what_a_build_needs_and_nothing_stray(packages: tuple[set[str], set[str], str]) -> None:
