@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch  # noqa: F401 (its libraries are to be loaded before an extension)
 
 if "MNAD_EMULATED_EXTENSION" in os.environ:
     # The operators by emulated CUDA kernels, see tests/cuda_emulator, in place of those that are installed.
