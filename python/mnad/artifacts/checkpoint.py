@@ -125,9 +125,14 @@ def save_calibration(place: Path, measured: Checkpoint, calibration: dict[str, A
     if now.describe() != measured.describe():
         raise CheckpointError(f"the model in {place} was trained on while it was measured; calibrate it again")
     if is_export(place):
-        keep_calibration(place, calibration, usual)
+        keep_calibration(place, shareable(calibration), usual)
     else:
         save_checkpoint(checkpoint_file(place), replace(now, calibration=calibration, usual=usual))
+
+
+def shareable(calibration: dict[str, Any]) -> dict[str, Any]:
+    """Returns a calibration as it is passed on: of the place of its video the name alone."""
+    return calibration | {"data": Path(calibration["data"]).name}
 
 
 def check_own(place: Path) -> None:

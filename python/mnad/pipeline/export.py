@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from mnad.artifacts.checkpoint import Checkpoint, export_checkpoint, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, export_checkpoint, load_checkpoint, shareable
 from mnad.data import Windows
 from mnad.data.clips import evenly
 from mnad.data.options import DataOptions
@@ -75,14 +75,14 @@ def export(config: ExportConfig) -> Path:
     pixels = _windows(config, checkpoint)
     calibration = None
     if checkpoint.calibration is not None:
-        calibration = Calibration.from_dict(checkpoint.calibration, config.run)
+        calibration = Calibration.from_dict(shareable(checkpoint.calibration), config.run)
     locality = calibration.locality if calibration else WHOLE_FRAME
     network = Network(checkpoint.build_model(), usual=Usual.of(checkpoint, config.run))
     graphs = {"score": record_scoring(network, checkpoint.training["size"], locality)}
     if network.memory is not None:
         graphs["update"] = record_update(network, checkpoint.training["size"])
     items = None if network.memory is None else network.memory.items.numpy()
-    told = {"model": asdict(checkpoint.config), "calibration": checkpoint.calibration}
+    told = {"model": asdict(checkpoint.config), "calibration": None if calibration is None else calibration.as_dict()}
     with atomic_folder(config.out) as folder:
         metadata = _metadata(checkpoint, calibration)
         write_exported_model(folder, config.format, graphs, items, metadata, told)
