@@ -1,6 +1,6 @@
 """Makes a model of this package from a run: its weights in float16, a calibration of these, and its card.
 
-    python weights/record.py ped2-small --run runs/ped2-small --data data/ped2 --trained-at COMMIT
+    python weights/record.py ped2-small --run runs/ped2-small --data data/ped2 --trained-at COMMIT --trained-on DEVICE
 
 The commands that made the run stand in MODELS. What the card tells is measured here, by the weights that ship.
 """
@@ -10,12 +10,11 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from mnad.artifacts.checkpoint import export_checkpoint, load_checkpoint
+from mnad.artifacts.checkpoint import Checkpoint, export_checkpoint, load_checkpoint
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
 from mnad.pipeline.score import ScoreConfig, score
@@ -76,30 +75,34 @@ MODELS = {
 }
 
 
-def record(name: str, run: Path, data: Path, trained_at: str) -> None:
-    folder, model = HERE / name, MODELS[name]
-    shutil.rmtree(folder, ignore_errors=True)
-    export_checkpoint(folder, load_checkpoint(run))
-    calibrate(CalibrateConfig(folder, data, fps=model.fps))
+def record(name: str, run: Path, data: Path, trained_at: str, trained_on: str) -> None:
+    trained, model = load_checkpoint(run), MODELS[name]
     with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / name
+        export_checkpoint(folder, replace(trained, calibration=None))
+        calibrate(CalibrateConfig(folder, data, fps=model.fps))
         measured = score(ScoreConfig(folder, data, out=Path(temporary) / "measurements.npz"))
         published = evaluate_run(EvaluateConfig(measured))
         calibrated = evaluate_run(EvaluateConfig(measured, threshold="calibrated"))
-    figures = {
-        "frames of the test set": f"{len(published.measurements):,}",
-        "AUC, published protocol (each video by its own extremes)": percent(published.evaluation.auc),
-        "AUC, deployed (one scale, past frames alone)": percent(calibrated.deployed.auc),
-    }
-    (folder / "CARD.md").write_text(card(name, model, folder, run, trained_at, figures), encoding="utf-8")
+        figures = {
+            "frames of the test set": f"{len(published.measurements):,}",
+            "AUC, published protocol (each video by its own extremes)": percent(published.evaluation.auc),
+            "AUC, deployed (one scale, past frames alone)": percent(calibrated.deployed.auc),
+        }
+        text = card(name, model, folder, trained, (trained_at, trained_on), figures)
+        (folder / "CARD.md").write_text(text, encoding="utf-8")
+        shutil.rmtree(HERE / name, ignore_errors=True)
+        shutil.copytree(folder, HERE / name)
 
 
 def percent(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def card(name: str, model: Model, folder: Path, run: Path, trained_at: str, figures: dict[str, str]) -> str:
-    checkpoint = load_checkpoint(folder)
-    training: dict[str, Any] = load_checkpoint(run).training
+def card(
+    name: str, model: Model, folder: Path, trained: Checkpoint, origin: tuple[str, str], figures: dict[str, str]
+) -> str:
+    checkpoint, training = load_checkpoint(folder), trained.training
     config = checkpoint.config
     machine = f"{device_name(torch.device('cpu'))}, torch {torch.__version__}"
     rows = {
@@ -107,7 +110,7 @@ def card(name: str, model: Model, folder: Path, run: Path, trained_at: str, figu
         "model": f"{training['preset']}, {training['size']} x {training['size']}, width {config.width}, "
         f"{config.frames_in} frames in, {checkpoint.epoch} epochs, {checkpoint.step:,} steps",
         "seed": training["seed"],
-        "trained at": f"{trained_at}, {training['precision']}, on {machine}",
+        "trained at": f"{origin[0]}, {training['precision']}, on {origin[1]}",
         "calibrated and measured at": f"{source_commit()}, 32-true, on {machine}",
         "weights": f"float16, hash {checkpoint.describe()['weights']}",
         **figures,
@@ -116,7 +119,8 @@ def card(name: str, model: Model, folder: Path, run: Path, trained_at: str, figu
     return (
         f"# {name}\n\n| | |\n|---|---|\n{table}\n\n{model.note} {IN_VIEW}\n\n## Data\n\n{model.data}\n\n## Made by\n\n"
         f"    {model.command.replace(chr(10), chr(10) + '    ')}\n"
-        f"    python weights/record.py {name} --run RUN --data DATA --trained-at {trained_at}\n"
+        f"    python weights/record.py {name} --run RUN --data DATA --trained-at {origin[0]} \\\n"
+        f"        --trained-on {origin[1]!r}\n"
     )
 
 
@@ -126,4 +130,5 @@ if __name__ == "__main__":
     parser.add_argument("--run", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--trained-at", required=True, help="the commit that trained the run")
+    parser.add_argument("--trained-on", required=True, help="the device and the version of torch that trained it")
     record(**vars(parser.parse_args()))

@@ -6,6 +6,7 @@
 #include "model.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <deque>
 #include <fstream>
@@ -73,6 +74,7 @@ void score_video(Model& model, std::istream& video) {
   Score score(model);
   std::deque<Frame> window;
   Frame frame;
+  int scored = 0;
   for (int number = 0; read_ppm(video, frame); ++number) {
     window.push_back(resized(frame, size));
     if (window.size() > length) {
@@ -87,10 +89,17 @@ void score_video(Model& model, std::istream& video) {
     }
     const Measured measured = model.score(pixels);
     const double found = score(measured);
+    if (!std::isfinite(found)) {
+      throw std::runtime_error("the model gives nothing finite for frame " + std::to_string(number));
+    }
+    ++scored;
     std::printf("%d %.6f%s\n", number, found, score.is_alarm(found) ? " alarm" : "");
     if (model.says("update_threshold") && measured.update_error < model.number("update_threshold")) {
       model.update_items();
     }
+  }
+  if (scored == 0) {
+    throw std::runtime_error("the video has fewer than the " + std::to_string(length) + " frames that a score takes");
   }
 }
 

@@ -196,6 +196,7 @@ class Detector:
             batch_size=batch_size,
             precision=self.precision,
             runtime=self.runtime,
+            network=self._streams.network,
             usual=self.usual,
             progress=False,
         )

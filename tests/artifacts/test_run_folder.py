@@ -64,7 +64,7 @@ def test_what_is_found_wrong_late_removes_nothing(
 
 def test_files_that_others_left_are_no_place_for_a_run(synthetic: Path, tmp_path: Path) -> None:
     (tmp_path / "measurements.npz").write_bytes(b"of what?")
-    with pytest.raises(ConfigError, match=r"holds files of a run \(measurements.npz\) already"):
+    with pytest.raises(ConfigError, match=r"holds files of a run \(measurements.npz\) already: --overwrite"):
         train(config(synthetic, tmp_path))
 
 

@@ -89,6 +89,7 @@ def test_says_what_is_wrong(
     (copied / "items.npy").write_bytes(b"\x93NUMPY")
     assert "does not hold the items" in failure(program, copied, "-")
     assert "the video ends within a picture" in failure(program, exported, "-", stdin=video[:-1])
+    assert "fewer than the 5 frames that a score takes" in failure(program, exported, "-", stdin=as_ppm(frames[:4]))
     assert "no stream of PPM pictures" in failure(program, exported, "-", stdin=b"RIFF....AVI ")
     assert "cannot open" in failure(program, exported, tmp_path / "gone.ppm")
     unscaled = export(ExportConfig(trained, tmp_path / "unscaled", "openvino"))

@@ -15,7 +15,7 @@ from mnad.measuring.network import Network
 from mnad.measuring.usual import Usual
 from mnad.models import PRESETS, Autoencoder, MemoryConfig, ModelConfig
 
-TOLERANCE = 1e-5
+TOLERANCE = 1e-4
 SMALL = replace(PRESETS["prediction"].model, width=4)
 VARIANTS = {
     "prediction": (SMALL, 32, WHOLE_FRAME),
@@ -46,6 +46,10 @@ def compiled(network: Network, size: int, locality: Locality, graph_format: Grap
         metadata={},
         items=None,
         graphs={name: form.compile(graph, threads=1) for name, graph in graphs.items()},
+        inputs={
+            name: {each: tuple(size for size in shape[1:] if size is not None) for each, shape in graph.inputs.items()}
+            for name, graph in graphs.items()
+        },
         outputs={name: list(graph.outputs) for name, graph in graphs.items()},
     )
 

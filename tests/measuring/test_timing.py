@@ -27,11 +27,14 @@ def test_what_is_not_installed_is_left_out_and_told(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    assert main(["bench", str(trained), "--batches", "1", "--seconds", "0.05"]) in (0, None)
-    printed = capsys.readouterr().out
-    assert "left out: openvino cannot be imported" in printed
-    assert "pip install 'mnad-ext[onnxruntime]'" in printed
-    assert "for mnad watch take torch, the default" in printed
+    arguments = ["bench", str(trained), "--batches", "1", "--seconds", "0.05"]
+    assert main(arguments) in (0, None)
+    printed = capsys.readouterr()
+    assert "left out: openvino cannot be imported" in printed.err
+    assert "pip install 'mnad-ext[onnxruntime]'" in printed.err
+    assert "for mnad watch take torch, the default" in printed.out
+    assert main([*arguments, "--json"]) in (0, None)
+    assert len(json.loads(capsys.readouterr().out)) == 1
 
 
 def test_only_what_is_clearly_faster_is_advised() -> None:

@@ -16,6 +16,7 @@ import pytest
 from mnad.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from mnad.detector import Detector
 from mnad.graphs.folder import FORMATS, ExportedModel, GraphFormat, read_manifest
+from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.export import ExportConfig, export
 from mnad.runtime.errors import CheckpointError, ConfigError, OutputError
 from numpy.typing import NDArray
@@ -50,8 +51,12 @@ def scores_by(model: ExportedModel, video: Path) -> NDArray[np.float64]:
         low, high = float(said["psnr_low"]), float(said["psnr_high"])
         part = 1 - (p - low) / (high - low)
         low, high = float(said["distance_low"]), float(said["distance_high"])
-        weight = float(said["score_weight"])
-        past.append(weight * part + (1 - weight) * (d - low) / (high - low))
+        parts = part, (d - low) / (high - low)
+        if said["score_weight"] == "max":
+            past.append(max(parts))
+        else:
+            weight = float(said["score_weight"])
+            past.append(weight * parts[0] + (1 - weight) * parts[1])
         if len(past) > int(said["smoothing_width"]):
             past.popleft()
         found.append(sum(past) / len(past))
@@ -60,9 +65,12 @@ def scores_by(model: ExportedModel, video: Path) -> NDArray[np.float64]:
     return np.array(found)
 
 
-@pytest.mark.parametrize("graph_format", FORMATS)
+OTHERWISE = {"score_weight": "max", "smoothing": {"name": "none", "width": 3}}
+
+
+@pytest.mark.parametrize(("graph_format", "changes"), [*((name, {}) for name in FORMATS), ("pt2", OTHERWISE)])
 def test_scores_a_video_as_the_detector_does(
-    graph_format: GraphFormat, held_out: Path, video: Path, tmp_path: Path
+    graph_format: GraphFormat, changes: dict[str, Any], held_out: Path, video: Path, tmp_path: Path
 ) -> None:
     update_all = tmp_path / "run"
     shutil.copytree(held_out, update_all)
@@ -71,7 +79,7 @@ def test_scores_a_video_as_the_detector_does(
     assert checkpoint.calibration["smoothing"]["name"] == "causal"
     # So that about half of the frames update the items.
     threshold = float(np.median(np.load(held_out / "measurements.npz")["update_error"]))
-    calibration = {**checkpoint.calibration, "update_threshold": threshold}
+    calibration = {**checkpoint.calibration, "update_threshold": threshold, **changes}
     save_checkpoint(update_all / "checkpoint.safetensors", replace(checkpoint, calibration=calibration))
     model = ExportedModel.open(export(ExportConfig(update_all, tmp_path / "gate", graph_format)))
     detector = Detector.load(update_all)
@@ -97,9 +105,51 @@ def test_says_what_it_is(exported: Path, held_out: Path) -> None:
     assert {each.domain for each in stored.opset_import} <= {"", "pkg.onnxscript.torch_lib", "ai.onnx"}
 
 
-def test_weights_alone_are_a_run(held_out: Path, tmp_path: Path) -> None:
+def test_weights_alone_are_a_run(held_out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = export(ExportConfig(held_out, tmp_path / "weights", "weights"))
     assert load_checkpoint(folder).config == load_checkpoint(held_out).config
+    assert load_checkpoint(folder).calibration is None
+    assert f"calibrate these: mnad calibrate {folder}" in capsys.readouterr().out
+
+
+def test_weights_that_float16_does_not_change_stay_calibrated(
+    held_out: Path, synthetic: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = export(ExportConfig(held_out, tmp_path / "weights", "weights"))
+    calibrate(CalibrateConfig(folder, synthetic, (3600,), fps=25, relative=True, accelerator="cpu"))
+    capsys.readouterr()
+    again = load_checkpoint(export(ExportConfig(folder, tmp_path / "again", "weights")))
+    assert again.calibration == load_checkpoint(folder).calibration is not None
+    assert set(again.usual) == {"error"}
+    assert "calibrate these" not in capsys.readouterr().out
+
+
+def test_a_wrong_distance_is_seen_however_small_it_is(
+    held_out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = ExportedModel.score
+
+    def wrong(self: ExportedModel, *arguments: Any) -> dict[str, Any]:
+        found = real(self, *arguments)
+        return found | {"distance": found["distance"] * 1.001}
+
+    monkeypatch.setattr(ExportedModel, "score", wrong)
+    with pytest.raises(OutputError, match="its distance differs by 0.001"):
+        export(ExportConfig(held_out, tmp_path / "gate", "pt2"))
+
+
+def test_what_a_runtime_would_cast_is_refused(exported: Path) -> None:
+    model = ExportedModel.open(exported)
+    assert model.items is not None
+    items = model.items[None]
+    with pytest.raises(TypeError, match="pixels must be uint8, got float32"):
+        model.score(np.zeros((1, 5, 32, 32, 3), np.float32), items)
+    with pytest.raises(ValueError, match=r"pixels must be \(B, 5, 32, 32, 3\)"):
+        model.score(np.zeros((1, 4, 32, 32, 3), np.uint8), items)
+    with pytest.raises(ValueError, match="one B for all"):
+        model.score(np.zeros((2, 5, 32, 32, 3), np.uint8), items)
+    with pytest.raises(TypeError, match="takes pixels, items, got pixels"):
+        model.score(np.zeros((1, 5, 32, 32, 3), np.uint8), None)
 
 
 def test_a_model_that_is_not_calibrated_has_no_threshold(trained: Path, tmp_path: Path) -> None:
@@ -146,6 +196,9 @@ def test_bad_input_is_told(held_out: Path, exported: Path, tmp_path: Path, monke
         ExportConfig(held_out, tmp_path / "gate", "tflite")  # type: ignore[arg-type]
     with pytest.raises(OutputError, match="exists already"):
         export(ExportConfig(held_out, exported))
+    for place in (exported, held_out):
+        with pytest.raises(ConfigError, match="holds a run or an exported model already"):
+            export(ExportConfig(held_out, place, "weights"))
     with pytest.raises(CheckpointError, match="exported for other runtimes"):
         load_checkpoint(exported)
     checkpoint = load_checkpoint(held_out)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from mnad.runtime.errors import OutputError
-from mnad.runtime.files import alone, writable_folder
+from mnad.runtime.files import alone, atomic_folder, writable_folder
 
 
 def test_a_folder_that_many_ask_for_at_once_is_writable_for_all(tmp_path: Path) -> None:
@@ -15,6 +15,15 @@ def test_a_folder_that_many_ask_for_at_once_is_writable_for_all(tmp_path: Path) 
         given = list(threads.map(writable_folder, [folder] * 400))
     assert given == [folder] * 400
     assert not list(folder.iterdir())
+
+
+def test_the_folder_that_is_made_may_be_the_current_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    with atomic_folder(Path()) as temporary:
+        (temporary / "file").touch()
+    assert [path.name for path in here.iterdir()] == ["file"]
 
 
 def test_a_folder_that_cannot_be_is_an_error(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mnad.artifacts.export import is_export, keep_calibration, read_export, read_header, write_export
+from mnad.artifacts.export import is_export, keep_calibration, read_export, read_header, read_weights_hash, write_export
 from mnad.artifacts.installed_weights import installed_weights
 from mnad.artifacts.tensors import load_metadata, load_tensors, save_tensors
 from mnad.graphs.folder import is_exported_model
@@ -153,7 +153,8 @@ def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 
     Args:
         folder: Made if need be; :func:`load_checkpoint` takes it.
-        checkpoint: Its optimizer and the sums of an unfinished epoch are left out.
+        checkpoint: Its optimizer and the sums of an unfinished epoch are left out, and its calibration, too, where
+            half precision changes the weights: it would be that of another model.
 
     Returns:
         The manifest, see :mod:`mnad.artifacts.export`.
@@ -169,7 +170,11 @@ def export_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
         "epoch": checkpoint.epoch,
         "step": checkpoint.step,
     }
-    return write_export(folder, checkpoint.weights, header)
+    manifest = write_export(folder, checkpoint.weights, header)
+    # Of weights that float16 has not changed the calibration holds on.
+    if checkpoint.calibration is not None and read_weights_hash(folder) == weights_hash(checkpoint.weights):
+        keep_calibration(folder, shareable(checkpoint.calibration), checkpoint.usual)
+    return manifest
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -97,6 +97,16 @@ def read_header(folder: Path) -> dict[str, Any]:
     return header
 
 
+def read_weights_hash(folder: Path) -> str:
+    """Returns the hash of exported weights as they are read, see :func:`mnad.models.weights_hash`.
+
+    Raises:
+        CheckpointError: If the manifest is none.
+    """
+    with input_errors(folder / MANIFEST, "a manifest of exported weights", CheckpointError):
+        return str(_manifest(folder)["weights"])
+
+
 def keep_calibration(folder: Path, calibration: dict[str, Any], usual: dict[str, Tensor]) -> None:
     """Stores a calibration of exported weights in their manifest, and the tensors that belong to it beside that.
 

@@ -19,15 +19,16 @@ def installed_weights() -> dict[str, Path]:
     have the models' names.
 
     Raises:
-        CheckpointError: If such a package cannot be imported.
+        CheckpointError: If such a package cannot be imported or read, or two of them use one name.
     """
     found: dict[str, Path] = {}
     for entry in entry_points(group=GROUP):
         try:
-            folder = Path(entry.load())
+            folders = sorted(Path(entry.load()).iterdir())
         except Exception as error:  # of a package that is not ours
-            raise CheckpointError(
-                f"the weights of {entry.value} cannot be found: {error}; install them again"
-            ) from error
-        found |= {path.name: path for path in sorted(folder.iterdir()) if (path / "manifest.json").is_file()}
+            raise CheckpointError(f"the weights {entry.value} cannot be found: {error}; install them again") from error
+        models = {path.name: path for path in folders if (path / "manifest.json").is_file()}
+        for name in models.keys() & found.keys():
+            raise CheckpointError(f"two packages have weights called {name}: {found[name]} and {models[name]}")
+        found |= models
     return found

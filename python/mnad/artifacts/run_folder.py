@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
-from mnad.artifacts.checkpoint import epochs_done
+from mnad.artifacts.checkpoint import epochs_done, holds_checkpoint
 from mnad.runtime.errors import CheckpointError, ConfigError
 from mnad.runtime.progress import print_line
 
@@ -31,13 +32,14 @@ def check_run_folder(out: Path, *, overwrite: bool, resumable: bool = True) -> N
     """
     if overwrite or not (found := _of_a_run(out)):
         return
-    try:
-        epoch = f"a run (epoch {epochs_done(out)})"
-    except CheckpointError:
-        epoch = f"files of a run ({', '.join(path.name for path in found[:3])})"
-    resume = "--resume goes on with it, " if resumable else ""
+    what = f"files of a run ({', '.join(path.name for path in found[:3])})"
+    own = holds_checkpoint(out)
+    if own:
+        with suppress(CheckpointError):  # a damaged one
+            what = f"a run (epoch {epochs_done(out)})"
+    resume = "--resume goes on with it, " if resumable and own else ""
     raise ConfigError(
-        f"{out} holds {epoch} already: {resume}--overwrite removes it and all that was measured of it, or name another "
+        f"{out} holds {what} already: {resume}--overwrite removes it and all that was measured of it, or name another "
         "folder"
     )
 

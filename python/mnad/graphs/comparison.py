@@ -15,6 +15,7 @@ from mnad.measuring.metrics import psnr
 from mnad.measuring.network import DISTANCE, LOCAL, MSE, Network
 from mnad.measuring.pooling import LOCAL_POOLINGS
 
+SMALLEST = 1e-12  # D of a trained model may be as small as 1e-7
 Outputs = dict[str, NDArray[Any]]
 
 
@@ -22,7 +23,7 @@ Outputs = dict[str, NDArray[Any]]
 def largest_differences(
     exported: ExportedModel, network: Network, locality: Locality, pixels: Tensor
 ) -> dict[str, float]:
-    """Returns for each output how far the two lie apart at most, as a share of its largest value where that is over 1.
+    """Returns for each output how far the two lie apart at most, as a share of its largest value.
 
     Args:
         exported: What was exported of the model.
@@ -67,4 +68,4 @@ def _original(network: Network, locality: Locality, pixels: Tensor) -> Outputs:
 def _difference(found: NDArray[Any], original: NDArray[Any]) -> float:
     if found.shape != original.shape:
         raise ValueError(f"the shapes {found.shape} and {original.shape} differ")
-    return float(np.abs(found - original).max() / max(1, np.abs(original).max()))
+    return float(np.abs(found - original).max() / max(SMALLEST, np.abs(original).max()))

@@ -41,6 +41,7 @@ class ExportedModel:
         metadata: What its use needs, see the how-to page on exporting.
         items: (M, C) float32, the items that every stream begins with; None without a memory.
         graphs: The graph ``score`` and, for a model with a memory, ``update``.
+        inputs: For each graph the shapes of its inputs by name, without the batch.
         outputs: For each graph the names of its outputs.
 
     """
@@ -48,6 +49,7 @@ class ExportedModel:
     metadata: dict[str, str]
     items: NDArray[np.float32] | None
     graphs: Mapping[str, Graph]
+    inputs: Mapping[str, Mapping[str, tuple[int, ...]]]
     outputs: Mapping[str, list[str]]
 
     @staticmethod
@@ -68,12 +70,16 @@ class ExportedModel:
             for part in manifest["files"]:
                 _check_file(folder / Path(part["file"]).name, part["sha256"])
             form = FORMATS[manifest["graph_format"]]
+            inputs = {
+                name: {each: tuple(shape[1:]) for each, shape in graph["inputs"].items()}
+                for name, graph in manifest["graphs"].items()
+            }
             outputs = {name: list(graph["outputs"]) for name, graph in manifest["graphs"].items()}
             items = np.load(folder / ITEMS, allow_pickle=False) if "update" in outputs else None
         form.check_installed()
         threads = torch.get_num_threads() if threads is None else threads
         graphs = {name: form.open(folder / name, threads) for name in outputs}
-        return ExportedModel(manifest["metadata"], items, graphs, outputs)
+        return ExportedModel(manifest["metadata"], items, graphs, inputs, outputs)
 
     def score(self, pixels: Array, items: Array | None) -> dict[str, Array]:
         """Returns all that scoring computes of windows, by name.
@@ -81,13 +87,35 @@ class ExportedModel:
         Args:
             pixels: (B, T, S, S, C_img) uint8; the last frame of each window is the one that is scored.
             items: (B, M, C) float32, of each window's own memory; None without a memory.
+
+        Raises:
+            TypeError: If an array is missing, or not of its dtype; a runtime would cast it silently.
+            ValueError: If its shape does not fit.
         """
-        inputs = [pixels] if items is None else [pixels, items]
-        return dict(zip(self.outputs["score"], self.graphs["score"](inputs), strict=True))
+        found = self._run("score", {"pixels": pixels} | ({} if items is None else {"items": items}))
+        return dict(zip(self.outputs["score"], found, strict=True))
 
     def update(self, features: Array, items: Array) -> Array:
-        """Returns the items (B, M, C) after an update by the features (B, C, h, w) of the same windows."""
-        return self.graphs["update"]([features, items])[0]
+        """Returns the items (B, M, C) after an update by the features (B, C, h, w) of the same windows.
+
+        Raises:
+            TypeError, ValueError: As :meth:`score`.
+        """
+        return self._run("update", {"features": features, "items": items})[0]
+
+    def _run(self, graph: str, arrays: Mapping[str, Array]) -> list[Array]:
+        expected = self.inputs[graph]
+        if arrays.keys() != expected.keys():
+            raise TypeError(f"the graph {graph} takes {', '.join(expected)}, got {', '.join(arrays)}")
+        batch = next(iter(arrays.values())).shape[:1]
+        for name, array in arrays.items():
+            dtype = np.uint8 if name == "pixels" else np.float32
+            if array.dtype != dtype:
+                raise TypeError(f"{name} must be {dtype.__name__}, got {array.dtype}")
+            if array.shape != (*batch, *expected[name]):
+                shape = ", ".join(map(str, expected[name]))
+                raise ValueError(f"{name} must be (B, {shape}), with one B for all, got {array.shape}")
+        return self.graphs[graph](list(arrays.values()))
 
 
 def is_exported_model(folder: Path) -> bool:

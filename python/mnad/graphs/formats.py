@@ -28,12 +28,10 @@ class Format(ABC):
     """A format of graphs, with the runtime that executes it.
 
     Attributes:
-        suffixes: Of the files of a graph.
         modules: What must be imported.
         extra: Of this package, which installs that.
     """
 
-    suffixes: tuple[str, ...]
     modules: tuple[str, ...] = ()
     extra: str = ""
 

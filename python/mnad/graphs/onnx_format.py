@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 class OnnxFormat(Format):
     """See the module."""
 
-    suffixes = (".onnx",)
     modules = ("onnx", "onnxscript", "onnxruntime")
     extra = "onnxruntime"
 

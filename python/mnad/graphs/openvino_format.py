@@ -18,7 +18,6 @@ PLACE = "mnad"  # of the metadata in the model's rt_info
 class OpenVinoFormat(Format):
     """See the module."""
 
-    suffixes = (".xml", ".bin")
     modules = ("openvino",)
     extra = "openvino"
 

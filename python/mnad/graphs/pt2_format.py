@@ -15,8 +15,6 @@ from mnad.graphs.recording import Recorded, quietly
 class Pt2Format(Format):
     """See the module."""
 
-    suffixes = (".pt2",)
-
     def save(self, graph: Recorded, stem: Path, metadata: Mapping[str, str]) -> None:
         """See :meth:`Format.save`."""
         with quietly():

@@ -51,6 +51,7 @@ def measure(
     precision: Precision = "32-true",
     usual: Usual | None = None,
     runtime: RuntimeName = "torch",
+    network: Network | None = None,
     maps: MapRecorder | ErrorRecorder | None = None,
     progress: bool = True,
 ) -> Measurements:
@@ -69,6 +70,7 @@ def measure(
         precision: Of the network; the memory computes in float32 all the same.
         usual: What is usual at each place, of this model; without it nothing is compared with that.
         runtime: What executes the network.
+        network: The model made ready by precision, usual and runtime, where it is at hand.
         maps: Gathers the maps of the frames, too.
         progress: Whether to show a progress bar.
 
@@ -82,7 +84,8 @@ def measure(
     """
     began = time.perf_counter()
     check_choice("update", update, UpdateScope)
-    network = Network(model, precision, usual, runtime=runtime, size=clips.frames.shape[1])
+    if network is None:
+        network = Network(model, precision, usual, runtime=runtime, size=clips.frames.shape[1])
     update = "none" if network.memory is None else update
     windows = Windows(clips, model.config.frames_in, model.config.target)
     owner = _owners(clips, windows)

@@ -16,7 +16,7 @@ from mnad.measuring.network import MSE, DecodedRows, Network
 from mnad.measuring.options import RuntimeName
 from mnad.models import Autoencoder
 from mnad.runtime.errors import ConfigError
-from mnad.runtime.progress import print_line
+from mnad.runtime.progress import print_beside
 
 CLEARLY_FASTER = 1.2
 WARM_UP = 3  # steps
@@ -54,7 +54,7 @@ def time_runtimes(model: Autoencoder, size: int, batches: Sequence[int], seconds
         try:
             networks[runtime] = Network(model, runtime=runtime, size=size)
         except ConfigError as error:
-            print_line(f"left out: {error}")
+            print_beside(f"left out: {error}")
     found = []
     for batch in batches:
         pixels = _windows(model, size, batch)

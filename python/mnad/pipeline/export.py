@@ -8,14 +8,14 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from mnad.artifacts.checkpoint import Checkpoint, export_checkpoint, load_checkpoint, shareable
+from mnad.artifacts.checkpoint import Checkpoint, checkpoint_file, export_checkpoint, load_checkpoint, shareable
 from mnad.data import Windows
 from mnad.data.clips import evenly
 from mnad.data.options import DataOptions
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.locality import WHOLE_FRAME
 from mnad.graphs.comparison import largest_differences
-from mnad.graphs.folder import FORMATS, ExportedModel, note_check, write_exported_model
+from mnad.graphs.folder import FORMATS, ExportedModel, is_exported_model, note_check, write_exported_model
 from mnad.graphs.scoring import record_scoring, record_update
 from mnad.measuring.network import Network
 from mnad.measuring.usual import Usual
@@ -68,8 +68,7 @@ def export(config: ExportConfig) -> Path:
     """
     checkpoint = load_checkpoint(config.run)
     if config.format == "weights":
-        export_checkpoint(config.out, checkpoint)
-        return config.out
+        return _export_weights(config, checkpoint)
     form = FORMATS[config.format]
     form.check_installed()
     pixels = _windows(config, checkpoint)
@@ -93,6 +92,18 @@ def export(config: ExportConfig) -> Path:
         f"compared with the model on {len(pixels)} windows of real frames: all outputs are equal within "
         f"{max(differences.values()):.1e}"
     )
+    return config.out
+
+
+def _export_weights(config: ExportConfig, checkpoint: Checkpoint) -> Path:
+    if checkpoint_file(config.out).is_file() or is_exported_model(config.out):
+        raise ConfigError(f"{config.out} holds a run or an exported model already; name a folder of its own")
+    export_checkpoint(config.out, checkpoint)
+    if checkpoint.calibration is not None and load_checkpoint(config.out).calibration is None:
+        print_line(
+            "float16 rounds the weights, so the calibration is not that of the exported ones; calibrate these: mnad "
+            f"calibrate {config.out} --data DATA"
+        )
     return config.out
 
 
@@ -144,7 +155,7 @@ def _calibrated(calibration: Calibration) -> dict[str, Any]:
         "psnr_low": bounds.psnr[0],
         "psnr_high": bounds.psnr[1],
         "smoothing": calibration.smoothing.name,
-        "smoothing_width": calibration.smoothing.width,
+        "smoothing_width": 1 if calibration.smoothing.name == "none" else calibration.smoothing.width,
         "threshold": first.threshold,
         "false_alarms_per_hour": first.false_alarms_per_hour,
     }

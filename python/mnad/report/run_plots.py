@@ -61,7 +61,7 @@ def draw_run_plots(config: PlotsConfig) -> list[Path]:
     checkpoint = load_checkpoint(config.run)
     model = checkpoint.build_model().to(choose_device("auto"))
     measurements = load_measurements(config.run)
-    curves = [] if "converted_from" in checkpoint.training else read_curves(config.run)
+    curves = [] if checkpoint.optimizer is None else read_curves(config.run)  # it was trained elsewhere
     check_same_model(measurements, checkpoint.describe(), f"the checkpoint in {config.run}")
     clips = open_as_trained(checkpoint, config.data, "testing", config, progress=False)
     check_same_frames(measurements, clips)

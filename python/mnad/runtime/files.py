@@ -109,6 +109,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         OutputError: If ``path`` exists and is not an empty folder, or cannot be written.
     """
+    path = path.absolute()  # "." has no name
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise OutputError(f"{path} exists already; name another folder or remove it first")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
