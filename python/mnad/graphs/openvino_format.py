@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from mnad.graphs.formats import Array, Format, Graph
 from mnad.graphs.recording import Recorded, quietly
 
 if TYPE_CHECKING:
-    from openvino import Model
+    from openvino import Core, Model
 
 PLACE = "mnad"  # of the metadata in the model's rt_info
 
@@ -41,15 +42,24 @@ class OpenVinoFormat(Format):
 
 class _Compiled(Graph):
     def __init__(self, model: Model | Path, threads: int) -> None:
-        import openvino
-
         # By itself it computes in bfloat16 where the processor has that: errors of 1e-3, not of 1e-6.
         options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
-        self.model = openvino.Core().compile_model(model, "CPU", options)
+        self.model = _core().compile_model(model, "CPU", options)
 
     def __call__(self, inputs: Sequence[Array]) -> list[Array]:
         found = self.model(list(inputs))
         return [found[index] for index in range(len(self.model.outputs))]
+
+
+@cache
+def _core() -> Core:
+    """Returns the one Core of the process: where two have gone, they leave a signal stack that is gone, too.
+
+    The next signal, such as the SIGTERM that ends a service, would then be a segmentation fault (OpenVINO 2026.4).
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _converted(graph: Recorded) -> Model:
