@@ -20,6 +20,7 @@ from mnad.runtime.progress import print_beside
 
 CLEARLY_FASTER = 1.2
 WARM_UP = 3  # steps
+TURNS = 4
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,17 @@ def _step(network: Network, pixels: torch.Tensor) -> Callable[[], DecodedRows]:
 
 
 def _in_turns(steps: dict[RuntimeName, Callable[[], DecodedRows]], seconds: float) -> dict[RuntimeName, list[float]]:
+    """Times each in some turns; a turn's first step is not counted, as the threads of the one before wait spinning."""
     times: dict[RuntimeName, list[float]] = {name: [] for name in steps}
-    end = time.perf_counter() + seconds * len(steps)
-    while not times["torch"] or time.perf_counter() < end:
+    for _ in range(TURNS):
         for name, step in steps.items():
-            began = time.perf_counter()
             step()
-            times[name].append(time.perf_counter() - began)
+            end = time.perf_counter() + seconds / TURNS
+            while True:
+                began = time.perf_counter()
+                step()
+                now = time.perf_counter()
+                times[name].append(now - began)
+                if now >= end:
+                    break
     return times
