@@ -19,7 +19,7 @@ from torch import Tensor
 from mnad.artifacts.tensors import save_tensors
 from mnad.models.identity import weights_hash
 from mnad.runtime.errors import CheckpointError, OutputError
-from mnad.runtime.files import atomic_write, input_errors, sealed, unsealed
+from mnad.runtime.files import atomic_write, file_sha256, input_errors, sealed, unsealed
 
 FORMAT = "mnad-export/1"
 MANIFEST = "manifest.json"
@@ -55,7 +55,7 @@ def write_export(
     for number, names in enumerate(parts, 1):
         path = folder / f"weights-{number}-of-{len(parts)}.safetensors"
         save_tensors(path, {name: stored[name] for name in names})
-        listed.append({"file": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)})
+        listed.append({"file": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)})
     weights = weights_hash(_as_read(stored))
     header = {**header, **_calibration_of(folder, weights)}
     _write_manifest(folder, {"format": FORMAT, "weights": weights, "header": header, "parts": listed})
@@ -119,7 +119,7 @@ def keep_calibration(folder: Path, calibration: dict[str, Any], usual: dict[str,
     if usual:
         written = folder / USUAL.format("new")
         save_tensors(written, usual)
-        digest = _digest(written)
+        digest = file_sha256(written)
         written.replace(_usual_file(folder, digest))
     content["header"] |= {"calibration": calibration, "usual": digest}
     _write_manifest(folder, content)
@@ -207,7 +207,3 @@ def _parts(sizes: dict[str, int], largest: int) -> list[list[str]]:
 def _head_bytes(tensors: dict[str, Tensor]) -> int:
     # A safetensors file begins with a line of JSON for each tensor, of less than 160 bytes beside its name.
     return sum(160 + len(name) for name in tensors)
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

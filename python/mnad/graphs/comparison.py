@@ -9,11 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mnad.evaluation.locality import WHOLE_FRAME, Locality
+from mnad.evaluation.locality import Locality
 from mnad.graphs.folder import ExportedModel
-from mnad.measuring.metrics import psnr
-from mnad.measuring.network import DISTANCE, LOCAL, MSE, Network
-from mnad.measuring.pooling import LOCAL_POOLINGS
+from mnad.measuring.network import DISTANCE, Network
 
 SMALLEST = 1e-12  # D of a trained model may be as small as 1e-7
 Outputs = dict[str, NDArray[Any]]
@@ -46,20 +44,15 @@ def _original(network: Network, locality: Locality, pixels: Tensor) -> Outputs:
     block, rows = network.encode(pixels), range(len(pixels))
     items = None if network.memory is None else network.memory.items.expand(len(pixels), -1, -1)
     decoded = block.restore(rows, items)
-    columns = decoded.metrics
-    if locality == WHOLE_FRAME:
-        p = psnr(columns[:, MSE])
-    else:
-        p = columns[:, LOCAL[locality.array]][:, LOCAL_POOLINGS.index(locality.pooling)]
     outputs: Outputs = {
         "predicted": decoded.frames.numpy(),
         "error_map": decoded.error_map.numpy(),
-        "psnr": p,
+        "psnr": decoded.psnr_of(locality),
         "update_error": decoded.update_errors,
         "features": block.features.numpy(),
     }
     if items is not None:
-        outputs["distance"] = columns[:, DISTANCE]
+        outputs["distance"] = decoded.metrics[:, DISTANCE]
         outputs["weights"] = network.read(block.features, items).weights.numpy()
         outputs["new_items"] = block.update(rows, items).numpy()
     return outputs

@@ -6,7 +6,6 @@ program without a reader of JSON can do without it.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from mnad.graphs.openvino_format import OpenVinoFormat
 from mnad.graphs.pt2_format import Pt2Format
 from mnad.graphs.recording import Recorded
 from mnad.runtime.errors import CheckpointError
-from mnad.runtime.files import input_errors, sealed, unsealed
+from mnad.runtime.files import file_sha256, input_errors, sealed, unsealed
 
 FORMAT = "mnad-graphs/1"
 MANIFEST = "export.json"
@@ -159,7 +158,9 @@ def write_exported_model(
         FORMATS[graph_format].save(graph, folder / name, metadata)
     if items is not None:
         np.save(folder / ITEMS, items)
-    files = [{"file": path.name, "bytes": path.stat().st_size, "sha256": _digest(path)} for path in folder.iterdir()]
+    files = [
+        {"file": path.name, "bytes": path.stat().st_size, "sha256": file_sha256(path)} for path in folder.iterdir()
+    ]
     shapes = {name: {each: ["B", *shape[1:]] for each, shape in graph.inputs.items()} for name, graph in graphs.items()}
     content = {
         "format": FORMAT,
@@ -184,9 +185,5 @@ def _write_manifest(folder: Path, content: Mapping[str, Any]) -> None:
 def _check_file(path: Path, digest: str) -> None:
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; an exported model needs all files that its {MANIFEST} names")
-    if _digest(path) != digest:
+    if file_sha256(path) != digest:
         raise CheckpointError(f"{path} is not the file that its {MANIFEST} tells of; copy or export it again")
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

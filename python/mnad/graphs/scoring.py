@@ -88,8 +88,7 @@ def record_scoring(network: Network, size: int, locality: Locality) -> Recorded:
         locality: Which part of the frame P is of.
     """
     config = network.config
-    window = config.frames_in + (config.target == "next")
-    inputs = {"pixels": torch.zeros(EXAMPLES, window, size, size, config.image_channels, dtype=torch.uint8)}
+    inputs = {"pixels": torch.zeros(EXAMPLES, config.window, size, size, config.image_channels, dtype=torch.uint8)}
     outputs = OF_EVERY_MODEL
     if network.memory is not None:
         inputs["items"] = network.memory.items.expand(EXAMPLES, -1, -1).clone()

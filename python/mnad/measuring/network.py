@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ import mnad_ext
 from mnad.artifacts.measurements import LOCAL_ARRAYS
 from mnad.data import to_frames
 from mnad.measuring.folding import fold_batchnorm
-from mnad.measuring.metrics import frame_metrics
+from mnad.measuring.metrics import frame_metrics, psnr
 from mnad.measuring.options import Precision, RuntimeName
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.measuring.runtimes import CompiledDecoder, CompiledEncoder, check_runtime, compile_model
@@ -26,6 +27,9 @@ from mnad.runtime.choices import check_choice
 from mnad.runtime.devices import warn_of_slow_precision
 from mnad.runtime.errors import CheckpointError
 from mnad_ext import MemoryOutput
+
+if TYPE_CHECKING:
+    from mnad.evaluation.locality import Locality
 
 # The columns of a frame's metrics; how many queries are nearest to each item comes after them.
 MSE, UPDATE_ERROR, DISTANCE = 0, 1, 2
@@ -201,6 +205,12 @@ class DecodedRows:
     pixel_errors: Tensor
     error_map: Tensor
     distance_map: Tensor | None
+
+    def psnr_of(self, locality: Locality) -> NDArray[np.float64]:
+        """Returns P of a part of each frame, (R,) in dB."""
+        if locality.pooling == "mean":
+            return psnr(self.metrics[:, MSE])
+        return np.asarray(self.metrics[:, LOCAL[locality.array]][:, LOCAL_POOLINGS.index(locality.pooling)])
 
     @property
     def update_errors(self) -> NDArray[np.float64]:

@@ -85,9 +85,8 @@ def advice(timings: Sequence[RuntimeTiming]) -> str:
 
 def _windows(model: Autoencoder, size: int, batch: int) -> torch.Tensor:
     config = model.config
-    length = config.frames_in + (config.target == "next")
     generator = torch.Generator().manual_seed(0)
-    shape = (batch, length, size, size, config.image_channels)
+    shape = (batch, config.window, size, size, config.image_channels)
     return torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
 
 

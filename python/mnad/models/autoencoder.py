@@ -78,6 +78,11 @@ class ModelConfig:
         return 8 * self.width
 
     @property
+    def window(self) -> int:
+        """T, the frames that a score takes: those that are shown, and the next one where that is the target."""
+        return self.frames_in + (self.target == "next")
+
+    @property
     def task(self) -> str:
         """The task in a word."""
         return "prediction" if self.target == "next" else "reconstruction"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from mnad.artifacts.run_folder import check_run_folder, clear_run_folder
 from mnad.models import PRESETS, ModelConfig, PresetName
 from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import CheckpointError, ConfigError
-from mnad.runtime.files import writable_folder
+from mnad.runtime.files import file_sha256, writable_folder
 from mnad.runtime.progress import print_line
 
 
@@ -121,4 +120,4 @@ def _training(config: ConvertConfig, model: ModelConfig, preset: PresetName) -> 
 
 
 def _named(path: Path) -> dict[str, str]:
-    return {"file": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"file": path.name, "sha256": file_sha256(path)}

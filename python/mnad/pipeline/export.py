@@ -133,7 +133,7 @@ def _metadata(checkpoint: Checkpoint, calibration: Calibration | None) -> dict[s
         "commit": source_commit(),
         "weights": checkpoint.describe()["weights"],
         "size": training["size"],
-        "window": config.frames_in + (config.target == "next"),
+        "window": config.window,
         "image_channels": config.image_channels,
         "channel_order": "BGR" if config.image_channels == 3 else "grey",
         "scaling": "x / 127.5 - 1, within the graph",

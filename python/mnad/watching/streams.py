@@ -17,8 +17,8 @@ from mnad.evaluation.score_map import ScoreMapping
 from mnad.evaluation.scores import combine
 from mnad.evaluation.smoothing import smooth
 from mnad.measuring.metrics import psnr
-from mnad.measuring.network import DISTANCE, LOCAL, MSE, Block, DecodedRows, Network, diverged, finite_rows
-from mnad.measuring.pooling import LOCAL_POOLINGS, error_level, pool_within
+from mnad.measuring.network import DISTANCE, MSE, Block, DecodedRows, Network, diverged, finite_rows
+from mnad.measuring.pooling import error_level, pool_within
 from mnad.runtime.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
@@ -119,8 +119,7 @@ class Streams:
     @property
     def window_length(self) -> int:
         """T, the frames that a score takes."""
-        config = self.network.config
-        return config.frames_in + (config.target == "next")
+        return self.network.config.window
 
     def show(self, name: str, pixels: Pixels | None) -> None:
         """Takes the next frame of a stream that nobody wants a score of; it is one that others are predicted from.
@@ -234,9 +233,7 @@ class Streams:
         if region is not None:
             return self._parts_within(decoded, row, region)
         locality, metrics = self.calibration.locality, decoded.metrics[row]
-        if locality == WHOLE_FRAME:
-            return float(psnr(metrics[[MSE]])[0]), float(metrics[DISTANCE])
-        return float(metrics[LOCAL[locality.array]][LOCAL_POOLINGS.index(locality.pooling)]), float(metrics[DISTANCE])
+        return float(decoded.psnr_of(locality)[row]), float(metrics[DISTANCE])
 
     def _parts_within(self, decoded: DecodedRows, row: int, region: Region) -> tuple[float, float]:
         """Returns the same of a region alone."""
