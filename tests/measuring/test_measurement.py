@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from mnad.artifacts.measurements import Measurements
+from mnad.artifacts.measurements import ARRAYS, Measurements
 from mnad.data import Clips, to_frames
 from mnad.measuring import MapRecorder, UpdateScope, measure
 from mnad.measuring.network import Network
@@ -217,8 +217,26 @@ def test_a_model_that_overflows_names_the_frame(model: Autoencoder) -> None:
         measure(model, random_clips(9), update="per-video", progress=False)
 
 
-def test_maps_of_larger_frames_and_many_lanes(model: Autoencoder) -> None:
-    """Cells and pictures that do not divide the frames; frames that are finished out of order."""
+@pytest.mark.parametrize("update", ["none", "per-video"])
+def test_a_video_measured_alone_has_the_same_bits(model: Autoencoder, update: UpdateScope) -> None:
+    """So that machines can share the videos of a data set."""
+    lengths = (23, 14, 9, 31)
+    clips = random_clips(*lengths, size=32)
+    errors = measure(model, clips, update="none", progress=False).update_error
+    threshold = float(np.median(errors))
+    together = measure(model, clips, update=update, update_threshold=threshold, progress=False)
+    if update == "per-video":
+        assert 0 < together.updated.sum() < len(together)
+    for number, (_, span) in enumerate(clips.videos()):
+        alone = measure(model, clips_of(clips.frames[span]), update=update, update_threshold=threshold, progress=False)
+        ours = together.video == number
+        for name in ARRAYS:
+            if name != "video":
+                np.testing.assert_array_equal(getattr(alone, name), getattr(together, name)[ours], err_msg=name)
+
+
+def test_maps_of_larger_frames_and_several_videos(model: Autoencoder) -> None:
+    """Cells and pictures that do not divide the frames."""
     clips = random_clips(8, 6, 9, size=136, channels=3)
     recorder = MapRecorder()
     measured = measure(

@@ -83,88 +83,55 @@ class Finished(NamedTuple, Generic[R]):
     """Frames that are finished, among those that were decoded together.
 
     Attributes:
-        restored: What was decoded, the unfinished frames, too.
-        positions: The finished frames' positions in it.
-        rows: Their rows in the block.
+        restored: What was decoded; the finished frames come first.
+        rows: The rows of the finished frames in the block.
         updated: Whether each updated the items.
     """
 
     restored: R
-    positions: list[int]
-    rows: list[int]
+    rows: range
     updated: list[bool]
 
 
-def finish_frames(
-    block: Encoded[R], lanes: Sequence[Lane], rows: Sequence[Sequence[int]], threshold: float
-) -> Iterator[Finished[R]]:
+def finish_frames(block: Encoded[R], lane: Lane, count: int, threshold: float) -> Iterator[Finished[R]]:
     """Reads and decodes the frames of a block with the exact test-time update.
 
     Args:
         block: The encoded frames.
-        lanes: Whose frames they are; each goes on from its state and is left where its last frame ends.
-        rows: For each lane the rows of its frames in the block, in order.
+        lane: Whose frames they are, in order; it goes on from its state and is left where the last frame ends.
+        count: How many frames the block has.
         threshold: E_t below which a frame updates the items.
     """
-    pending = [list(of_lane) for of_lane in rows]
     seen: dict[int, bool] = {}
-    while any(pending):
-        runs = [of_lane[: lane.allowance] for lane, of_lane in zip(lanes, pending, strict=True)]
-        guesses = {row: seen.get(row, lane.decision) for lane, run in zip(lanes, runs, strict=True) for row in run}
-        items = _items_by_guess(block, lanes, runs, guesses)
-        decoded = [row for run in runs for row in run]
-        restored = block.restore(decoded, torch.stack([items[row] for row in decoded]))
-        decisions = dict(zip(decoded, (restored.update_errors < threshold).tolist(), strict=True))
-        counts = [_right(run, guesses, decisions) for run in runs]
-        finished = [row for run, count in zip(runs, counts, strict=True) for row in run[:count]]
-        _advance(block, lanes, [run[:count] for run, count in zip(runs, counts, strict=True)], items, decisions)
-        for lane, run, count in zip(lanes, runs, counts, strict=True):
-            lane.account(count, len(run))
-        pending = [of_lane[count:] for of_lane, count in zip(pending, counts, strict=True)]
-        seen |= decisions
-        place = {row: position for position, row in enumerate(decoded)}
-        yield Finished(restored, [place[row] for row in finished], finished, [decisions[row] for row in finished])
+    first = 0
+    while first < count:
+        run = range(first, min(first + lane.allowance, count))
+        guesses = [seen.get(row, lane.decision) for row in run]
+        items = _items_by_guess(block, lane.items, run, guesses)
+        restored = block.restore(run, torch.cat(items))
+        decisions = (restored.update_errors < threshold).tolist()
+        right = _right(guesses, decisions)
+        last, lane.items, lane.decision = run[right - 1], items[right - 1][0], decisions[right - 1]
+        if lane.decision:
+            lane.items = block.update([last], items[right - 1])[0]
+        lane.account(right, len(run))
+        seen |= dict(zip(run, decisions, strict=True))
+        first = last + 1
+        yield Finished(restored, run[:right], decisions[:right])
 
 
-def _items_by_guess(
-    block: Encoded[R], lanes: Sequence[Lane], runs: Sequence[Sequence[int]], guesses: dict[int, bool]
-) -> dict[int, Tensor]:
-    """Returns the items that each row reads if the guesses are right; all lanes take a step at a time."""
-    items = {run[0]: lane.items for lane, run in zip(lanes, runs, strict=True) if run}
-    for step in range(max(map(len, runs)) - 1):
-        pairs = [(run[step], run[step + 1]) for run in runs if step + 1 < len(run)]
-        items |= {following: items[row] for row, following in pairs if not guesses[row]}
-        moving = [pair for pair in pairs if guesses[pair[0]]]
-        if moving:
-            moved = block.update([row for row, _ in moving], torch.stack([items[row] for row, _ in moving]))
-            items |= {following: new for (_, following), new in zip(moving, moved, strict=True)}
-    return items
+def _items_by_guess(block: Encoded[R], items: Tensor, run: range, guesses: Sequence[bool]) -> list[Tensor]:
+    """Returns the items (1, M, C) that each row reads if the guesses are right."""
+    read = [items[None]]
+    for row, guess in zip(run[:-1], guesses, strict=False):
+        read.append(block.update([row], read[-1]) if guess else read[-1])
+    return read
 
 
-def _right(run: Sequence[int], guesses: dict[int, bool], decisions: dict[int, bool]) -> int:
+def _right(guesses: Sequence[bool], decisions: Sequence[bool]) -> int:
     """Counts the rows up to and including the first whose guess was wrong.
 
     The guess for the last row does not matter: no row of this call reads items that depend on it.
     """
-    for count, row in enumerate(run, 1):
-        if guesses[row] != decisions[row]:
-            return count
-    return len(run)
-
-
-def _advance(
-    block: Encoded[R],
-    lanes: Sequence[Lane],
-    finished: Sequence[Sequence[int]],
-    items: dict[int, Tensor],
-    decisions: dict[int, bool],
-) -> None:
-    """Leaves every lane with the items and the decision after its last finished row."""
-    last = [(lane, rows[-1]) for lane, rows in zip(lanes, finished, strict=True) if rows]
-    for lane, row in last:
-        lane.items, lane.decision = items[row], decisions[row]
-    moving = [(lane, row) for lane, row in last if lane.decision]
-    if moving:
-        moved = block.update([row for _, row in moving], torch.stack([lane.items for lane, _ in moving]))
-        for (lane, _), new in zip(moving, moved, strict=True):
-            lane.items = new
+    pairs = zip(guesses, decisions, strict=True)
+    return next((count for count, (guess, decision) in enumerate(pairs, 1) if guess != decision), len(decisions))

@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from mnad.artifacts.measurements import Measurements
 from mnad.data import Clips, Windows
-from mnad.measuring.blocks import LaneWindows, plan_blocks, read_ahead
+from mnad.measuring.blocks import plan_blocks, read_ahead
 from mnad.measuring.exact_update import Finished, Lane, finish_frames
 from mnad.measuring.map_recorder import ErrorRecorder, MapRecorder
 from mnad.measuring.metrics import psnr
@@ -97,7 +96,7 @@ def measure(
     with FrameProgress("scoring frames", len(windows), enabled=progress) as bar:
         for indices, found in _finished(network, windows, owner, update, update_threshold, batch_size):
             decoded += len(found.restored.metrics)
-            metrics[indices] = found.restored.metrics[found.positions]
+            metrics[indices] = found.restored.metrics[: len(indices)]
             updated[indices] = found.updated
             _check_finite(metrics, indices, clips, windows, owner)
             if maps is not None:
@@ -159,27 +158,20 @@ def _finished(
     update: UpdateScope,
     threshold: float,
     batch_size: int,
-) -> Iterator[tuple[list[int], Finished[DecodedRows]]]:
-    """Yields the indices of windows that are finished, and what they give, until all are."""
-    blocks = list(plan_blocks(owner if update == "per-video" else np.zeros_like(owner), batch_size))
+) -> Iterator[tuple[range, Finished[DecodedRows]]]:
+    """Yields the windows that are finished, and what they give, until all are."""
+    blocks = plan_blocks(np.zeros_like(owner) if update == "carried-over" else owner, batch_size)
     items = network.memory.items if network.memory is not None else None
-    lanes: dict[int, Lane] = {}
-    for runs, pixels in read_ahead(windows, blocks, pinned=network.device.type == "cuda"):
-        indices = [index for run in runs for index in run.windows]
-        block = network.encode(pixels)
-        rows = list(range(len(indices)))
+    lane, video = None, -1
+    for indices, pixels in read_ahead(windows, blocks, pinned=network.device.type == "cuda"):
+        block, count = network.encode(pixels), len(indices)
         if update == "none" or items is None:
-            yield indices, Finished(block.restore(rows, items), rows, rows, [False] * len(rows))
+            yield indices, Finished(block.restore(range(count), items), range(count), [False] * count)
             continue
-        for run in runs:
-            lanes.setdefault(run.lane, Lane(items, most_credit=2 * batch_size))
-        for found in finish_frames(block, [lanes[run.lane] for run in runs], _rows_of(runs), threshold):
-            yield [indices[row] for row in found.rows], found
-
-
-def _rows_of(runs: Sequence[LaneWindows]) -> list[range]:
-    edges = np.cumsum([0, *(len(run.windows) for run in runs)]).tolist()
-    return [range(first, last) for first, last in pairwise(edges)]
+        if lane is None or (update == "per-video" and owner[indices[0]] != video):
+            lane, video = Lane(items, most_credit=2 * batch_size), owner[indices[0]]
+        for found in finish_frames(block, lane, count, threshold):
+            yield indices[found.rows.start : found.rows.stop], found
 
 
 def _check_finite(
@@ -194,7 +186,7 @@ def _check_finite(
 
 
 def _add_maps(maps: MapRecorder | ErrorRecorder, indices: Sequence[int], found: Finished[DecodedRows]) -> None:
-    restored, chosen = found.restored, found.positions
+    restored, chosen = found.restored, slice(len(indices))
     maps.add(
         indices,
         restored.error_map[chosen],
