@@ -15,7 +15,7 @@ from mnad.data.frames import as_shown
 from mnad.data.levels import Levels
 from mnad.evaluation.calibration import Calibration
 from mnad.evaluation.scores import scores_by
-from mnad.measuring import measure
+from mnad.measuring import measure_by
 from mnad.measuring.network import Network
 from mnad.measuring.options import Precision, RuntimeName
 from mnad.measuring.usual import Usual
@@ -94,9 +94,8 @@ class Detector:
     ) -> None:
         if (None if usual is None else usual.identity) != calibration.usual:
             raise ConfigError("the calibration is not of what is given as usual; take both of one checkpoint")
-        self.model, self.calibration, self.size, self.levels, self.usual = model, calibration, size, levels, usual
+        self.model, self.calibration, self.size, self.levels = model, calibration, size, levels
         self.threshold = calibration.threshold_for(false_alarms_per_hour).threshold
-        self.precision, self.runtime = precision, runtime
         network = Network(model, precision, usual, runtime=runtime, size=size)
         self._streams = Streams(network, calibration, self.threshold)
 
@@ -188,16 +187,12 @@ class Detector:
             ([4, 5, 6], True)
         """
         clips = self._open(Path(video), cache) if isinstance(video, str | Path) else self._clips(video)
-        measurements = measure(
-            self.model,
+        measurements = measure_by(
+            self._streams.network,
             clips,
             update=self.calibration.update,
             update_threshold=self.calibration.update_threshold or 0,
             batch_size=batch_size,
-            precision=self.precision,
-            runtime=self.runtime,
-            network=self._streams.network,
-            usual=self.usual,
             progress=False,
         )
         scores = scores_by(measurements, self.calibration.scoring, self.calibration.scaling)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mnad.data import PrepareConfig, prepare
 from mnad.data.inspection import inspect
-from mnad.data.levels import choose_levels
+from mnad.data.levels import levels_by, range_of
 from mnad.runtime.errors import ConfigError, DataError
 
 from tests.data.field import clips_of, look, pictures, told, write_pictures
@@ -92,7 +92,7 @@ def test_levels_that_show_next_to_nothing_are_told(tmp_path: Path) -> None:
 def test_fractions_keep_what_can_be_seen(tmp_path: Path) -> None:
     ramp = np.tile(np.linspace(0, 1, 96, dtype=np.float32), (96, 1))
     for scale, offset in ((1, 0), (15, 20)):  # shares, and degrees
-        levels = choose_levels([ramp * scale + offset])
+        levels = levels_by([range_of([ramp * scale + offset])])
         assert levels is not None
         seen = levels.to_bytes(ramp * scale + offset)
         assert np.ptp(seen) > 150

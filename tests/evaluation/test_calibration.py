@@ -28,6 +28,7 @@ from mnad.evaluation import (
     smooth,
 )
 from mnad.measuring import MapRecorder, measure
+from mnad.measuring.map_recorder import ErrorRecorder
 from mnad.measuring.pooling import error_level, pool
 from mnad.measuring.usual import Usual, usual_error
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
@@ -206,8 +207,8 @@ def test_a_relative_score_is_of_what_is_least_usual_at_its_place(
 def test_no_held_out_frame_is_compared_with_itself(held_out: Path, synthetic: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(held_out)
     model, ends = checkpoint.build_model(), held_out_frames(synthetic, tmp_path)
-    measured, usual = learn_usual(model, ends, update="none")
-    maps = MapRecorder()
+    recorder, maps = ErrorRecorder(), MapRecorder()
+    measured, usual = learn_usual(measure(model, ends, update="none", maps=recorder), recorder.errors)
     measure(model, ends, update="none", maps=maps)
     errors = maps.maps().error.astype(np.float64)
     for own in np.array_split(np.arange(len(errors)), 4):

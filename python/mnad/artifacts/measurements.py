@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,12 +84,42 @@ def measurements_name(split: str) -> str:
     return f"measurements{'' if split == 'testing' else f'-{split}'}.npz"
 
 
+def joined(parts: Sequence[Measurements], names: Sequence[str], protocol: dict[str, Any]) -> Measurements:
+    """Joins measurements of a model that were made apart, such as one after the other of each video.
+
+    Args:
+        parts: The measurements, in the order of the videos.
+        names: The videos that are to be, some perhaps without a frame.
+        protocol: How they were made.
+
+    Returns:
+        Measurements without labels.
+    """
+    numbers = {name: number for number, name in enumerate(names)}
+    arrays = {name: np.concatenate([getattr(part, name) for part in parts]) for name in ARRAYS if name != "video"}
+    video = [np.array([numbers[name] for name in part.videos], np.int64)[part.video] for part in parts]
+    return Measurements(
+        videos=tuple(names),
+        video=np.concatenate(video),
+        **arrays,
+        poolings=parts[0].poolings,
+        labels=None,
+        protocol=protocol,
+    )
+
+
 def save_measurements(path: Path, measurements: Measurements) -> None:
     """Writes measurements as a compressed .npz without objects; whole or not at all.
 
     Raises:
         OutputError: If it cannot be written.
     """
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        write_measurements(file, measurements)
+
+
+def write_measurements(file: BinaryIO, measurements: Measurements) -> None:
+    """Writes measurements to a file that is open, as :func:`save_measurements`."""
     arrays = {name: getattr(measurements, name) for name in ARRAYS}
     if measurements.labels is not None:
         arrays["labels"] = measurements.labels
@@ -98,8 +129,7 @@ def save_measurements(path: Path, measurements: Measurements) -> None:
         "poolings": measurements.poolings,
         "protocol": measurements.protocol,
     }
-    with atomic_write(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
+    np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
 
 def load_measurements(path: Path) -> Measurements:

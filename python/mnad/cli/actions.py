@@ -60,11 +60,11 @@ def inspect(config: InspectConfig, as_json: bool) -> int:
 
 def prepare(config: PrepareConfig) -> None:
     """Runs ``mnad prepare``."""
-    from mnad.data.preparation import prepare
+    from mnad.pipeline.prepare import prepare_by
     from mnad.runtime.progress import log_to
 
     with log_to(config.store.with_name(f"{config.store.name}.log")):
-        store = prepare(config)
+        store = prepare_by(config)
     for name, split in store.splits.items():
         shape = f"{store.size} x {store.size} x {store.channels}"
         print(f"{name}: {len(split.videos)} videos, {split.frames:,} frames, {shape}")
@@ -85,11 +85,19 @@ def convert(config: ConvertConfig) -> None:
     print(f"wrote {convert(config)}")
 
 
-def score(config: ScoreConfig) -> None:
+def score(config: ScoreConfig) -> int | None:
     """Runs ``mnad score``."""
+    if config.engine == "ray":
+        from mnad.pipeline.score_videos import score_videos
+        from mnad.report.scoring_table import print_summary
+
+        summary = score_videos(config)
+        print_summary(summary)
+        return UNUSABLE if summary.failed else None
     from mnad.pipeline.score import score
 
     print(f"wrote {score(config)}")
+    return None
 
 
 def calibrate(config: CalibrateConfig) -> None:

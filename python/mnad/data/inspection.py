@@ -20,8 +20,7 @@ from mnad.data.images import read_image
 from mnad.data.labels import FromMasks
 from mnad.data.layouts import LayoutName, find_layout
 from mnad.data.levels import Levels, settle_levels
-from mnad.data.parts import is_grey
-from mnad.data.preparation import levels_of
+from mnad.data.looks import is_grey, levels_shown, look_at
 from mnad.data.sources import ImageFiles
 from mnad.data.splits import SPLITS, Problem, Split, SplitName, Video
 from mnad.data.store import Store, is_store, open_store
@@ -152,7 +151,7 @@ def _levels(splits: Sequence[Split]) -> tuple[tuple[float, float] | None, list[P
     found: dict[str, tuple[float, float] | None] = {}
     for split in splits:
         with suppress(DataError):  # the file is named when all are read
-            found[split.name] = levels_of(split)
+            found[split.name] = levels_shown(map(look_at, split.videos))
     try:
         return settle_levels(found), []
     except DataError as error:

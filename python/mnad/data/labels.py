@@ -7,8 +7,8 @@ from 1 see to that (:mod:`mnad.data.label_files`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -56,6 +56,10 @@ class LabelSet(Protocol):
         """
         ...
 
+    def only(self, names: Collection[str]) -> LabelSet | None:
+        """Returns the labels of some of the videos; None where it cannot be told which they are."""
+        ...
+
 
 @dataclass(frozen=True)
 class EndToEnd:
@@ -84,6 +88,10 @@ class EndToEnd:
             covered += count
         return self.values
 
+    def only(self, names: Collection[str]) -> None:
+        """Nothing: the lengths of all videos tell which labels are whose."""
+        return
+
 
 @dataclass(frozen=True)
 class ByVideo:
@@ -103,6 +111,10 @@ class ByVideo:
             if len(self.values[name]) != count:
                 raise DataError(f"{self.source} has {len(self.values[name])} labels for the {count} frames of {name}")
         return np.concatenate([self.values[name] for name in names])
+
+    def only(self, names: Collection[str]) -> ByVideo:
+        """See :meth:`LabelSet.only`."""
+        return replace(self, values={name: value for name, value in self.values.items() if name in names})
 
 
 @dataclass(frozen=True)
@@ -130,6 +142,10 @@ class Events:
             fitted.append(labels)
         return np.concatenate(fitted)
 
+    def only(self, names: Collection[str]) -> Events:
+        """See :meth:`LabelSet.only`."""
+        return replace(self, events={name: events for name, events in self.events.items() if name in names})
+
 
 @dataclass(frozen=True)
 class FromMasks:
@@ -150,6 +166,36 @@ class FromMasks:
             name: np.fromiter((mask.any() for mask in masks.read()), np.bool_) for name, masks in self.masks.items()
         }
         return ByVideo(self.name, self.source, self.files, values).fit(names, counts)
+
+    def only(self, names: Collection[str]) -> FromMasks:
+        """See :meth:`LabelSet.only`."""
+        return replace(self, masks={name: masks for name, masks in self.masks.items() if name in names})
+
+
+def settle_labels(wanted: str | None, known: Sequence[str], default: str | None, data: str) -> str | None:
+    """Settles which labels are meant.
+
+    Args:
+        wanted: The name of a label set, or a label file; None if nothing was named.
+        known: The names of the data's own label sets.
+        default: The one that may be taken without being named; None if there is none.
+        data: The data set, for the message.
+
+    Returns:
+        One of the known names, or a file; None where there are no labels.
+
+    Raises:
+        DataError: If one must be named, or there is none of that name.
+    """
+    if wanted is None and not known:
+        return None
+    name = wanted or default
+    if name is None:
+        raise DataError(f"{data} has {len(known)} label sets; say which one with --labels: {', '.join(known)}")
+    if name not in known and not Path(name).exists():
+        own = f"its label sets are {', '.join(known)}" if known else "it has no label sets of its own"
+        raise DataError(f"labels {name!r} are neither a file nor a label set of {data}; {own}")
+    return name
 
 
 def _check_names(source: str, given: Mapping[str, object], names: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,33 +54,57 @@ class Levels:
         return levels
 
 
-def choose_levels(frames: Iterable[NDArray[Any]]) -> Levels | None:
+class ValueRange(NamedTuple):
+    """Between which values frames of more than 8 bits lie, outliers left out, and whether they are whole numbers."""
+
+    low: float
+    high: float
+    whole: bool
+
+
+def range_of(frames: Iterable[NDArray[Any]]) -> ValueRange | None:
+    """Returns the lowest and the highest value of frames; None if all have 8 bits."""
+    found = None
+    for frame in frames:
+        if frame.dtype == np.uint8:
+            continue
+        whole = np.issubdtype(frame.dtype, np.integer)
+        finite = frame[np.isfinite(frame)]
+        if finite.size:
+            low, high = map(float, np.quantile(finite, [OUTLIERS, 1 - OUTLIERS]))
+            found = _wider(found, ValueRange(low, high, bool(whole)))
+    return found
+
+
+def levels_by(ranges: Iterable[ValueRange | None]) -> Levels | None:
     """Chooses levels by which frames of more than 8 bits keep their content.
 
     From the lowest to the highest value of any frame, a thousandth of its pixels on either side left out, and at least
     256 apart (1 where pixels are fractions); then a quarter more on either side.
 
+    Args:
+        ranges: Of some videos each.
+
     Returns:
         The levels; None if all frames have 8 bits.
     """
-    lows, highs = [], []
-    whole = False
-    for frame in frames:
-        if frame.dtype == np.uint8:
-            continue
-        whole |= np.issubdtype(frame.dtype, np.integer)
-        finite = frame[np.isfinite(frame)]
-        if finite.size:
-            low, high = np.quantile(finite, [OUTLIERS, 1 - OUTLIERS])
-            lows.append(float(low))
-            highs.append(float(high))
-    if not lows:
+    found = None
+    for each in ranges:
+        if each is not None:
+            found = _wider(found, each)
+    if found is None:
         return None
-    low, high = min(lows), max(highs)
+    low, high, whole = found
     span = max(high - low, LEAST_SPAN if whole else 1)
     middle, half = (low + high) / 2, span * (0.5 + MARGIN)
     black, white = middle - half, middle + half
     return Levels(math.floor(black), math.ceil(white)) if whole else Levels(black, white)
+
+
+def _wider(found: ValueRange | None, other: ValueRange) -> ValueRange:
+    if found is None:
+        return other
+    return ValueRange(min(found.low, other.low), max(found.high, other.high), found.whole or other.whole)
 
 
 def settle_levels(
@@ -89,7 +113,7 @@ def settle_levels(
     """Settles by which black and white pixels of more than 8 bits become bytes.
 
     Args:
-        found: What :func:`choose_levels` gives for each split of the data.
+        found: What :func:`mnad.data.looks.levels_shown` gives for each split of the data.
         given: What is to be used instead of what the training frames suggest.
 
     Returns:
@@ -127,7 +151,7 @@ def out_of_levels(levels: tuple[float, float], found: Mapping[str, tuple[float, 
 
     Args:
         levels: By which pixels become bytes.
-        found: What :func:`choose_levels` gives for each split.
+        found: What :func:`mnad.data.looks.levels_shown` gives for each split.
     """
     for name, own in found.items():
         if own is None:

@@ -1,9 +1,9 @@
 """The parts of a clip store while it is being made: one for each video, decoded side by side.
 
-Where the number of frames is known beforehand each video is written to its place in the split's array. Of video files
-only decoding tells it: they get files of their own, which are appended later and removed as they are, so that at no
-time more is on the disk than the store and the parts not yet in it. A part is finished when its record stands in the
-folder of parts; a run that was killed goes on with the videos that have none.
+Where the number of frames is known beforehand, and one machine does all, each video is written to its place in the
+split's array. Of video files only decoding tells it: they get files of their own, which are appended later and removed
+as they are, so that at no time more is on the disk than the store and the parts not yet in it. A part is finished when
+its record stands in the folder of parts; a run that was killed goes on with the videos that have none.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import os
 import shutil
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import cv2
 import numpy as np
@@ -30,6 +31,7 @@ from numpy.typing import NDArray
 from mnad.data.frames import resize
 from mnad.data.frames_seen import FramesSeen
 from mnad.data.levels import Levels
+from mnad.data.looks import Look, is_grey, look_at
 from mnad.data.splits import Split, Video, place_of
 from mnad.data.store import FRAMES, MASKS, StoredVideo
 from mnad.runtime.errors import DataError
@@ -201,42 +203,108 @@ class PartMaker:
         return digest.hexdigest()
 
 
-def make_parts(
-    split: Split, folders: SplitFolders, maker: PartMaker, *, workers: int | None, strict: bool, progress: bool
-) -> list[Part]:
-    """Makes all parts of a split that are not there yet, several videos at a time.
+@dataclass(frozen=True, eq=False)
+class PartJob:
+    """A video that is to be decoded, and where it goes."""
 
-    Raises:
-        DataError: If a video cannot be read; with ``strict`` also if one ends early.
+    video: Video
+    places: Destinations
+
+
+class Makers(Protocol):
+    """What makes parts of many videos: threads of this process, or other machines."""
+
+    @property
+    def apart(self) -> bool:
+        """Whether each video gets files of its own, as its maker may be another machine."""
+        ...
+
+    def look(self, videos: Sequence[Video]) -> list[Look]:
+        """Looks at some frames of each video.
+
+        Raises:
+            DataError: If one cannot be read; other machines leave it out, and :meth:`make` names it.
+        """
+        ...
+
+    def make(
+        self, maker: PartMaker, jobs: Sequence[PartJob], advance: Callable[[int], None]
+    ) -> Generator[tuple[str, ...], None, None]:
+        """Makes all parts.
+
+        Args:
+            maker: Decodes.
+            jobs: The videos.
+            advance: Called with the number of frames that are done, in any thread.
+
+        Yields:
+            For each that is done what is wrong with it and does not keep it from being used.
+
+        Raises:
+            DataError: If one cannot be read.
+            ColourFound: If a frame is not grey, as it was taken to be.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Makes parts in this process, several at a time; stops at the first fault.
+
+    Attributes:
+        count: How many; as many as there are processors if None.
     """
-    folders.make()
-    places = _places(split, folders, maker)
-    stop = threading.Event()
-    expected = sum(video.frames.expected() for video in split.videos)
-    with FrameProgress(f"{split.name} frames", expected, enabled=progress) as bar:
 
-        def advance() -> None:
+    count: int | None = None
+    apart = False
+
+    def look(self, videos: Sequence[Video]) -> list[Look]:
+        """See :meth:`Makers.look`."""
+        return [look_at(video) for video in videos]
+
+    def make(
+        self, maker: PartMaker, jobs: Sequence[PartJob], advance: Callable[[int], None]
+    ) -> Generator[tuple[str, ...], None, None]:
+        """See :meth:`Makers.make`."""
+        stop = threading.Event()
+
+        def advance_unless_stopped() -> None:
             if stop.is_set():
                 raise _Stopped
-            bar.advance()
+            advance(1)
 
-        def make(video: Video, place: Destinations) -> Part:
-            part = _read_record(place.record)
-            if part is None:
-                return maker.make(video, place, advance)
-            bar.advance(part.video.frames)
-            return part
-
-        with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-            futures = [pool.submit(make, *pair) for pair in zip(split.videos, places, strict=True)]
+        with ThreadPoolExecutor(self.count or os.cpu_count()) as pool:
+            futures = [pool.submit(maker.make, job.video, job.places, advance_unless_stopped) for job in jobs]
             try:
                 for future in as_completed(futures):
-                    tell_faults(future.result().warnings, strict=strict)
+                    yield future.result().warnings
             except BaseException:
                 stop.set()
                 pool.shutdown(cancel_futures=True)
                 raise
-    return [future.result() for future in futures]
+
+
+def make_parts(
+    split: Split, folders: SplitFolders, maker: PartMaker, makers: Makers, *, strict: bool, progress: bool
+) -> list[Part]:
+    """Makes all parts of a split that are not there yet.
+
+    Raises:
+        DataError: If a video cannot be read; with ``strict`` also if one ends early.
+        ColourFound: If a frame is not grey, as it was taken to be.
+    """
+    folders.make()
+    places = _places(split, folders, maker, apart=makers.apart)
+    jobs = [PartJob(video, place) for video, place in zip(split.videos, places, strict=True)]
+    there = [part for job in jobs if (part := _read_record(job.places.record))]
+    missing = [job for job in jobs if not job.places.record.exists()]
+    expected = sum(part.video.frames for part in there) + sum(job.video.frames.expected() for job in missing)
+    with FrameProgress(f"{split.name} frames", expected, enabled=progress) as bar:
+        bar.advance(sum(part.video.frames for part in there))
+        with closing(makers.make(maker, missing, bar.advance)) as made:
+            for faults in chain((part.warnings for part in there), made):
+                tell_faults(faults, strict=strict)
+    return [part for job in jobs if (part := _read_record(job.places.record))]
 
 
 def assemble(folders: SplitFolders, counts: Sequence[int], name: str, shape: tuple[int, ...]) -> None:
@@ -262,11 +330,6 @@ def assemble(folders: SplitFolders, counts: Sequence[int], name: str, shape: tup
     growing.replace(final)
 
 
-def is_grey(frame: NDArray[np.uint8]) -> bool:
-    """Returns whether all channels of a frame are equal."""
-    return bool((frame == frame[..., :1]).all())
-
-
 def tell_faults(faults: Sequence[str], *, strict: bool) -> None:
     """Warns of what is wrong with the data and does not keep them from being used.
 
@@ -287,13 +350,13 @@ class _Stopped(Exception):  # noqa: N818 (not an error)
     """Another video failed, or the run is to end."""
 
 
-def _places(split: Split, folders: SplitFolders, maker: PartMaker) -> list[Destinations]:
+def _places(split: Split, folders: SplitFolders, maker: PartMaker, *, apart: bool) -> list[Destinations]:
     counts = [video.frames.count() for video in split.videos]
     known = [count for count in counts if count is not None]
     has_masks = any(video.masks is not None for video in split.videos)
     by_array = {
         name: _stretches(folders, name, known, shape)
-        if len(known) == len(counts)
+        if len(known) == len(counts) and not apart
         else [Destination(folders.own_file(index, name)) for index in range(len(counts))]
         for name, shape in maker.shapes.items()
         if name == FRAMES or has_masks

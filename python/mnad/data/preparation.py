@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -16,9 +16,20 @@ import cv2
 import numpy as np
 
 from mnad.data.layouts import LAYOUTS, LayoutName, find_layout
-from mnad.data.levels import Levels, choose_levels, out_of_levels, settle_levels
+from mnad.data.levels import Levels, out_of_levels, settle_levels
+from mnad.data.looks import Look, levels_shown
 from mnad.data.options import LayoutOption
-from mnad.data.parts import ColourFound, Part, PartMaker, SplitFolders, assemble, is_grey, make_parts, tell_faults
+from mnad.data.parts import (
+    ColourFound,
+    Makers,
+    Part,
+    PartMaker,
+    SplitFolders,
+    Threads,
+    assemble,
+    make_parts,
+    tell_faults,
+)
 from mnad.data.splits import SPLITS, Split, SplitName
 from mnad.data.store import (
     FRAMES,
@@ -32,19 +43,19 @@ from mnad.data.store import (
     manifest,
     open_store,
 )
+from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, DataError, Interrupted, OutputError
 from mnad.runtime.files import alone, atomic_write, output_errors, writable_folder
 from mnad.runtime.progress import print_line
 
 Channels = Literal["auto", 1, 3]
 
-PROBES = 8  # frames of each video that are looked at before all are
 PLAN = "plan.json"
 STORE = "store"  # in the folder of the unfinished store: what becomes the store, by one renaming
 
 
 @dataclass(frozen=True)
-class PrepareConfig(LayoutOption):
+class PrepareConfig(EngineOptions, LayoutOption):
     """Options of making a clip store.
 
     Attributes:
@@ -68,6 +79,7 @@ class PrepareConfig(LayoutOption):
 
     def __post_init__(self) -> None:
         """Checks the ranges."""
+        self.check_engine()
         if self.size < 8 or self.size % 8:
             raise ConfigError(f"size must be a multiple of 8, as three poolings halve it, got {self.size}")
         if self.channels not in ("auto", 1, 3):
@@ -124,6 +136,7 @@ def prepare(
     *,
     found: Found | None = None,
     only_bytes: bool = False,
+    makers: Makers | None = None,
     progress: bool = True,
 ) -> Store:
     """Makes a clip store, or goes on with one that was begun.
@@ -135,6 +148,7 @@ def prepare(
         splits: The splits that are wanted; those that the data have are taken.
         found: What :func:`find_splits` has found of these splits; looked for if None.
         only_bytes: Whether a store is made of frames of 8 bits alone, as for a model that was trained on such.
+        makers: What decodes; threads of this process if None.
         progress: Whether to show a progress bar.
 
     Raises:
@@ -154,13 +168,16 @@ def prepare(
             store = _existing(config, found.fingerprint)
             tell_faults(store.warnings, strict=config.strict)
             return store
-        levels = _settle_levels(config, found, only_bytes=only_bytes)
-        channels = 1 if config.channels == "auto" else config.channels
+        makers = makers or Threads(config.workers)
+        looks = {split.name: makers.look(split.videos) for split in found.splits}
+        levels = _settle_levels(config, found, looks, only_bytes=only_bytes)
+        grey = all(look.grey for of_split in looks.values() for look in of_split)
+        channels = config.channels if config.channels != "auto" else 1 if grey else 3
         decoders, source = _decoders(), str(config.data)
         plan = PreparationPlan(source, found.layout, config.size, channels, levels, decoders, found.fingerprint)
         try:
             with output_errors(config.store):
-                return _prepare(config, plan, found, progress=progress)
+                return _prepare(config, plan, found, makers, progress=progress)
         except KeyboardInterrupt:
             raise Interrupted(f"stopped; the same command goes on where it was ({_partial(config.store)})") from None
 
@@ -180,12 +197,6 @@ def find_splits(root: Path, splits: Sequence[SplitName], layout: LayoutName | No
     return Found(known.name, found, [warning for split in found for warning in split.check()])
 
 
-def levels_of(split: Split) -> tuple[float, float] | None:
-    """Chooses black and white for pixels of more than 8 bits by frames all over a split; None if none has more."""
-    levels = choose_levels(frame for video in split.videos for frame in video.frames.sample(1, PROBES))
-    return (levels.black, levels.white) if levels else None
-
-
 def fingerprint_of(splits: Sequence[Split]) -> str:
     """Returns a hash of the names of videos, and of names, sizes and times of all files that make up some splits."""
     digest = hashlib.sha256()
@@ -197,9 +208,13 @@ def fingerprint_of(splits: Sequence[Split]) -> str:
     return digest.hexdigest()
 
 
-def _settle_levels(config: PrepareConfig, found: Found, *, only_bytes: bool) -> tuple[float, float] | None:
+def _settle_levels(
+    config: PrepareConfig, found: Found, looks: Mapping[SplitName, Sequence[Look]], *, only_bytes: bool
+) -> tuple[float, float] | None:
     """Settles the levels of a store, and warns of splits of which they show little."""
-    suggested: dict[str, tuple[float, float] | None] = {split.name: levels_of(split) for split in found.splits}
+    suggested: dict[str, tuple[float, float] | None] = {
+        name: levels_shown(of_split) for name, of_split in looks.items()
+    }
     if only_bytes and any(suggested.values()):
         raise ConfigError(
             f"{config.data} has frames of more than 8 bits a pixel, and the model was trained on frames of 8; convert "
@@ -211,21 +226,21 @@ def _settle_levels(config: PrepareConfig, found: Found, *, only_bytes: bool) -> 
     return levels
 
 
-def _prepare(config: PrepareConfig, plan: PreparationPlan, found: Found, *, progress: bool) -> Store:
+def _prepare(config: PrepareConfig, plan: PreparationPlan, found: Found, makers: Makers, *, progress: bool) -> Store:
     """Makes a store; of what looks grey one in colour, as soon as a frame is found that has some."""
     in_colour = replace(plan, channels=3)
-    if config.channels == "auto" and (_is_begun(_partial(config.store), in_colour) or not _looks_grey(found.splits)):
+    if config.channels == "auto" and _is_begun(_partial(config.store), in_colour):
         plan = in_colour
     tell_faults(found.warnings, strict=config.strict)
     try:
-        return _make(config, plan, found, progress=progress)
+        return _make(config, plan, found, makers, progress=progress)
     except ColourFound as colour:
         if progress:
             print_line(f"{colour}, so that all are stored in colour")
-        return _make(config, in_colour, found, progress=progress)
+        return _make(config, in_colour, found, makers, progress=progress)
 
 
-def _make(config: PrepareConfig, plan: PreparationPlan, found: Found, *, progress: bool) -> Store:
+def _make(config: PrepareConfig, plan: PreparationPlan, found: Found, makers: Makers, *, progress: bool) -> Store:
     partial = _begin(_partial(config.store), plan)
     maker = PartMaker(
         plan.size,
@@ -236,8 +251,9 @@ def _make(config: PrepareConfig, plan: PreparationPlan, found: Found, *, progres
     stored: dict[SplitName, StoredSplit] = {}
     faults = list(found.warnings)
     for split in found.splits:
-        folders = SplitFolders(partial / STORE / split.name, partial / "parts" / split.name)
-        parts = make_parts(split, folders, maker, workers=config.workers, strict=config.strict, progress=progress)
+        # What one machine has begun in the array's own place, others do not go on with.
+        folders = SplitFolders(partial / STORE / split.name, partial / f"parts{'-apart' * makers.apart}" / split.name)
+        parts = make_parts(split, folders, maker, makers, strict=config.strict, progress=progress)
         faults += [fault for part in parts for fault in part.warnings]
         stored[split.name] = _store_split(split, folders, parts, maker)
     store = Store(config.store, **vars(plan), warnings=tuple(faults), splits=stored)
@@ -301,12 +317,6 @@ def _existing(config: PrepareConfig, fingerprint: str) -> Store:
             f"levels {store.levels}, made of other files or by other options; remove it or name another folder"
         )
     return store
-
-
-def _looks_grey(splits: Sequence[Split]) -> bool:
-    """Looks at frames all over each video; only decoding all of them tells for certain."""
-    videos = [video for split in splits for video in split.videos]
-    return all(is_grey(frame) for video in videos for frame in video.frames.sample(3, PROBES))
 
 
 def _decoders() -> str:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from mnad.data.clips import Clips
 from mnad.data.label_files import read_labels
+from mnad.data.labels import settle_labels
 from mnad.data.sources import load_array
 from mnad.data.splits import SPLITS, SplitName
 from mnad.runtime.errors import DataError
@@ -173,19 +174,16 @@ class Store:
     def _choose_labels(self, split: SplitName, wanted: str | None) -> tuple[NDArray[np.bool_] | None, str]:
         stored = self.splits[split]
         sets = {labels.name: labels for labels in stored.labels}
-        if wanted is None and (not sets or split == "training"):
+        if wanted is None and split == "training":
             return None, "none"
-        name = wanted or stored.default_labels
+        name = settle_labels(wanted, list(sets), stored.default_labels, self.source)
         if name is None:
-            raise DataError(f"{self.source} has {len(sets)} label sets; say which one with --labels: {', '.join(sets)}")
+            return None, "none"
         if name in sets:
             values = load_array(self.path / split / sets[name].file)
             if checksum(values) != sets[name].sha256:
                 raise DataError(f"the labels {name} of {self.path} are not those that were written; prepare it again")
             return values, f"{name} ({Path(sets[name].source).name})"
-        if not Path(name).exists():
-            known = f"its label sets are {', '.join(sets)}" if sets else "it has no label sets of its own"
-            raise DataError(f"labels {name!r} are neither a file nor a label set of {self.source}; {known}")
         names = [video.name for video in stored.videos]
         fitted = read_labels(Path(name), names).fit(names, [video.frames for video in stored.videos])
         return fitted, Path(name).name

@@ -45,14 +45,14 @@ class VideoFile:
 
     def expected(self) -> int:
         """The number of frames by the header, 0 where it does not say."""
-        with self._open() as (container, stream):
+        with self.opened() as (container, stream):
             if stream.frames:
                 return stream.frames
-            return max(0, round((_declared_end(container, stream) or 0) * (_rate(stream) or 0)))
+            return max(0, round((declared_end(container, stream) or 0) * (_rate(stream) or 0)))
 
     def rate(self) -> float | None:
         """Frames a second, on average; None where the file does not say."""
-        with self._open() as (_, stream):
+        with self.opened() as (_, stream):
             rate = _rate(stream)
             return float(rate) if rate else None
 
@@ -72,15 +72,15 @@ class VideoFile:
             found = True
             yield converter.pixels(frame)
         if not found:
-            with self._open() as (container, stream):
+            with self.opened() as (container, stream):
                 yield from (converter.pixels(frame) for frame in islice(_readable(container, stream), most))
 
     def _spread(self, most: int) -> Iterator[VideoFrame]:
         """Yields the frame after each of some times, where the file says how long it is and can be searched."""
         import av
 
-        with self._open() as (container, stream):
-            duration = _declared_end(container, stream)
+        with self.opened() as (container, stream):
+            duration = declared_end(container, stream)
             if not duration or not stream.time_base:
                 return
             for index in range(most):
@@ -92,16 +92,16 @@ class VideoFile:
 
     def decoded(self, tell: Callable[[str], None] | None = None) -> Iterator[VideoFrame | None]:
         """Decodes one frame after the other, as :meth:`read`, and leaves them as FFmpeg has them."""
-        with self._open() as (container, stream):
+        with self.opened() as (container, stream):
             stream.thread_type = "AUTO"
-            numbered = Numbered(container, stream, _declared_end(container, stream))
+            numbered = Numbered(container, stream, declared_end(container, stream))
             yield from numbered
             for fault in numbered.faults():
                 if tell is not None:
                     tell(f"{fault} ({self.path})")
 
     @contextmanager
-    def _open(self) -> Iterator[tuple[InputContainer, VideoStream]]:
+    def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """Opens the file and the first stream of it that is no picture attached to something else."""
         import av
 
@@ -153,7 +153,7 @@ def _readable(container: InputContainer, stream: VideoStream) -> Iterator[VideoF
                 yield from (frame for frame in packet.decode() if not frame.is_corrupt)
 
 
-def _declared_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
+def declared_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
     """Returns the length of the stream by its header, in seconds; None where it names none."""
     import av
 

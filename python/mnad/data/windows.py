@@ -17,6 +17,10 @@ from mnad.runtime.errors import ConfigError, DataError
 Target = Literal["next", "last"]
 
 
+class NoWindowError(DataError):
+    """No video is long enough for a single window, or has enough frames in a row that can be read."""
+
+
 class Windows(Dataset[Tensor]):
     """Windows of a clip set, each within one video and of frames that could be read.
 
@@ -31,7 +35,7 @@ class Windows(Dataset[Tensor]):
         hold_out: The share of each video's end that no window touches, in [0, 1).
 
     Raises:
-        DataError: If no video is long enough for a single window.
+        NoWindowError: If no video is long enough for a single window.
         ConfigError: If frames_in or stride is less than 1.
     """
 
@@ -51,10 +55,12 @@ class Windows(Dataset[Tensor]):
         )
         if len(self.firsts) == 0:
             left = " left" if hold_out else ""
-            raise DataError(f"a window needs {self.length} frames, but the longest video has {max(counts)}{left}")
+            raise NoWindowError(f"a window needs {self.length} frames, but the longest video has {max(counts)}{left}")
         self.firsts = self.firsts[self._readable()]
         if len(self.firsts) == 0:
-            raise DataError(f"a window needs {self.length} frames that can be read, one after the other; none has them")
+            raise NoWindowError(
+                f"a window needs {self.length} frames that can be read, one after the other; none has them"
+            )
 
     def _readable(self) -> NDArray[np.bool_]:
         """Returns which windows have no missing frame."""

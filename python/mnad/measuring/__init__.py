@@ -6,7 +6,7 @@ whether the frame may update the items. Abnormality scores are made of these lat
 
 from mnad.measuring.folding import fold_batchnorm
 from mnad.measuring.map_recorder import MapRecorder
-from mnad.measuring.measurement import measure
+from mnad.measuring.measurement import measure, measure_by
 from mnad.measuring.metrics import psnr, update_errors
 from mnad.measuring.options import Precision, UpdateScope
 
@@ -16,6 +16,7 @@ __all__ = [
     "UpdateScope",
     "fold_batchnorm",
     "measure",
+    "measure_by",
     "psnr",
     "update_errors",
 ]

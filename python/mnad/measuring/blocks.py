@@ -16,27 +16,26 @@ from mnad.data import Windows
 BLOCKS_AHEAD = 2
 
 
-def plan_blocks(videos: NDArray[np.int64], batch_size: int) -> list[range]:
+def plan_blocks(videos: NDArray[np.int64], places: NDArray[np.int64], batch_size: int) -> list[range]:
     """Divides windows into blocks of consecutive ones, each of one video.
 
-    So what is measured of a video, to the last bit, does not depend on the others: a convolution rounds otherwise in
-    another size of batch.
+    A block begins wherever the place of a window is a multiple of the batch's size. So what is measured of a part of a
+    video, to the last bit, does not depend on other videos, and not on other parts where these begin so, too: a
+    convolution rounds otherwise in another size of batch.
 
     Args:
         videos: (N,), the video of each window; the windows of a video follow one another.
+        places: (N,), the place of each in its video; some may be missing.
         batch_size: Windows of a block.
 
     Example:
         >>> import numpy as np
-        >>> plan_blocks(np.array([0, 0, 0, 1, 1]), batch_size=2)
-        [range(0, 2), range(2, 3), range(3, 5)]
+        >>> plan_blocks(np.array([0, 0, 0, 1, 1]), np.array([0, 2, 3, 0, 1]), batch_size=2)
+        [range(0, 1), range(1, 3), range(3, 5)]
     """
-    edges = [0, *(np.flatnonzero(np.diff(videos)) + 1).tolist(), len(videos)]
-    return [
-        range(block, min(block + batch_size, end))
-        for first, end in pairwise(edges)
-        for block in range(first, end, batch_size)
-    ]
+    begins = (np.diff(videos) != 0) | (np.diff(places // batch_size) != 0)
+    edges = [0, *(np.flatnonzero(begins) + 1).tolist(), len(videos)]
+    return [range(first, end) for first, end in pairwise(edges)]
 
 
 def read_ahead(windows: Windows, blocks: Sequence[range], *, pinned: bool) -> Iterator[tuple[range, Tensor]]:

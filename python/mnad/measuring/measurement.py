@@ -6,7 +6,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 import torch
@@ -32,25 +32,60 @@ from mnad.measuring.network import (
 from mnad.measuring.options import Precision, RuntimeName, UpdateScope
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.measuring.usual import Usual
-from mnad.models import Autoencoder, weights_hash
+from mnad.models import Autoencoder
 from mnad.runtime.choices import check_choice
 from mnad.runtime.progress import FrameProgress
 from mnad.runtime.provenance import device_name, source_commit
 from mnad.runtime.version import __version__
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
-@torch.inference_mode()
+
+class Choices(TypedDict, total=False):
+    """What :func:`measure_by` takes beside the network and the clips."""
+
+    update: UpdateScope
+    update_threshold: float
+    batch_size: int
+    maps: MapRecorder | ErrorRecorder | None
+    progress: bool
+
+
 def measure(
     model: Autoencoder,
+    clips: Clips,
+    *,
+    precision: Precision = "32-true",
+    usual: Usual | None = None,
+    runtime: RuntimeName = "torch",
+    **choices: Unpack[Choices],
+) -> Measurements:
+    """Measures every frame that a model restores, as :func:`measure_by` does with one that is ready.
+
+    Args:
+        model: A trained network; it stays as it is, its items, too.
+        clips: The frames.
+        precision: Of the network; the memory computes in float32 all the same.
+        usual: What is usual at each place, of this model; without it nothing is compared with that.
+        runtime: What executes the network.
+        **choices: See :func:`measure_by`.
+
+    Raises:
+        ConfigError: If the precision or the runtime is not known, or the runtime cannot be had.
+        MnadError: As :func:`measure_by`.
+    """
+    return measure_by(Network(model, precision, usual, runtime=runtime, size=clips.frames.shape[1]), clips, **choices)
+
+
+@torch.inference_mode()
+def measure_by(
+    network: Network,
     clips: Clips,
     *,
     update: UpdateScope = "carried-over",
     update_threshold: float = 0.01,
     batch_size: int = 8,
-    precision: Precision = "32-true",
-    usual: Usual | None = None,
-    runtime: RuntimeName = "torch",
-    network: Network | None = None,
     maps: MapRecorder | ErrorRecorder | None = None,
     progress: bool = True,
 ) -> Measurements:
@@ -61,15 +96,11 @@ def measure(
     them too closely to be restored.
 
     Args:
-        model: A trained network; it stays as it is, its items, too.
+        network: The model, ready.
         clips: The frames.
         update: See :class:`mnad.measuring.options.UpdateOptions`; a model without memory has none.
         update_threshold: E_t below which a frame updates the items.
         batch_size: Frames at a time; it changes no score, see :mod:`mnad.measuring.exact_update`.
-        precision: Of the network; the memory computes in float32 all the same.
-        usual: What is usual at each place, of this model; without it nothing is compared with that.
-        runtime: What executes the network.
-        network: The model made ready by precision, usual and runtime, where it is at hand.
         maps: Gathers the maps of the frames, too.
         progress: Whether to show a progress bar.
 
@@ -77,16 +108,14 @@ def measure(
         Raw measurements, with how they were made.
 
     Raises:
-        ConfigError: If the update, the precision or the runtime is not known, or the runtime cannot be had.
-        CheckpointError: If the model is not finite, or does not give finite frames.
+        ConfigError: If the update is not known.
+        CheckpointError: If the model does not give finite frames.
         DataError: If no video is long enough for a single window.
     """
     began = time.perf_counter()
     check_choice("update", update, UpdateScope)
-    if network is None:
-        network = Network(model, precision, usual, runtime=runtime, size=clips.frames.shape[1])
     update = "none" if network.memory is None else update
-    windows = Windows(clips, model.config.frames_in, model.config.target)
+    windows = Windows(clips, network.config.frames_in, network.config.target)
     owner = _owners(clips, windows)
     metrics = np.full((len(windows), NEAREST + (network.memory.num_items if network.memory else 0)), np.nan)
     updated = np.zeros(len(windows), np.bool_)
@@ -117,15 +146,15 @@ def measure(
         poolings=LOCAL_POOLINGS,
         labels=None if clips.labels is None else clips.labels[windows.targets],
         protocol={
-            "task": model.config.task,
+            "task": network.config.task,
             "memory": network.memory is not None,
-            "model": asdict(model.config),
-            "weights": weights_hash(model.state_dict()),
-            "usual": None if usual is None else usual.identity,
+            "model": asdict(network.config),
+            "weights": network.weights,
+            "usual": None if network.usual is None else network.usual.identity,
             "labels": clips.label_source,
             **_update_choices(update, update_threshold, metrics[:, UPDATE_ERROR]),
-            "precision": precision,
-            "runtime": runtime,
+            "precision": network.precision,
+            "runtime": network.runtime,
             "batch_size": batch_size,
             "decodings_per_frame": round(decoded / len(windows), 4),
             "device": device_name(network.device),
@@ -160,7 +189,10 @@ def _finished(
     batch_size: int,
 ) -> Iterator[tuple[range, Finished[DecodedRows]]]:
     """Yields the windows that are finished, and what they give, until all are."""
-    blocks = plan_blocks(np.zeros_like(owner) if update == "carried-over" else owner, batch_size)
+    if update == "carried-over":  # all videos are one to it
+        blocks = plan_blocks(np.zeros_like(owner), np.arange(len(owner)), batch_size)
+    else:
+        blocks = plan_blocks(owner, windows.firsts - windows.clips.starts[owner], batch_size)
     items = network.memory.items if network.memory is not None else None
     lane, video = None, -1
     for indices, pixels in read_ahead(windows, blocks, pinned=network.device.type == "cuda"):

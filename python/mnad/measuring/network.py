@@ -21,7 +21,7 @@ from mnad.measuring.options import Precision, RuntimeName
 from mnad.measuring.pooling import LOCAL_POOLINGS
 from mnad.measuring.runtimes import CompiledDecoder, CompiledEncoder, check_runtime, compile_model
 from mnad.measuring.usual import Usual
-from mnad.models import Autoencoder
+from mnad.models import Autoencoder, weights_hash
 from mnad.models.autoencoder import Decoder, Encoder
 from mnad.runtime.choices import check_choice
 from mnad.runtime.devices import warn_of_slow_precision
@@ -50,6 +50,9 @@ class Network:
         runtime: What executes the encoder and the decoder; another than ``torch`` in 32-true on the CPU alone.
         size: S, height and width of the frames; another runtime than ``torch`` must know it.
 
+    Attributes:
+        weights: The hash of the model's weights.
+
     Raises:
         ConfigError: If precision or runtime are not known, do not fit each other, or the runtime is not installed.
         CheckpointError: If a weight is not finite.
@@ -72,6 +75,7 @@ class Network:
                     f"the model cannot be scored: its {name} is not finite, so training has diverged; take an earlier "
                     "checkpoint, or train with a lower learning rate"
                 )
+        self.precision, self.runtime, self.weights = precision, runtime, weights_hash(model.state_dict())
         folded = fold_batchnorm(model)
         self.dtype = torch.bfloat16 if precision == "bf16" else torch.float32
         self.memory, self.config = folded.memory, folded.config

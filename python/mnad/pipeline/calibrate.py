@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, NamedTuple
 
-from mnad.artifacts.checkpoint import check_own, load_checkpoint, save_calibration
+import numpy as np
+from numpy.typing import NDArray
+
+from mnad.artifacts.checkpoint import Checkpoint, check_own, load_checkpoint, save_calibration
 from mnad.artifacts.measurements import Measurements
-from mnad.data import Clips
 from mnad.data.clips import common_rate, tails
 from mnad.data.options import DataOptions
 from mnad.data.steadiness import moves
@@ -20,14 +23,14 @@ from mnad.evaluation.normalisation import Scaling, bounds_of
 from mnad.evaluation.scores import CAMERA, abnormality, check_weight, settle_weight
 from mnad.evaluation.smoothing import Smoothing, SmoothingName
 from mnad.measuring import measure
+from mnad.measuring.map_recorder import ErrorRecorder
 from mnad.measuring.options import UpdateOptions
 from mnad.measuring.pooling import Pooling
-from mnad.measuring.usual import Usual
-from mnad.models import Autoencoder
-from mnad.models.presets import RECIPES
 from mnad.pipeline.learn_usual import learn_usual
 from mnad.pipeline.model_clips import open_as_trained
+from mnad.pipeline.score import update_threshold
 from mnad.runtime.devices import DeviceOption, choose_device
+from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, DataError
 from mnad.runtime.version import __version__
 
@@ -35,7 +38,7 @@ LAST_TENTH = 0.1
 
 
 @dataclass(frozen=True)
-class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
+class CalibrateConfig(EngineOptions, UpdateOptions, DeviceOption, DataOptions):
     """Options of a calibration.
 
     Attributes:
@@ -72,6 +75,7 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
     def __post_init__(self) -> None:
         """Checks the ranges, before anything is measured."""
         super().__post_init__()
+        self.check_engine()
         _ = self.locality
         if not self.false_alarms_per_hour:
             raise ConfigError("false_alarms_per_hour must name at least one rate")
@@ -80,10 +84,40 @@ class CalibrateConfig(UpdateOptions, DeviceOption, DataOptions):
         Smoothing(self.smoothing, self.smoothing_width)
         check_weight(self.score_weight)
 
+    def settled_fps(self, rates: Sequence[float | None]) -> float:
+        """Returns the frames of a second: those that are given, or those of the videos.
+
+        Raises:
+            ConfigError: If neither says, or they are too few for the rates of false alarms.
+        """
+        fps = self.fps or common_rate(rates)
+        if fps is None:
+            raise ConfigError(
+                "the videos do not say how many frames a second they have, or have different ones; give --fps"
+            )
+        check_rates(self.false_alarms_per_hour, fps)
+        return fps
+
     @property
     def locality(self) -> Locality:
         """Which part of the frame is scored."""
         return Locality(self.pooling, self.relative)
+
+
+class HeldOut(NamedTuple):
+    """What was measured of the ends of the training videos.
+
+    Attributes:
+        measurements: Of N frames.
+        errors: (N, G, G) float32, their error maps; none where they are not wanted.
+        fps: Frames of a second.
+        moves: Whether the camera seems to move.
+    """
+
+    measurements: Measurements
+    errors: NDArray[np.float32]
+    fps: float
+    moves: bool
 
 
 def calibrate(config: CalibrateConfig) -> Calibration:
@@ -96,7 +130,6 @@ def calibrate(config: CalibrateConfig) -> Calibration:
     """
     check_own(config.run)
     checkpoint = load_checkpoint(config.run)
-    model = checkpoint.build_model().to(choose_device(config.accelerator))
     held_out: float = 1.0 if config.whole else checkpoint.training.get("hold_out", 0)
     if not held_out:
         warnings.warn(
@@ -105,40 +138,48 @@ def calibrate(config: CalibrateConfig) -> Calibration:
             "0.1 for thresholds that hold",
             stacklevel=2,
         )
-    clips = open_as_trained(checkpoint, config.data, "training", config)
-    fps = config.fps or common_rate(clips.rates)
-    if fps is None:
-        raise ConfigError(
-            "the videos do not say how many frames a second they have, or have different ones; give --fps"
-        )
-    check_rates(config.false_alarms_per_hour, fps)
-    if moves(clips):
+    share = held_out or LAST_TENTH
+    if config.engine == "ray":
+        from mnad.pipeline.held_out_on_cluster import measure_on_cluster
+
+        ends = measure_on_cluster(config, checkpoint, share)
+    else:
+        ends = measure_here(config, checkpoint, share)
+    if ends.moves:
         warnings.warn(
             "the camera seems to move: from one frame to the next most of the picture changes. Then normal frames are "
             "predicted badly too and the thresholds are high, and what is usual at a place means nothing",
             stacklevel=2,
         )
-    share = held_out or LAST_TENTH
-    measurements, usual = _measure(config, model, clips, share)
-    calibration = _calibration(config, fps, measurements, share, trained_on=not held_out)
+    measurements, usual = ends.measurements, None
+    if config.relative:
+        measurements, usual = learn_usual(measurements, ends.errors)
+    calibration = _calibration(config, ends.fps, measurements, share, trained_on=not held_out)
     save_calibration(config.run, checkpoint, calibration.as_dict(), {} if usual is None else usual.tensors())
     return calibration
 
 
-def _measure(
-    config: CalibrateConfig, model: Autoencoder, clips: Clips, share: float
-) -> tuple[Measurements, Usual | None]:
-    """Measures the ends of the videos, and learns what is usual, if that is asked for."""
-    usual = RECIPES[model.config.task].update_threshold
-    update: dict[str, Any] = {
-        "update": config.update if model.memory is not None else "none",
-        "update_threshold": usual if config.update_threshold is None else config.update_threshold,
-    }
+def measure_here(config: CalibrateConfig, checkpoint: Checkpoint, share: float) -> HeldOut:
+    """Measures the ends of the videos in this process.
+
+    Raises:
+        ConfigError: If the frames a second are not known, or too few for the rates of false alarms.
+        DataError: If the data are not as they should be, or the ends too short.
+    """
+    model = checkpoint.build_model().to(choose_device(config.accelerator))
+    clips = open_as_trained(checkpoint, config.data, "training", config)
+    fps = config.settled_fps(clips.rates)
+    recorder = ErrorRecorder()
     with tempfile.TemporaryDirectory() as folder:
-        held_out = tails(clips, share, Path(folder))
-        if config.relative:
-            return learn_usual(model, held_out, **update)
-        return measure(model, held_out, **update), None
+        ends = tails(clips, share, Path(folder))
+        measured = measure(
+            model,
+            ends,
+            maps=recorder if config.relative else None,
+            update=config.update,
+            update_threshold=update_threshold(config, checkpoint),
+        )
+    return HeldOut(measured, recorder.errors, fps, moves(clips))
 
 
 def _calibration(

@@ -10,21 +10,24 @@ import numpy as np
 from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
 from mnad.artifacts.maps import check_maps, maps_beside, save_maps
 from mnad.artifacts.measurements import Measurements, measurements_name, save_measurements
+from mnad.data import Clips
 from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
-from mnad.measuring.map_recorder import MapRecorder
-from mnad.measuring.measurement import measure
+from mnad.measuring.map_recorder import ErrorRecorder, MapRecorder
+from mnad.measuring.measurement import measure_by
+from mnad.measuring.network import Network
 from mnad.measuring.options import InferenceOptions, UpdateOptions
 from mnad.measuring.runtimes import device_for
 from mnad.measuring.usual import Usual
 from mnad.models.presets import RECIPES
 from mnad.pipeline.model_clips import open_as_trained
+from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, DataError
 from mnad.runtime.progress import log_to, print_line
 
 
 @dataclass(frozen=True)
-class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
+class ScoreConfig(EngineOptions, UpdateOptions, InferenceOptions, DataOptions):
     """Options of scoring.
 
     Attributes:
@@ -38,6 +41,8 @@ class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
         batch_size: Frames at a time; it changes no score, with the test-time update neither.
         maps: Whether to store maps of each frame, too, beside the measurements: where its error is, where its queries
             lie far from the items, and the pictures. They take up to 110 kB of memory a frame, and less in the file.
+        merge: Whether engine ray joins the measurements of all videos in one file; an archive of thousands of hours has
+            more than the memory of one machine holds.
     """
 
     run: Path
@@ -47,6 +52,7 @@ class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
     labels: str | None = None
     batch_size: int = 8
     maps: bool = False
+    merge: bool = True
 
     @property
     def destination(self) -> Path:
@@ -57,21 +63,91 @@ class ScoreConfig(UpdateOptions, InferenceOptions, DataOptions):
     def __post_init__(self) -> None:
         """Checks the ranges."""
         super().__post_init__()
+        self.check_engine()
         if self.batch_size < 1:
             raise ConfigError(f"batch_size must be at least 1, got {self.batch_size}")
+        if self.maps and self.engine == "ray":
+            raise ConfigError("engine ray stores no maps; score the videos that are to be looked at by engine local")
+        if not self.merge and self.engine == "local":
+            raise ConfigError("no-merge is for engine ray: engine local writes one file")
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model made ready to measure clips as some options say.
+
+    Attributes:
+        config: The options.
+        checkpoint: Of the model.
+        network: The model on its device.
+    """
+
+    config: ScoreConfig
+    checkpoint: Checkpoint
+    network: Network
+
+    @staticmethod
+    def of(config: ScoreConfig, checkpoint: Checkpoint) -> Scorer:
+        """Makes the model ready.
+
+        Raises:
+            CheckpointError: If it cannot be scored.
+            ConfigError: If the options do not fit it, or the device.
+        """
+        model = checkpoint.build_model().to(device_for(config.accelerator, config.runtime))
+        usual = Usual.of(checkpoint, config.run)
+        size = checkpoint.training["size"]
+        return Scorer(config, checkpoint, Network(model, config.precision, usual, runtime=config.runtime, size=size))
+
+    def measure(
+        self, clips: Clips, *, maps: MapRecorder | ErrorRecorder | None = None, progress: bool = True
+    ) -> Measurements:
+        """Measures clips, see :func:`mnad.measuring.measure_by`; the protocol says by which run, of which data."""
+        config, checkpoint = self.config, self.checkpoint
+        measurements = measure_by(
+            self.network,
+            clips,
+            update=config.update,
+            update_threshold=update_threshold(config, checkpoint),
+            batch_size=config.batch_size,
+            maps=maps,
+            progress=progress,
+        )
+        measurements.protocol.update(
+            preset=checkpoint.training["preset"],
+            epoch=checkpoint.epoch,
+            step=checkpoint.step,
+            checkpoint=str(config.run),
+            data=str(config.data),
+            split=config.split,
+            size=checkpoint.training["size"],
+            levels=clips.levels,
+            rates=clips.rates,
+        )
+        return measurements
+
+
+def update_threshold(config: UpdateOptions, checkpoint: Checkpoint) -> float:
+    """Returns the E_t below which a frame updates the items: what was given, or the published value of the task."""
+    usual = RECIPES[checkpoint.config.task].update_threshold
+    return usual if config.update_threshold is None else config.update_threshold
 
 
 def score(config: ScoreConfig) -> Path:
     """Measures every frame of a split and stores the measurements, with a log beside them.
 
     Returns:
-        The file.
+        The file; by engine ray without ``merge`` the folder of the videos' files.
 
     Raises:
         CheckpointError: If there is no usable checkpoint, or its model has diverged.
-        DataError: If the data are not as they should be.
+        DataError: If the data are not as they should be; by engine ray if there is no video that could be scored.
         OutputError: If the result cannot be written.
     """
+    if config.engine == "ray":
+        from mnad.pipeline.score_videos import score_videos
+
+        return score_videos(config).checked()
     checkpoint = load_checkpoint(config.run)
     with log_to(config.destination.with_suffix(".log")):
         return _score(config, checkpoint)
@@ -79,33 +155,10 @@ def score(config: ScoreConfig) -> Path:
 
 def _score(config: ScoreConfig, checkpoint: Checkpoint) -> Path:
     out = config.destination
-    model = checkpoint.build_model()
-    model.to(device_for(config.accelerator, config.runtime))
+    scorer = Scorer.of(config, checkpoint)
     clips = open_as_trained(checkpoint, config.data, config.split, config, labels=config.labels)
-    usual = RECIPES[model.config.task].update_threshold
     maps = MapRecorder() if config.maps else None
-    measurements = measure(
-        model,
-        clips,
-        update=config.update,
-        update_threshold=usual if config.update_threshold is None else config.update_threshold,
-        batch_size=config.batch_size,
-        precision=config.precision,
-        runtime=config.runtime,
-        usual=Usual.of(checkpoint, config.run),
-        maps=maps,
-    )
-    measurements.protocol.update(
-        preset=checkpoint.training["preset"],
-        epoch=checkpoint.epoch,
-        step=checkpoint.step,
-        checkpoint=str(config.run),
-        data=str(config.data),
-        split=config.split,
-        size=checkpoint.training["size"],
-        levels=clips.levels,
-        rates=clips.rates,
-    )
+    measurements = scorer.measure(clips, maps=maps)
     _store(out, measurements, maps)
     for line in protocol_lines(measurements):
         print_line(line)

@@ -22,7 +22,9 @@ from mnad.reproduction.aucs import auc_table, specs_of_row
 from mnad.reproduction.results import Result
 from mnad.reproduction.runner import MeasurementSpec, Part, Runner
 from mnad.reproduction.scale import DATASETS, SCALES, DatasetName, ScaleName
+from mnad.reproduction.sharing import share, share_on_cluster
 from mnad.runtime.choices import check_choices
+from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, Interrupted
 from mnad.runtime.files import atomic_write, writable_folder
 from mnad.runtime.progress import print_line
@@ -35,7 +37,6 @@ ExperimentName = Literal[
 ]  # fmt: skip
 # What torchrun tells its processes of each other.
 TORCHRUN = ("RANK", "WORLD_SIZE", "GROUP_", "ROLE_", "LOCAL_", "MASTER_", "TORCHELASTIC_")
-SECONDS_BETWEEN_TRIES = 2.0
 GIVEN: tuple[DatasetName, ...] = (*DATASETS, "strangers")
 
 
@@ -51,7 +52,7 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class ReproduceConfig(ComputeOptions, CacheOption):
+class ReproduceConfig(EngineOptions, ComputeOptions, CacheOption):
     """Options of a reproduction.
 
     Attributes:
@@ -75,6 +76,7 @@ class ReproduceConfig(ComputeOptions, CacheOption):
     def __post_init__(self) -> None:
         """Checks the ranges."""
         check_choices(self)
+        self.check_engine()
         if self.seeds < 1:
             raise ConfigError(f"seeds must be at least 1, got {self.seeds}")
         self.datasets()
@@ -96,7 +98,8 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
     """Carries out an experiment, or all of them.
 
     Several processes that share ``out`` share the work: each trains and measures what no other one is at. Under
-    torchrun each takes the GPU of its rank, and the first writes the results.
+    torchrun each takes the GPU of its rank, and the first writes the results. By engine ray the devices of a cluster
+    share it, and this process writes the results.
 
     Returns:
         What came out; nothing in processes that only helped.
@@ -109,8 +112,8 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
     """
     first = _stand_alone()
     runner = Runner(
-        writable_folder(config.out),
-        config.datasets(),
+        writable_folder(config.out.absolute()),  # workers of a cluster begin in other folders
+        {name: path.absolute() for name, path in config.datasets().items()},
         SCALES[config.scale],
         accelerator=config.accelerator,
         precision=config.precision,
@@ -128,7 +131,11 @@ def reproduce(config: ReproduceConfig) -> list[Result]:
     try:
         for name in names:
             began = time.perf_counter()
-            _share(EXPERIMENTS[name].parts(runner, seeds))
+            parts = EXPERIMENTS[name].parts(runner, seeds)
+            if config.engine == "ray":
+                share_on_cluster(parts, runner, config.address)
+            else:
+                share(parts)
             if not first:
                 continue
             folder = config.out / name
@@ -152,13 +159,6 @@ def _write_all(folder: Path, results: Sequence[Result]) -> None:
         temporary.write_text("\n".join(["# Ours beside the paper\n", *parts]))
     with atomic_write(folder / "all.json") as temporary:
         temporary.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
-
-
-def _share(parts: Sequence[Part]) -> None:
-    """Does what no other process is at, until all is done."""
-    waiting = list(parts)
-    while waiting := [part for part in waiting if not part()]:
-        time.sleep(SECONDS_BETWEEN_TRIES)
 
 
 def _stand_alone() -> bool:

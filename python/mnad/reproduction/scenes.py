@@ -22,6 +22,7 @@ from mnad.data.frames import with_channels
 from mnad.data.splits import SplitName
 from mnad.data.staging import Pixels
 from mnad.measuring import MapRecorder, measure
+from mnad.measuring.map_recorder import ErrorRecorder
 from mnad.measuring.usual import Usual
 from mnad.pipeline.learn_usual import learn_usual
 from mnad.reproduction.runner import Runner
@@ -138,7 +139,9 @@ def _measure(runner: Runner, scene: Scene, run: Path) -> None:
     model = load_checkpoint(run).build_model().to(runner.device())
     normal = _clips(runner, scene, "training")
     with tempfile.TemporaryDirectory() as folder:
-        held_out, usual = learn_usual(model, tails(normal, SHARE_HELD_OUT, Path(folder)))
+        errors = ErrorRecorder()
+        measured = measure(model, tails(normal, SHARE_HELD_OUT, Path(folder)), maps=errors)
+    held_out, usual = learn_usual(measured, errors.errors)
     recorder = MapRecorder()
     test = measure(model, _clips(runner, scene, "testing"), usual=usual, maps=recorder)
     save_tensors(run / USUAL, usual.tensors())

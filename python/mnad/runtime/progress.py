@@ -198,6 +198,55 @@ class FrameProgress:
         self.progress.advance(self.task, frames)
 
 
+class VideoProgress:
+    """A bar of videos that are scored: how many, hours of video, how many times as fast as they were recorded.
+
+    How long it will take is told by the size of the files, as nothing else is known of a video before it is read.
+
+    Args:
+        videos: How many there are.
+        size: Bytes of them all.
+    """
+
+    def __init__(self, videos: int, size: int) -> None:
+        console = Console()
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.progress.add_task("videos", total=max(size, 1))
+        self.videos, self.size = videos, max(size, 1)
+        self.done, self.read, self.hours = 0, 0, 0.0
+        self.began = self.logged = time.monotonic()
+
+    def __enter__(self) -> VideoProgress:
+        """Starts the display."""
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Ends the display."""
+        self.progress.stop()
+
+    def advance(self, done: int, size: int, hours: float) -> None:
+        """Tells how many videos are done, and counts what came: so many bytes, and hours of video that were scored."""
+        self.done, self.read, self.hours = done, self.read + size, self.hours + hours
+        self.progress.update(self.task, completed=self.read, description=self._so_far())
+        now = time.monotonic()
+        if now - self.logged >= LOG_EVERY:
+            self.logged = now
+            left = (now - self.began) / max(self.read, 1) * max(self.size - self.read, 0)
+            LOG.info("%s, %.0f s left", self._so_far(), left)
+
+    def _so_far(self) -> str:
+        times = self.hours * 3600 / max(time.monotonic() - self.began, 1e-9)
+        return f"{self.done} of {self.videos} videos, {self.hours:.2f} h of video, {times:.1f} times as fast"
+
+
 class _Speed(ProgressColumn):
     """Frames a second; nothing until two were counted."""
 

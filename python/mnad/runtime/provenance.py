@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import subprocess
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ import torch
 from mnad.runtime.version import __version__
 
 
+@cache
 def source_commit() -> str:
     """Returns the git commit of the source tree that runs, with ``-dirty`` where tracked files differ from it.
 

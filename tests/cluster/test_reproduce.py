@@ -1,0 +1,37 @@
+"""An experiment whose parts the devices of a Ray cluster share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mnad.data import SyntheticSpec
+from mnad.reproduction import ReproduceConfig, reproduce
+from mnad.reproduction.scale import SCALES
+
+from tests.cluster.nodes import ray_nodes
+
+pytest.importorskip("ray")
+TINY = replace(
+    SCALES["small"],
+    size=32,
+    width=4,
+    epochs={"ped2": 2, "avenue": 1, "shanghaitech": 1, "synthetic": 1},
+    synthetic=SyntheticSpec(size=32, radius=30, speed=16, fast=32, train_videos=1, test_videos=1, frames=30, objects=1),
+)
+
+
+def test_two_nodes_give_what_one_machine_gives(
+    synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(SCALES, "small", TINY)
+    config = ReproduceConfig("table6", tmp_path / "one", (f"ped2={synthetic}",), "small", accelerator="cpu")
+    (theirs,) = reproduce(config)
+    capsys.readouterr()
+    with ray_nodes(2) as cluster:
+        (ours,) = reproduce(replace(config, out=tmp_path / "two", engine="ray", address=cluster.address))
+    assert "training: " not in capsys.readouterr().out  # by this process
+    for row, other in zip(ours.rows, theirs.rows, strict=True):
+        assert row == pytest.approx(other, rel=1e-6, nan_ok=True) or row == other
+    assert len(list((tmp_path / "two" / "runs").iterdir())) == len(list((tmp_path / "one" / "runs").iterdir()))
