@@ -52,6 +52,32 @@ def open_clips(
         DataError: If the data are not as they should be.
         ConfigError: If the store or the data cannot serve the size, the channels or the levels.
     """
+    store = find_store(
+        data, split, size, image_channels=image_channels, layout=layout, levels=levels, cache=cache, progress=progress
+    )
+    clips = store.clips(split, labels)
+    if progress and split == "testing":
+        print_line(f"labels: {clips.label_source}")
+    return clips
+
+
+def find_store(
+    data: Path,
+    split: SplitName,
+    size: int = 256,
+    *,
+    image_channels: int = 3,
+    layout: LayoutName | None = None,
+    levels: Sequence[float] | Literal["choose"] | None = "choose",
+    cache: Path | None = None,
+    progress: bool = True,
+) -> Store:
+    """Returns the clip store whose frames :func:`open_clips` maps, and makes it if need be; the arguments are the same.
+
+    Raises:
+        DataError: If the data are not as they should be.
+        ConfigError: If the store or the data cannot serve the size, the channels or the levels.
+    """
     if image_channels not in (1, 3):
         raise ConfigError(f"image_channels must be 3 (colour) or 1 (grey), got {image_channels}")
     wanted: LevelsOption = tuple(levels) if levels and levels != "choose" else levels  # type: ignore[assignment]
@@ -62,10 +88,7 @@ def open_clips(
     else:
         store = _cached(data, split, size, image_channels, layout, wanted, cache, progress=progress)
     _check_levels(store, wanted)
-    clips = store.clips(split, labels)
-    if progress and split == "testing":
-        print_line(f"labels: {clips.label_source}")
-    return clips
+    return store
 
 
 def check_data(data: Path, split: SplitName, layout: LayoutName | None = None) -> None:
