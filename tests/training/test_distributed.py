@@ -12,42 +12,7 @@ from mnad.artifacts.checkpoint import load_checkpoint
 
 from tests.training.test_training import curves
 
-# Running statistics of BatchNorm are each rank's own, so the comparison freezes them.
-PROGRAM = """
-import os
-import sys
-import torch
-from pathlib import Path
-from mnad.models import Autoencoder
-from mnad.runtime.errors import Interrupted
-from mnad.training import TrainConfig, train
-from mnad.training import loop
-
-def frozen(config, fabric, state, setup=loop._network):
-    network = setup(config, fabric, state)
-    for module in state.model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
-    return network
-
-loop._network = frozen
-data, out, devices, batch, rate, *event = sys.argv[1:]
-if event == ["stop"]:
-    loop._all_agree_to_stop = lambda fabric, step, stopped: step == 17  # of 24, in the second epoch
-
-def diverged(state, losses, count=loop.TrainingState.count):
-    count(state, losses)
-    if os.environ.get("LOCAL_RANK") == "1" and state.step == 24:
-        state.first_bad_step.fill_(24)
-
-if event == ["diverge"]:
-    loop.TrainingState.count = diverged
-try:
-    train(TrainConfig(Path(data), Path(out), size=32, width=4, epochs=2, learning_rate=float(rate), accelerator="cpu",
-                      devices=int(devices), batch_size=int(batch), resume=event == ["resume"]))
-except Interrupted:
-    assert event == ["stop"]
-"""
+PROGRAM = Path(__file__).with_name("frozen.py")
 
 
 def run(*command: object) -> None:
@@ -60,22 +25,15 @@ def ended(*command: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("program") / "frozen.py"
-    path.write_text(PROGRAM)
-    return path
-
-
-@pytest.fixture(scope="module")
-def of_two_ranks(program: Path, synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def of_two_ranks(synthetic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two ranks that nothing has stopped."""
     out = tmp_path_factory.mktemp("ranks") / "two"
-    run(sys.executable, program, synthetic, out, 2, 3, 5e-4)
+    run(sys.executable, PROGRAM, synthetic, out, 1, 2, 3, 5e-4)
     return out
 
 
-def test_two_ranks_equal_one_large_batch(program: Path, of_two_ranks: Path, synthetic: Path, tmp_path: Path) -> None:
-    run(sys.executable, program, synthetic, tmp_path / "one", 1, 6, 5e-4)
+def test_two_ranks_equal_one_large_batch(of_two_ranks: Path, synthetic: Path, tmp_path: Path) -> None:
+    run(sys.executable, PROGRAM, synthetic, tmp_path / "one", 1, 1, 6, 5e-4)
     one, two = load_checkpoint(tmp_path / "one"), load_checkpoint(of_two_ranks)
     assert (one.epoch, one.step) == (two.epoch, two.step) == (2, 24)
     # After 24 steps of Adam the weights differ, too, and rounding has grown.
@@ -85,10 +43,10 @@ def test_two_ranks_equal_one_large_batch(program: Path, of_two_ranks: Path, synt
             assert theirs[name] == pytest.approx(ours[name], rel=1e-3), name
 
 
-def test_updates_of_two_ranks_equal_those_of_one_large_batch(program: Path, synthetic: Path, tmp_path: Path) -> None:
+def test_updates_of_two_ranks_equal_those_of_one_large_batch(synthetic: Path, tmp_path: Path) -> None:
     """With weights that stay where they are, 24 updates differ by rounding alone."""
-    run(sys.executable, program, synthetic, tmp_path / "one", 1, 6, 1e-12)
-    run(sys.executable, program, synthetic, tmp_path / "two", 2, 3, 1e-12)
+    run(sys.executable, PROGRAM, synthetic, tmp_path / "one", 1, 1, 6, 1e-12)
+    run(sys.executable, PROGRAM, synthetic, tmp_path / "two", 1, 2, 3, 1e-12)
     one, two = (load_checkpoint(tmp_path / name).weights["memory.items"] for name in ("one", "two"))
     torch.testing.assert_close(two, one, rtol=0, atol=1e-6)
 
@@ -104,21 +62,17 @@ def test_torchrun_and_an_uneven_last_batch(synthetic: Path, tmp_path: Path) -> N
     assert len(curves(tmp_path / "run")) == 1
 
 
-def test_stopped_in_the_middle_of_an_epoch_two_ranks_go_on(
-    program: Path, of_two_ranks: Path, synthetic: Path, tmp_path: Path
-) -> None:
+def test_stopped_in_the_middle_of_an_epoch_two_ranks_go_on(of_two_ranks: Path, synthetic: Path, tmp_path: Path) -> None:
     for event in ("stop", "resume"):
-        run(sys.executable, program, synthetic, tmp_path / "stopped", 2, 3, 5e-4, event)
+        run(sys.executable, PROGRAM, synthetic, tmp_path / "stopped", 1, 2, 3, 5e-4, event)
     whole, stopped = curves(of_two_ranks), curves(tmp_path / "stopped")
     assert len(whole) == len(stopped) == 2
     for name in ("loss", "pixel", "compactness", "separateness", "usage_perplexity", "positional_share"):
         assert stopped[1][name] == pytest.approx(whole[1][name], rel=1e-5), name
 
 
-def test_one_rank_that_diverges_ends_all_and_the_checkpoint_stays(
-    program: Path, synthetic: Path, tmp_path: Path
-) -> None:
-    result = ended(sys.executable, program, synthetic, tmp_path / "run", 2, 3, 5e-4, "diverge")
+def test_one_rank_that_diverges_ends_all_and_the_checkpoint_stays(synthetic: Path, tmp_path: Path) -> None:
+    result = ended(sys.executable, PROGRAM, synthetic, tmp_path / "run", 1, 2, 3, 5e-4, "diverge")
     assert result.returncode != 0
     assert "the loss was not finite at step 24, in epoch 2" in result.stderr
     assert load_checkpoint(tmp_path / "run").epoch == 1

@@ -14,6 +14,7 @@ from mnad.training import graphs as graphs_module
 from mnad.training import loop as loop_module
 from mnad.training.graphs import WARM_UP_STEPS
 from mnad.training.loop import StepResult
+from mnad.training.stopping import StopRequests
 
 TINY = {"size": 32, "width": 4, "learning_rate": 2e-3, "accelerator": "cpu"}
 
@@ -74,13 +75,13 @@ def test_replays_train_as_steps_do(
 def test_a_run_goes_on_with_graphs_and_without(
     synthetic: Path, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    agree = loop_module._all_agree_to_stop
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step in (7, 12))
+    agree = StopRequests.agreed
+    monkeypatch.setattr(StopRequests, "agreed", lambda self, step: step in (7, 12))
     for graphs in (True, False):
         with pytest.raises(Interrupted):
             train(config(synthetic, tmp_path, cuda_graphs=graphs, resume=not graphs))
     recorder.__init__()  # type: ignore[misc]
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", agree)
+    monkeypatch.setattr(StopRequests, "agreed", agree)
     train(config(synthetic, tmp_path, cuda_graphs=True, resume=True))
     stored = load_checkpoint(tmp_path)
     assert (stored.epoch, stored.step, recorder.runs, recorder.replays) == (1, 18, WARM_UP_STEPS, 3)

@@ -9,8 +9,9 @@ import torch
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.measurements import load_measurements
 from mnad.pipeline.score import ScoreConfig, score
+from mnad.runtime.errors import Interrupted
 from mnad.training import TrainConfig, train
-from mnad.training import loop as loop_module
+from mnad.training.stopping import StopRequests
 
 pytestmark = pytest.mark.cuda
 FAST = {"precision": "bf16-mixed", "cuda_graphs": True, "device_cache": True}
@@ -52,11 +53,11 @@ def test_every_way_learns_alike(options: dict[str, object], synthetic: Path, tmp
 
 
 def test_a_run_by_graphs_goes_on(synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    agree = loop_module._all_agree_to_stop
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step == 25)
-    with pytest.raises(loop_module.Interrupted):
+    agree = StopRequests.agreed
+    monkeypatch.setattr(StopRequests, "agreed", lambda self, step: step == 25)
+    with pytest.raises(Interrupted):
         train(config(synthetic, tmp_path, **FAST))
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", agree)
+    monkeypatch.setattr(StopRequests, "agreed", agree)
     train(config(synthetic, tmp_path, **FAST, resume=True))
     assert load_checkpoint(tmp_path).epoch == 4
     measured = load_measurements(score(ScoreConfig(tmp_path, synthetic)))
@@ -69,13 +70,13 @@ def test_no_step_waits_for_the_gpu(
 ) -> None:
     steps = []
 
-    def watch(fabric: object, step: int, stopped: object) -> bool:
+    def watch(self: object, step: int) -> bool:
         steps.append(step)
         # After the first steps have compiled and recorded, before the end of an epoch, which logs.
         torch.cuda.set_sync_debug_mode("error" if 6 <= step < 15 else "default")
         return False
 
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", watch)
+    monkeypatch.setattr(StopRequests, "agreed", watch)
     try:
         train(config(synthetic, tmp_path, epochs=1, **options))
     finally:

@@ -16,8 +16,8 @@ from lightning.fabric.loggers.csv_logs import CSVLogger
 from mnad.artifacts.checkpoint import load_checkpoint, save_checkpoint
 from mnad.runtime.errors import ConfigError, Interrupted
 from mnad.training import TrainConfig, train
-from mnad.training import loop as loop_module
 from mnad.training.state import TrainingState
+from mnad.training.stopping import StopRequests
 
 from tests.sizes import TINY
 from tests.training.test_training import curves
@@ -40,13 +40,13 @@ def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(
     preset: str, stop_at: int, synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     train(config(synthetic, tmp_path / "unbroken", preset=preset))
-    agree = loop_module._all_agree_to_stop
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step == stop_at)
+    agree = StopRequests.agreed
+    monkeypatch.setattr(StopRequests, "agreed", lambda self, step: step == stop_at)
     with pytest.raises(Interrupted, match=f"stopped after step {stop_at}, .* --resume goes on"):
         train(config(synthetic, tmp_path / "broken", preset=preset))
     stopped = load_checkpoint(tmp_path / "broken")
     assert (stopped.epoch, stopped.batch) == divmod(stop_at, 18)
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", agree)
+    monkeypatch.setattr(StopRequests, "agreed", agree)
     train(config(synthetic, tmp_path / "broken", preset=preset, resume=True))
     assert same_weights(tmp_path / "unbroken", tmp_path / "broken")
     timeless = [
@@ -63,7 +63,7 @@ def test_a_stopped_run_goes_on_in_the_middle_of_an_epoch(
 def test_a_stop_is_heard_where_every_batch_is_the_last_of_its_epoch(
     synthetic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step == 1)
+    monkeypatch.setattr(StopRequests, "agreed", lambda self, step: step == 1)
     with pytest.raises(Interrupted, match="stopped after step 1, in epoch 2; .* --resume goes on"):
         train(config(synthetic, tmp_path / "run", batch_size=72))
     assert load_checkpoint(tmp_path / "run").epoch == 1
@@ -105,7 +105,7 @@ def test_killed_ten_times(synthetic: Path, tmp_path: Path) -> None:
 
 def stop_in_the_third_epoch(synthetic: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(loop_module, "_all_agree_to_stop", lambda fabric, step, stopped: step == 40)
+        patch.setattr(StopRequests, "agreed", lambda self, step: step == 40)
         with pytest.raises(Interrupted, match="in epoch 3"):
             train(config(synthetic, out))
 

@@ -73,9 +73,12 @@ def prepare(config: PrepareConfig) -> None:
 
 def train(config: TrainConfig) -> None:
     """Runs ``mnad train``."""
+    from lightning.fabric.utilities.rank_zero import rank_zero_only
+
     from mnad.training import train
 
-    print(f"wrote {train(config)}")
+    path = train(config)
+    rank_zero_only(print)(f"wrote {path}")  # not once for each process
 
 
 def convert(config: ConvertConfig) -> None:

@@ -63,7 +63,7 @@ class TrainConfig(ComputeOptions, DataOptions):
         noise: Share of salt-and-pepper pixels in the input frames.
         seed: Repeats weights, items, noise and the order of the windows.
         devices: Devices of this machine.
-        num_nodes: Machines; each runs the same command, or torchrun starts it.
+        num_nodes: Machines, on each of which torchrun starts the same command.
         sync_batchnorm: Whether batch statistics are those of all GPUs together.
         cuda_graphs: Whether to replay each step as one CUDA graph; on one GPU, in 32-true or bf16-mixed.
         levels: Black and white of pixels of more than 8 bits; chosen from the training frames if left out. They stay

@@ -3,38 +3,34 @@
 from __future__ import annotations
 
 import math
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import FrameType
 from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from mnad.artifacts.run_folder import check_run_folder
-from mnad.data import Batches, ShuffledBatches, Windows, open_clips, to_frames
-from mnad.data.cache import check_data
+from mnad.data import Batches, Clips, ShuffledBatches, Windows, to_frames
 from mnad.models import ModelConfig
 from mnad.models.memory_health import MemoryHealth, count_nearest, memory_health
-from mnad.runtime.devices import choose_device, warn_of_slow_precision
+from mnad.runtime.devices import warn_of_slow_precision
 from mnad.runtime.errors import ConfigError, Interrupted, MnadError
-from mnad.runtime.files import writable_folder
 from mnad.runtime.progress import log_to
 from mnad.training.config import TrainConfig
 from mnad.training.graphs import CudaRecorder, GraphedStep, Recorder
+from mnad.training.launch import launch
 from mnad.training.logs import begin_logs, log_epoch
 from mnad.training.losses import Losses, add_noise, losses_of
 from mnad.training.progress import TrainingProgress
+from mnad.training.ranks import Ranks, lost_processes
+from mnad.training.sharing import check_places, shared_clips
 from mnad.training.state import TrainingState
-
-# With several processes they agree on stopping only now and then, as it takes a message.
-STEPS_BETWEEN_AGREEMENTS = 20
+from mnad.training.stopping import StopRequests
 
 
 class StepResult(NamedTuple):
@@ -60,20 +56,16 @@ def train(config: TrainConfig) -> Path:
         Interrupted: If the run was stopped; ``resume`` goes on from its checkpoint.
         MnadError: If the loss is no longer finite; the checkpoint of the epoch before stays.
     """
-    check_data(config.data, "training", config.layout)  # a fault of the data shows before a folder is made
-    if not config.resume:
-        check_run_folder(config.out, overwrite=config.overwrite)
-    fabric = _launch(config)
+    fabric = launch(config)
+    ranks = Ranks(fabric.global_rank, fabric.world_size)
+    check_places(config, ranks)
     warn_of_slow_precision(config.precision, fabric.device)
-    if fabric.is_global_zero:
-        writable_folder(config.out)
-    fabric.barrier()
-    with log_to(config.out / "train.log") if fabric.is_global_zero else nullcontext():
-        return _train(config, fabric)
+    with log_to(config.out / "train.log") if ranks.first else nullcontext(), lost_processes():
+        return _train(config, fabric, shared_clips(config, ranks))
 
 
-def _train(config: TrainConfig, fabric: Fabric) -> Path:
-    sampler, batches = _batches(config, fabric)
+def _train(config: TrainConfig, fabric: Fabric, clips: Clips) -> Path:
+    sampler, batches = _batches(config, fabric, clips)
     config = replace(config, levels=batches.windows.clips.levels)
     fabric.seed_everything(config.seed, verbose=False)
     state = TrainingState.begin(config, fabric)
@@ -83,7 +75,7 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
 
     with (
         TrainingProgress(config.epochs, len(sampler), enabled=fabric.is_global_zero) as progress,
-        _stop_signals() as stopped,
+        StopRequests(fabric) as requests,
     ):
         for epoch in range(state.epoch, config.epochs):
             state.set_learning_rate(config.recipe().learning_rate, config.epochs)
@@ -95,7 +87,7 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
                 if result.nearest is not None:
                     state.usage += count_nearest(result.nearest, config.num_items)
                 progress.advance(state.batch, partial(_means, state))
-                stop = _all_agree_to_stop(fabric, state.step, stopped)
+                stop = requests.agreed(state.step)
                 if stop and state.batch < len(sampler):
                     _stop(fabric, config, state)
             samples = (len(sampler) - first) * config.batch_size * fabric.world_size / (time.perf_counter() - began)
@@ -109,31 +101,7 @@ def _train(config: TrainConfig, fabric: Fabric) -> Path:
     return state.path
 
 
-def _launch(config: TrainConfig) -> Fabric:
-    several = config.devices * config.num_nodes > 1
-    choose_device(config.accelerator)  # refuses what is no device
-    fabric = Fabric(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.num_nodes,
-        strategy="ddp" if several else "auto",
-        precision=config.precision,
-    )
-    fabric.launch()
-    return fabric
-
-
-def _batches(config: TrainConfig, fabric: Fabric) -> tuple[ShuffledBatches, Batches]:
-    clips = open_clips(
-        config.data,
-        "training",
-        config.size,
-        image_channels=config.image_channels,
-        layout=config.layout,
-        levels=config.levels or "choose",
-        cache=config.cache,
-        progress=fabric.is_global_zero,
-    )
+def _batches(config: TrainConfig, fabric: Fabric, clips: Clips) -> tuple[ShuffledBatches, Batches]:
     model = config.model()
     windows = Windows(clips, model.frames_in, model.target, config.stride, config.hold_out)
     sampler = ShuffledBatches(len(windows), config.batch_size, config.seed, fabric.global_rank, fabric.world_size)
@@ -237,34 +205,7 @@ def _means(state: TrainingState) -> dict[str, float]:
     return {"loss": total, "pixel": pixel, **dict(zip(names, others, strict=True)), "psnr": psnr}
 
 
-def _all_agree_to_stop(fabric: Fabric, step: int, stopped: Callable[[], bool]) -> bool:
-    if fabric.world_size == 1:
-        return stopped()
-    if step % STEPS_BETWEEN_AGREEMENTS:
-        return False
-    asked = torch.tensor(float(stopped()), device=fabric.device)
-    return bool(_over_ranks(fabric, asked, "sum") > 0)
-
-
 def _over_ranks(fabric: Fabric, value: Tensor, operation: str) -> Tensor:
     reduced = fabric.all_reduce(value, reduce_op=operation)
     assert isinstance(reduced, Tensor)
     return reduced
-
-
-@contextmanager
-def _stop_signals() -> Iterator[Callable[[], bool]]:
-    """Turns Ctrl-C and SIGTERM into a flag that the loop looks at between steps; a second one ends it at once."""
-    received: list[int] = []
-
-    def remember(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, remember) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(received)
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
