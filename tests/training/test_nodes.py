@@ -18,6 +18,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.data import PrepareConfig, prepare
+from mnad.runtime import files
 from mnad.runtime.errors import ConfigError, DataError, MnadError, OutputError
 from mnad.training import TrainConfig, launch, sharing, train
 from mnad.training.launch import Greeting, misfit
@@ -151,7 +152,7 @@ def talk(rank: int, folder: Path, synthetic: Path, port: int) -> None:
             work()
         except DataError as error:
             told.append(str(error))
-    sharing.SEEN_WITHIN = 0.5
+    files.SEEN_WITHIN = 0.5
     try:
         check_places(TrainConfig(synthetic, folder / str(rank), accelerator="cpu"), ranks)
     except OutputError as error:

@@ -11,7 +11,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from mnad.runtime.errors import ConfigError
-from mnad.runtime.files import output_errors, writable_folder
+from mnad.runtime.files import appears, output_errors, writable_folder
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class SharedFolder:
         Raises:
             ConfigError: If the machine does not see it.
         """
-        if not (self.folder / self.token).exists():
+        if not appears(self.folder / self.token):
             raise ConfigError(
                 f"{socket.gethostname()} does not see {self.folder} of the machine that runs the command; name a "
                 "folder on storage that all machines of the cluster share"

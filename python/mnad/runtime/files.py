@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
@@ -18,6 +19,8 @@ from mnad.runtime.errors import MnadError, OutputError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+SEEN_WITHIN = 3.0  # seconds, in which a shared folder shows what another machine has written
 
 
 @contextmanager
@@ -143,6 +146,16 @@ def writable_folder(path: Path) -> Path:
             probe.write(b"x")
             os.fsync(probe.fileno())
     return path
+
+
+def appears(path: Path) -> bool:
+    """Returns whether a path is there, or is within the time that a network's file system may take to show it."""
+    until = time.monotonic() + SEEN_WITHIN
+    while not path.exists():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.1)
+    return True
 
 
 @contextmanager

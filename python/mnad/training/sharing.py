@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from pathlib import Path
 
 from mnad.artifacts.run_folder import check_run_folder
 from mnad.data import Clips, Store, open_store
 from mnad.data.cache import cache_folder, check_data, find_store
 from mnad.data.store import is_store
 from mnad.runtime.errors import DataError, OutputError
-from mnad.runtime.files import output_errors, writable_folder
+from mnad.runtime.files import appears, output_errors, writable_folder
 from mnad.training.config import TrainConfig
 from mnad.training.ranks import Ranks
-
-SEEN_WITHIN = 3.0  # seconds, in which a shared folder shows what another node has written
 
 
 def check_places(config: TrainConfig, ranks: Ranks) -> None:
@@ -39,7 +35,7 @@ def check_places(config: TrainConfig, ranks: Ranks) -> None:
         return name
 
     def see() -> None:
-        if not _appears(config.out / name):
+        if not appears(config.out / name):
             raise OutputError(
                 f"{ranks.node} does not see the run's folder: what was written into it elsewhere is not in "
                 f"{config.out}; give --out a folder that all nodes share"
@@ -82,7 +78,7 @@ def shared_clips(config: TrainConfig, ranks: Ranks) -> Clips:
 
 def _same_store(config: TrainConfig, made: Store, node: str) -> Store:
     path = config.data if is_store(config.data) else (config.cache or cache_folder()) / made.path.name
-    if not _appears(path):
+    if not appears(path):
         raise DataError(
             f"{node} does not see the clip store that the run is to be trained on: there is no {path}; give --cache a "
             "folder that all nodes share, or name by --data a clip store that each of them sees"
@@ -105,13 +101,3 @@ def _frames_of(store: Store) -> tuple[object, ...]:
 def _counted(store: Store) -> str:
     split = store.splits.get("training")
     return f"{split.frames if split else 0} of size {store.size} made of {store.source}"
-
-
-def _appears(path: Path) -> bool:
-    """Returns whether a path is there, or is within the time that a network's file system may take to show it."""
-    until = time.monotonic() + SEEN_WITHIN
-    while not path.exists():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.1)
-    return True
