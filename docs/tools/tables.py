@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import cluster_tables
 import deployed_tables
 import memory_tables
 import model_tables
@@ -24,6 +25,7 @@ TABLES: dict[str, Callable[..., str]] = {
     **model_tables.TABLES,
     **deployed_tables.TABLES,
     **memory_tables.TABLES,
+    **cluster_tables.TABLES,
 }
 
 
