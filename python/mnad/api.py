@@ -14,17 +14,18 @@ from mnad.pipeline.export import export as export_by
 from mnad.pipeline.outcome import Outcome, write_outcome
 from mnad.pipeline.score import ScoreConfig
 from mnad.pipeline.score import score as score_by
+from mnad.runtime.places import Place, as_typed
 from mnad.training import TrainConfig
 from mnad.training import train as train_by
 
 T = TypeVar("T")
 
 
-def train(data: str | Path, out: str | Path, **options: Any) -> Path:
+def train(data: str | Place, out: str | Path, **options: Any) -> Path:
     """Trains a model on normal video, as ``mnad train``.
 
     Args:
-        data: A data set in any known layout, a video, or a clip store.
+        data: A data set in any known layout, a video, or a clip store; or the address of videos, as s3://bucket/gate.
         out: The run's folder.
         **options: Fields of :class:`mnad.training.TrainConfig`, such as ``preset`` or ``epochs``.
 
@@ -45,12 +46,12 @@ def train(data: str | Path, out: str | Path, **options: Any) -> Path:
     return train_by(_config(TrainConfig, data=data, out=out, **options))
 
 
-def score(run: str | Path, data: str | Path, **options: Any) -> Path:
+def score(run: str | Path, data: str | Place, **options: Any) -> Place:
     """Measures every test frame with a trained model, as ``mnad score``.
 
     Args:
         run: A run's folder, or a checkpoint.
-        data: A data set in any known layout, a video, or a clip store.
+        data: A data set in any known layout, a video, or a clip store; or the address of videos, as s3://bucket/gate.
         **options: Fields of :class:`mnad.pipeline.score.ScoreConfig`, such as ``maps``.
 
     Returns:
@@ -62,7 +63,7 @@ def score(run: str | Path, data: str | Path, **options: Any) -> Path:
     return score_by(_config(ScoreConfig, run=run, data=data, **options))
 
 
-def calibrate(run: str | Path, data: str | Path, **options: Any) -> Calibration:
+def calibrate(run: str | Path, data: str | Place, **options: Any) -> Calibration:
     """Finds alarm thresholds from normal video alone and stores them in the checkpoint, as ``mnad calibrate``.
 
     Args:
@@ -103,11 +104,11 @@ def export(run: str | Path, out: str | Path, **options: Any) -> Path:
     return export_by(_config(ExportConfig, run=run, out=out, **options))
 
 
-def evaluate(run: str | Path, **options: Any) -> Outcome:
+def evaluate(run: str | Place, **options: Any) -> Outcome:
     """Turns the measurements of a run into scores, AUCs and alarms, as ``mnad evaluate``.
 
     Args:
-        run: A run's folder, or a file of measurements.
+        run: A run's folder, or a file of measurements, or the address of one.
         **options: Fields of :class:`mnad.pipeline.evaluate.EvaluateConfig`, such as ``threshold``.
 
     Returns:
@@ -132,13 +133,11 @@ def evaluate(run: str | Path, **options: Any) -> Outcome:
 def _config(kind: type[T], **options: Any) -> T:
     """Makes a config dataclass of options as people write them: paths as text, several values as a list or one."""
     types = get_type_hints(kind)
-    return kind(**{name: _as_written(value, types.get(name)) for name, value in options.items()})
+    return kind(**{name: _as_written(name, value, types.get(name)) for name, value in options.items()})
 
 
-def _as_written(value: Any, kind: Any) -> Any:
+def _as_written(name: str, value: Any, kind: Any) -> Any:
     kinds = (kind, *get_args(kind))
-    if isinstance(value, str) and Path in kinds:
-        return Path(value)
     if value is not None and any(get_origin(each) is tuple for each in kinds):
         return tuple(value) if isinstance(value, list | tuple) else (value,)
-    return value
+    return as_typed(name, value, kind)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from mnad.artifacts.measurements import Measurements
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import atomic_write, input_errors
+from mnad.runtime.places import Place, PlaceT, is_file, readable
 
 FORMAT = "mnad-maps/2"
 ERROR_GRID, PICTURE_SIZE = 64, 128
@@ -42,17 +42,18 @@ class FrameMaps:
         return len(self.error)
 
 
-def maps_beside(measurements: Path) -> Path:
+def maps_beside(measurements: PlaceT) -> PlaceT:
     """Returns the place of the maps that belong to a file of measurements.
 
     Example:
+        >>> from pathlib import Path
         >>> maps_beside(Path("runs/one/measurements.npz")).name
         'measurements.maps.npz'
     """
     return measurements.with_suffix(".maps.npz")
 
 
-def save_maps(path: Path, maps: FrameMaps, measurements: Measurements) -> None:
+def save_maps(path: Place, maps: FrameMaps, measurements: Measurements) -> None:
     """Writes maps of some measurements as a compressed .npz without objects; whole or not at all.
 
     Raises:
@@ -66,7 +67,7 @@ def save_maps(path: Path, maps: FrameMaps, measurements: Measurements) -> None:
         np.savez_compressed(file, header=np.array(json.dumps(header)), **rows, **present)
 
 
-def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
+def load_maps(path: Place, measurements: Measurements) -> FrameMaps:
     """Reads maps.
 
     Args:
@@ -77,22 +78,22 @@ def load_maps(path: Path, measurements: Measurements) -> FrameMaps:
         DataError: If there are none, the file does not hold maps, or those of other measurements.
     """
     check_maps(path, measurements)
-    with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
+    with input_errors(path, "a file of maps", DataError), np.load(readable(path), allow_pickle=False) as stored:
         maps = FrameMaps(stored["error"], stored.get("distance"), stored["target"], stored["restored"])
         if len(maps) != len(measurements):
             raise DataError(f"{path} is damaged: it names {len(measurements):,} frames and holds {len(maps):,}")
     return maps
 
 
-def check_maps(path: Path, measurements: Measurements) -> None:
+def check_maps(path: Place, measurements: Measurements) -> None:
     """Makes sure that maps are those of some measurements, without reading the maps themselves.
 
     Raises:
         DataError: As :func:`load_maps`.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise DataError(f"there are no maps at {path}; make them with: mnad score {path.parent} --data DATA --maps")
-    with input_errors(path, "a file of maps", DataError), np.load(path, allow_pickle=False) as stored:
+    with input_errors(path, "a file of maps", DataError), np.load(readable(path), allow_pickle=False) as stored:
         header = json.loads(str(stored["header"]))
         if header.get("format") != FORMAT:
             raise DataError(f"{path} holds {header.get('format')!r}, not {FORMAT}")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import atomic_write, input_errors
+from mnad.runtime.places import Place, PlaceT, is_file, readable
 
 FORMAT = "mnad-measurements/4"
 LOCAL_ARRAYS = ("local_psnr", "relative_psnr")
@@ -69,14 +70,17 @@ class Measurements:
         return np.cumsum(np.concatenate([[False], begins])[: len(self)], dtype=np.int64)
 
 
-def measurements_file(place: Path, split: str = "testing") -> Path:
+def measurements_file(place: PlaceT, split: str = "testing") -> PlaceT:
     """Returns the measurements of a split in a run's folder; the path itself if it is no folder.
+
+    At an address what ends in .npz is no folder.
 
     Example:
         >>> measurements_file(Path("measured.npz")).name
         'measured.npz'
     """
-    return place / measurements_name(split) if place.is_dir() else place
+    is_folder = place.is_dir() if isinstance(place, Path) else place.suffix != ".npz"
+    return place / measurements_name(split) if is_folder else place
 
 
 def measurements_name(split: str) -> str:
@@ -108,7 +112,7 @@ def joined(parts: Sequence[Measurements], names: Sequence[str], protocol: dict[s
     )
 
 
-def save_measurements(path: Path, measurements: Measurements) -> None:
+def save_measurements(path: Place, measurements: Measurements) -> None:
     """Writes measurements as a compressed .npz without objects; whole or not at all.
 
     Raises:
@@ -132,7 +136,7 @@ def write_measurements(file: BinaryIO, measurements: Measurements) -> None:
     np.savez_compressed(file, header=np.array(json.dumps(header)), **arrays)
 
 
-def load_measurements(path: Path) -> Measurements:
+def load_measurements(path: Place) -> Measurements:
     """Reads measurements.
 
     Args:
@@ -142,10 +146,10 @@ def load_measurements(path: Path) -> Measurements:
         DataError: If there are none, or the file does not hold measurements.
     """
     file = measurements_file(path)
-    if not file.is_file():
+    if not is_file(file):
         raise DataError(f"there are no measurements at {file}; make them with: mnad score {path} --data DATA")
     with input_errors(file, "a file of measurements", DataError):
-        with np.load(file, allow_pickle=False) as stored:
+        with np.load(readable(file), allow_pickle=False) as stored:
             header = json.loads(str(stored["header"]))
             if header.get("format") != FORMAT:
                 raise DataError(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mnad.artifacts.measurements import Measurements, load_measurements
 from mnad.runtime.files import atomic_write
+from mnad.runtime.places import Place, PlaceT, files_below, remove_file
 
 
 class VideoResults:
@@ -14,16 +13,16 @@ class VideoResults:
     So another model's measurements, or those of a video that has changed, are never taken for what is asked for.
 
     Args:
-        folder: The folder, which need not be there.
+        folder: The folder, which need not be there; it may be an address.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self.folder = folder
-        self.known = set(folder.rglob("*.npz")) if folder.is_dir() else set()
+        self.known = files_below(folder)
 
     def __contains__(self, place: tuple[str, str]) -> bool:
         """Whether the file of a video, by its name and key, is there."""
-        return self._file(*place) in self.known
+        return _name(*place) in self.known
 
     def save(self, name: str, key: str, content: bytes) -> None:
         """Writes the file of a video, whole or not at all.
@@ -31,16 +30,14 @@ class VideoResults:
         Raises:
             OutputError: If it cannot be written.
         """
-        file = self._file(name, key)
-        with atomic_write(file) as temporary:
+        with atomic_write(self.folder / _name(name, key)) as temporary:
             temporary.write_bytes(content)
-        self.known.add(file)
+        self.known.add(_name(name, key))
 
     def remove(self, name: str, key: str) -> None:
         """Removes the file of a video."""
-        file = self._file(name, key)
-        file.unlink(missing_ok=True)
-        self.known.discard(file)
+        remove_file(self.folder / _name(name, key))
+        self.known.discard(_name(name, key))
 
     def load(self, name: str, key: str) -> Measurements:
         """Reads the measurements of a video.
@@ -48,17 +45,19 @@ class VideoResults:
         Raises:
             DataError: If the file is damaged.
         """
-        return load_measurements(self._file(name, key))
-
-    def _file(self, name: str, key: str) -> Path:
-        return self.folder / f"{name}-{key}.npz"
+        return load_measurements(self.folder / _name(name, key))
 
 
-def results_beside(measurements: Path) -> Path:
+def results_beside(measurements: PlaceT) -> PlaceT:
     """Returns the folder of the videos' files beside the file in which they are joined.
 
     Example:
+        >>> from pathlib import Path
         >>> results_beside(Path("runs/one/measurements.npz")).name
         'measurements.videos'
     """
     return measurements.with_suffix(".videos")
+
+
+def _name(name: str, key: str) -> str:
+    return f"{name}-{key}.npz"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mnad.data.options import LayoutOption
 from mnad.data.synthetic import SyntheticSpec
+from mnad.runtime.places import Place
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class InspectConfig(LayoutOption):
     """Options of an inspection.
 
     Attributes:
-        data: A data set in any known layout, a video, or a clip store.
+        data: A data set in any known layout, a video, a clip store, or the address of videos.
         quick: Whether to decode the first frame of each video only.
     """
 
-    data: Path
+    data: Place
     quick: bool = False

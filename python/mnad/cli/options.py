@@ -25,6 +25,7 @@ from jsonargparse import (  # type: ignore[attr-defined]
 )
 
 from mnad.cli.commands import Command
+from mnad.runtime.places import as_text, as_typed
 
 NAMES = {"score_weight": "lambda"}  # no field can be called lambda
 
@@ -72,10 +73,10 @@ def add_options(parser: ArgumentParser, command: Command) -> set[str]:
     defaults = {field.name: field.default for field in fields(config)}
     for name in command.positional:
         may_lack: dict[str, Any] = {} if defaults[name] is MISSING else {"nargs": "?", "default": defaults[name]}
-        parser.add_argument(name, type=types[name], help=help_of[name], **may_lack)
+        parser.add_argument(name, type=as_text(types[name]), help=help_of[name], **may_lack)
     for field in _own_first(config):
         if field.name not in command.positional:
-            _add_option(parser, field, types[field.name], help_of[field.name])
+            _add_option(parser, field, as_text(types[field.name]), help_of[field.name])
     if command.json:
         parser.add_argument("--json", action="store_true", help="Print JSON instead of a table.")
     return {f"--{name}" for name, kind in types.items() if _takes_several(kind)}
@@ -85,10 +86,11 @@ def build(command: Command, options: Namespace) -> Any:
     """Returns the command's config with the options in its fields.
 
     Raises:
-        ConfigError: If one is out of its range.
+        ConfigError: If one is out of its range, or an address where only a local path serves.
     """
     config = command.load_config()
-    values = {field.name: options[field.name] for field in fields(config)}
+    types = get_type_hints(config)
+    values = {field.name: as_typed(field.name, options[field.name], types[field.name]) for field in fields(config)}
     return config(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,8 @@ from mnad.data.preparation import Channels, PrepareConfig, find_splits, prepare
 from mnad.data.splits import SplitName
 from mnad.data.store import FORMAT, Store, is_store, open_store
 from mnad.runtime.errors import ConfigError
+from mnad.runtime.files import cache_folder
+from mnad.runtime.places import Place, absolute
 from mnad.runtime.progress import print_line
 
 # Counts up when the same files become other pixels, so that they are prepared anew.
@@ -23,7 +24,7 @@ LevelsOption = tuple[float, float] | Literal["choose"] | None
 
 
 def open_clips(
-    data: Path,
+    data: Place,
     split: SplitName,
     size: int = 256,
     *,
@@ -37,7 +38,7 @@ def open_clips(
     """Maps the frames of a split; a data set that is no store yet is made one, once, in the cache folder.
 
     Args:
-        data: A clip store, a data set in any known layout, or a video.
+        data: A clip store, a data set in any known layout, or a video; or the address of videos.
         split: ``"training"`` or ``"testing"``.
         size: Height and width of the frames; a store must have been made in it.
         image_channels: C_img of the network: 3 takes colour and grey, 1 grey only.
@@ -62,7 +63,7 @@ def open_clips(
 
 
 def find_store(
-    data: Path,
+    data: Place,
     split: SplitName,
     size: int = 256,
     *,
@@ -91,7 +92,7 @@ def find_store(
     return store
 
 
-def check_data(data: Path, split: SplitName, layout: LayoutName | None = None) -> None:
+def check_data(data: Place, split: SplitName, layout: LayoutName | None = None) -> None:
     """Makes sure that data can be used, as far as that can be seen without decoding.
 
     Raises:
@@ -103,15 +104,8 @@ def check_data(data: Path, split: SplitName, layout: LayoutName | None = None) -
         find_splits(data, [split], layout)
 
 
-def cache_folder() -> Path:
-    """Returns the folder for stores that nobody named: MNAD_CACHE, or ``mnad`` in the user's cache folder."""
-    if "MNAD_CACHE" in os.environ:
-        return Path(os.environ["MNAD_CACHE"])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnad"
-
-
 def _cached(
-    data: Path,
+    data: Place,
     split: SplitName,
     size: int,
     image_channels: int,
@@ -123,8 +117,9 @@ def _cached(
 ) -> Store:
     found = find_splits(data, [split], layout)
     given = None if levels == "choose" else levels
-    key = f"{FORMAT} {PIXELS} {found.layout} {data.resolve()} {image_channels} {given} {found.fingerprint}"
-    name = f"{data.resolve().name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    place = absolute(data)
+    key = f"{FORMAT} {PIXELS} {found.layout} {place} {image_channels} {given} {found.fingerprint}"
+    name = f"{place.name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
     channels: Channels = 1 if image_channels == 1 else "auto"
     config = PrepareConfig(data, out, size, channels=channels, levels=given, layout=found.layout)
@@ -134,7 +129,7 @@ def _cached(
     return prepare(config, [split], found=found, only_bytes=levels is None, progress=progress)
 
 
-def _check(store: Store, data: Path, size: int, image_channels: int) -> None:
+def _check(store: Store, data: Place, size: int, image_channels: int) -> None:
     if store.size != size:
         raise ConfigError(
             f"{data} holds frames of size {store.size}, but {size} is asked for; give --size {store.size}, or prepare "

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import Place, PlaceT, absolute, listed
 
 IMAGE_SUFFIXES = {
     ".jpg", ".jpeg", ".jpe", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".jp2", ".pgm", ".ppm", ".pnm", ".pbm",
@@ -33,68 +36,74 @@ def natural_key(name: str) -> tuple[tuple[tuple[int, int | str], ...], str]:
     return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part), name
 
 
-def images_in(folder: Path) -> tuple[Path, ...]:
+def images_in(folder: PlaceT) -> tuple[PlaceT, ...]:
     """Returns the images directly in a folder, in natural order."""
     return _files_in(folder, IMAGE_SUFFIXES)
 
 
-def videos_in(folder: Path) -> tuple[Path, ...]:
+def videos_in(folder: PlaceT) -> tuple[PlaceT, ...]:
     """Returns the video files directly in a folder, in natural order."""
     return _files_in(folder, VIDEO_SUFFIXES)
 
 
-def arrays_in(folder: Path) -> tuple[Path, ...]:
+def arrays_in(folder: PlaceT) -> tuple[PlaceT, ...]:
     """Returns the .npy files directly in a folder, in natural order."""
     return _files_in(folder, {".npy"})
 
 
-def folders_in(folder: Path) -> tuple[Path, ...]:
+def folders_in(folder: PlaceT) -> tuple[PlaceT, ...]:
     """Returns the folders directly in a folder, in natural order; none if it is not there.
 
     A link to a folder in which it lies itself leads nowhere new and is left out.
     """
-    if not folder.is_dir():
-        return ()
-    above = {folder.resolve(), *folder.resolve().parents}
-    found = (child for child in _children(folder) if child.is_dir() and not hidden(child))
-    new = (child for child in found if not child.is_symlink() or child.resolve() not in above)
-    return tuple(sorted(new, key=lambda child: natural_key(child.name)))
+    above = {folder.resolve(), *folder.resolve().parents} if isinstance(folder, Path) else set()
+    found = [child for child in _children(folder, "folders") if not hidden(child)]
+    again = {child for child in found if isinstance(child, Path) and child.is_symlink() and child.resolve() in above}
+    return tuple(sorted((child for child in found if child not in again), key=lambda child: natural_key(child.name)))
 
 
-def folder_named(root: Path, *names: str) -> Path | None:
+def folder_named(root: PlaceT, *names: str) -> PlaceT | None:
     """Returns the folder that has the first of some names that any has, in whatever capitals."""
     children = {child.name: child for child in folders_in(root)}
     anyhow = {name.lower(): child for name, child in reversed(children.items())}
     return next((found for name in names if (found := children.get(name) or anyhow.get(name.lower()))), None)
 
 
-def inside(root: Path, *names: str) -> Path:
+def inside(root: PlaceT, *names: str) -> PlaceT:
     """Returns the path of a folder below another, names in whatever capitals; as it is named if it is not there."""
     for name in names:
         root = folder_named(root, name) or root / name
     return root
 
 
-def files_named(folder: Path, *names: str) -> list[Path]:
+def has_folder(root: Place, *names: str) -> bool:
+    """Returns whether there is a folder below another, names in whatever capitals."""
+    found: Place | None = root
+    for name in names:
+        found = None if found is None else folder_named(found, name)
+    return found is not None
+
+
+def files_named(folder: PlaceT, *names: str) -> list[PlaceT]:
     """Returns the files in a folder that have one of some names, in whatever capitals, in the order of the names."""
-    children = [child for child in _children(folder) if child.is_file()] if folder.is_dir() else []
+    children = _children(folder, "files")
     return [child for name in names for child in sorted(children) if child.name.lower() == name]
 
 
-def all_files(root: Path) -> Iterator[Path]:
+def all_files(root: PlaceT) -> Iterator[PlaceT]:
     """Yields every file in a folder and in those below it, each folder once, clutter left out."""
-    seen: set[Path] = set()
+    seen: set[Place] = set()
     waiting = [root]
     while waiting:
         folder = waiting.pop()
-        if (real := folder.resolve()) in seen:
+        if (real := absolute(folder)) in seen:
             continue
         seen.add(real)
-        yield from sorted(child for child in _children(folder) if not hidden(child) and child.is_file())
+        yield from sorted(child for child in _children(folder, "files") if not hidden(child))
         waiting += reversed(folders_in(folder))
 
 
-def hidden(path: Path) -> bool:
+def hidden(path: Place) -> bool:
     """Returns whether a name is a system's own: ``._`` files and ``.DS_Store`` of macOS, thumbnails of Windows."""
     return path.name.startswith(".") or path.name.lower() in CLUTTER
 
@@ -143,17 +152,26 @@ def _faults_of(numbers: Sequence[int], names: Sequence[str]) -> tuple[list[str],
     return duplicates, gaps
 
 
-def _children(folder: Path) -> list[Path]:
+def _children(folder: PlaceT, kind: Literal["files", "folders"]) -> list[PlaceT]:
+    """Returns the files, or the folders, directly in a folder; none if it is not there. No file is asked for alone."""
+    if not isinstance(folder, Path):
+        return [child for child, is_folder in listed(folder) if is_folder == (kind == "folders")]
     try:
-        return list(folder.iterdir())
+        with os.scandir(folder) as found:
+            return [folder / child.name for child in found if _is_of(child, kind)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
     except OSError as error:
         raise DataError(f"cannot look into {folder}: {error.strerror}") from error
 
 
-def _files_in(folder: Path, suffixes: set[str]) -> tuple[Path, ...]:
-    if not folder.is_dir():
-        return ()
-    found = (path for path in _children(folder) if path.suffix.lower() in suffixes and not hidden(path))
-    return tuple(
-        sorted((path for path in found if path.is_file()), key=lambda path: (natural_key(path.stem), path.name))
-    )
+def _is_of(child: os.DirEntry[str], kind: Literal["files", "folders"]) -> bool:
+    try:
+        return child.is_dir() if kind == "folders" else child.is_file()
+    except OSError:  # a link that leads to itself
+        return False
+
+
+def _files_in(folder: PlaceT, suffixes: set[str]) -> tuple[PlaceT, ...]:
+    found = (path for path in _children(folder, "files") if path.suffix.lower() in suffixes and not hidden(path))
+    return tuple(sorted(found, key=lambda path: (natural_key(path.stem), path.name)))

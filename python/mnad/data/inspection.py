@@ -25,7 +25,8 @@ from mnad.data.sources import ImageFiles
 from mnad.data.splits import SPLITS, Problem, Split, SplitName, Video
 from mnad.data.store import Store, is_store, open_store
 from mnad.runtime.errors import DataError
-from mnad.runtime.progress import FrameProgress
+from mnad.runtime.places import Place
+from mnad.runtime.progress import FrameProgress, total_of, without_passwords
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Inspection:
     """What is in a folder.
 
     Attributes:
-        path: The folder.
+        path: The folder, or its address.
         layout: How it is laid out.
         splits: What each split holds.
         levels: Black and white by which pixels of more than 8 bits would become bytes; None where none has more.
@@ -76,7 +77,7 @@ class Inspection:
         quick: Whether only the first frame of each video was decoded.
     """
 
-    path: Path
+    path: Place
     layout: str
     splits: tuple[SplitSummary, ...]
     levels: tuple[float, float] | None
@@ -91,7 +92,7 @@ class Inspection:
     def as_dict(self) -> dict[str, Any]:
         """Returns all of it as plain values for JSON."""
         problems = [problem._asdict() for problem in self.problems]
-        return {**asdict(self), "path": str(self.path), "problems": problems, "usable": self.usable}
+        return {**asdict(self), "path": without_passwords(str(self.path)), "problems": problems, "usable": self.usable}
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,11 @@ class _Look:
     problems: tuple[Problem, ...]
 
 
-def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False, progress: bool = True) -> Inspection:
+def inspect(path: Place, layout: LayoutName | None = None, *, quick: bool = False, progress: bool = True) -> Inspection:
     """Finds out what a folder holds and what is wrong with it.
 
     Args:
-        path: A data set in any known layout, or a clip store, whose checksums are then compared.
+        path: A data set in any known layout, the address of videos, or a clip store, whose checksums are then compared.
         layout: How it is laid out; found by looking if left out.
         quick: Whether to decode the first frame of each video only.
         progress: Whether to show a progress bar.
@@ -125,7 +126,7 @@ def inspect(path: Path, layout: LayoutName | None = None, *, quick: bool = False
     found = known.splits(path)
     for name in SPLITS:
         if name not in {split.name for split in found}:
-            problems += _without(known.read(path, name))
+            problems += _without(known.found(path, name))
     levels, fault = _levels(found)
     problems += fault
     for split in found:
@@ -181,7 +182,7 @@ def _inspect_split(
 
 
 def _look_at(split: Split, levels: Levels | None, *, quick: bool, progress: bool) -> list[_Look]:
-    total = len(split.videos) if quick else sum(_expected(video) for video in split.videos)
+    total = len(split.videos) if quick else total_of([_expected(video) for video in split.videos])
     with FrameProgress(f"{split.name} frames", total, enabled=progress) as bar:
 
         def look(video: Video) -> _Look:

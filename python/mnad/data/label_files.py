@@ -7,22 +7,23 @@ import csv
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.downloads import local_copy
 from mnad.data.folders import arrays_in
 from mnad.data.labels import ByVideo, EndToEnd, Event, Events, LabelSet
 from mnad.data.matlab import load_matlab
 from mnad.data.sources import load_array
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import Place, is_file
 
 MOST_FRAMES = 2**53  # above it a number of a spreadsheet or of MATLAB is no longer exact
 
 
-def read_labels(path: Path, videos: Sequence[str], name: str | None = None) -> LabelSet:
+def read_labels(path: Place, videos: Sequence[str], name: str | None = None) -> LabelSet:
     """Reads labels: .npy, .mat with the key ``gt``, .csv or .json of events, .m of UCSD, or a folder of .npy.
 
     Text may be in UTF-8, UTF-16 or UTF-32 with a byte order mark, or in Windows-1252.
@@ -36,19 +37,17 @@ def read_labels(path: Path, videos: Sequence[str], name: str | None = None) -> L
         DataError: If it cannot be read or does not hold labels.
     """
     name = name or path.name
-    if path.is_dir():
+    if not is_file(path):
         files = arrays_in(path)
         if not files:
-            raise DataError(f"the label folder {path} holds no .npy file")
+            raise DataError(f"{path} is neither a label file nor a folder that holds .npy files")
         return ByVideo(name, str(path), files, {file.stem: as_labels(load_array(file), file) for file in files})
-    if not path.is_file():
-        raise DataError(f"the label file {path} does not exist")
     if path.suffix.lower() not in READERS:
         raise DataError(f"the label file {path} must be one of {', '.join(READERS)} or a folder of .npy files")
     return READERS[path.suffix.lower()](path, videos, name)
 
 
-def as_labels(values: NDArray[Any], path: Path) -> NDArray[np.bool_]:
+def as_labels(values: NDArray[Any], path: Place) -> NDArray[np.bool_]:
     """Turns one row of 0 and 1, in any shape, into labels.
 
     Raises:
@@ -61,11 +60,11 @@ def as_labels(values: NDArray[Any], path: Path) -> NDArray[np.bool_]:
     return values.reshape(-1).astype(np.bool_)
 
 
-def _read_array(path: Path, videos: Sequence[str], name: str) -> LabelSet:
+def _read_array(path: Place, videos: Sequence[str], name: str) -> LabelSet:
     return EndToEnd(name, str(path), (path,), as_labels(load_array(path), path))
 
 
-def _read_matlab(path: Path, videos: Sequence[str], name: str) -> LabelSet:
+def _read_matlab(path: Place, videos: Sequence[str], name: str) -> LabelSet:
     """Reads a 1 x V cell of 2 x E or E x 2 frame numbers, first and last of each event, counted from 1."""
     variable = load_matlab(path, "gt")
     cells = list(variable.reshape(-1)) if variable.dtype == object else [variable]
@@ -73,7 +72,7 @@ def _read_matlab(path: Path, videos: Sequence[str], name: str) -> LabelSet:
     return _in_order(path, events, videos, name)
 
 
-def _pairs(path: Path, cell: Any) -> list[tuple[int, int]]:
+def _pairs(path: Place, cell: Any) -> list[tuple[int, int]]:
     """Returns the first and the last frame of each event, whichever way round a matrix of them is."""
     bounds = np.asarray(cell)
     if bounds.size == 0:
@@ -94,7 +93,7 @@ def _pairs(path: Path, cell: Any) -> list[tuple[int, int]]:
     return fitting[0]
 
 
-def _read_script(path: Path, videos: Sequence[str], name: str) -> LabelSet:
+def _read_script(path: Place, videos: Sequence[str], name: str) -> LabelSet:
     """Reads UCSD's lines ``TestVideoFile{end+1}.gt_frame = [61:180];``, counted from 1."""
     lines = (line.split("%")[0] for line in _read_text(path).splitlines())
     found = re.findall(r"gt_frame\s*=\s*\[([^\]]*)\]", "\n".join(lines))
@@ -110,13 +109,13 @@ def _read_script(path: Path, videos: Sequence[str], name: str) -> LabelSet:
     return _in_order(path, events, videos, name)
 
 
-def _in_order(path: Path, events: list[list[Event]], videos: Sequence[str], name: str) -> Events:
+def _in_order(path: Place, events: list[list[Event]], videos: Sequence[str], name: str) -> Events:
     if len(events) != len(videos):
         raise DataError(f"the label file {path} has the events of {len(events)} videos, but there are {len(videos)}")
     return Events(name, str(path), (path,), dict(zip(videos, events, strict=True)))
 
 
-def _read_csv(path: Path, videos: Sequence[str], name: str) -> LabelSet:
+def _read_csv(path: Place, videos: Sequence[str], name: str) -> LabelSet:
     """Reads rows of video, first and last abnormal frame, counted from 0; by commas, semicolons or tabs."""
     lines = _read_text(path).splitlines()
     header = lines[0] if lines else ""
@@ -144,7 +143,7 @@ def _read_csv(path: Path, videos: Sequence[str], name: str) -> LabelSet:
     return Events(name, str(path), (path,), events)
 
 
-def _read_json(path: Path, videos: Sequence[str], name: str) -> LabelSet:
+def _read_json(path: Place, videos: Sequence[str], name: str) -> LabelSet:
     """Reads an object of videos, each with a list of [first, last] abnormal frames, counted from 0."""
     rule = f'the label file {path} must hold {{"video": [[first, last], ...]}}, frames counted from 0'
     try:
@@ -185,14 +184,15 @@ def _frame_number(where: object, value: object) -> int:
     return int(number)
 
 
-def _read_text(path: Path) -> str:
+def _read_text(path: Place) -> str:
     """Reads text in UTF-8, in what a byte order mark says, or else in Windows-1252, which spreadsheets save as.
 
     Raises:
         DataError: If it cannot be read, or is no text.
     """
     try:
-        content = path.read_bytes()
+        with local_copy(path) as file:
+            content = file.read_bytes()
     except OSError as error:
         raise DataError(f"cannot read the label file {path}: {error.strerror}") from error
     marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"}
@@ -208,7 +208,7 @@ def _read_text(path: Path) -> str:
     raise DataError(f"the label file {path} is no text in UTF-8, UTF-16 with a byte order mark, or Windows-1252")
 
 
-READERS: Mapping[str, Callable[[Path, Sequence[str], str], LabelSet]] = {
+READERS: Mapping[str, Callable[[Place, Sequence[str], str], LabelSet]] = {
     ".npy": _read_array,
     ".mat": _read_matlab,
     ".csv": _read_csv,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from mnad.data.sources import MaskSource
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import Place, place
 
 
 class Event(NamedTuple):
@@ -42,7 +43,7 @@ class LabelSet(Protocol):
     def source(self) -> str: ...  # noqa: D102
 
     @property
-    def files(self) -> tuple[Path, ...]: ...  # noqa: D102
+    def files(self) -> tuple[Place, ...]: ...  # noqa: D102
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
         """Returns a label for each frame, all videos end to end, True = abnormal.
@@ -67,7 +68,7 @@ class EndToEnd:
 
     name: str
     source: str
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
     values: NDArray[np.bool_]
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
@@ -99,7 +100,7 @@ class ByVideo:
 
     name: str
     source: str
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
     values: Mapping[str, NDArray[np.bool_]]
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
@@ -123,7 +124,7 @@ class Events:
 
     name: str
     source: str
-    files: tuple[Path, ...]
+    files: tuple[Place, ...]
     events: Mapping[str, Sequence[Event]]
 
     def fit(self, names: Sequence[str], counts: Sequence[int]) -> NDArray[np.bool_]:
@@ -156,7 +157,7 @@ class FromMasks:
     masks: Mapping[str, MaskSource]
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Place, ...]:
         """The files of all masks."""
         return tuple(file for masks in self.masks.values() for file in masks.files)
 
@@ -192,7 +193,8 @@ def settle_labels(wanted: str | None, known: Sequence[str], default: str | None,
     name = wanted or default
     if name is None:
         raise DataError(f"{data} has {len(known)} label sets; say which one with --labels: {', '.join(known)}")
-    if name not in known and not Path(name).exists():
+    file = None if name in known else place(name)
+    if isinstance(file, Path) and not file.exists():
         own = f"its label sets are {', '.join(known)}" if known else "it has no label sets of its own"
         raise DataError(f"labels {name!r} are neither a file nor a label set of {data}; {own}")
     return name

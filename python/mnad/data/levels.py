@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mnad.runtime.errors import ConfigError, DataError
+from mnad.runtime.places import Place
 
 # Dead and hot pixels of a frame; what is left out of it is clipped, not lost.
 OUTLIERS = 0.001
@@ -164,7 +164,7 @@ def out_of_levels(levels: tuple[float, float], found: Mapping[str, tuple[float, 
             )
 
 
-def as_bytes(pixels: NDArray[Any], levels: Levels | None, path: Path) -> NDArray[np.uint8]:
+def as_bytes(pixels: NDArray[Any], levels: Levels | None, path: Place) -> NDArray[np.uint8]:
     """Returns pixels of a file as bytes.
 
     Raises:

@@ -12,13 +12,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.downloads import local_copy
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import input_errors
+from mnad.runtime.places import Place, is_file
 
 PROCESS = Path(__file__).with_name("matlab_process.py")
 
 
-def load_matlab(path: Path, key: str) -> NDArray[Any]:
+def load_matlab(path: Place, key: str) -> NDArray[Any]:
     """Reads one variable of a MATLAB file.
 
     Returns:
@@ -39,7 +41,7 @@ def load_matlab(path: Path, key: str) -> NDArray[Any]:
             return cells
 
 
-def matlab_variable(path: Path, key: str) -> tuple[tuple[int, ...], str]:
+def matlab_variable(path: Place, key: str) -> tuple[tuple[int, ...], str]:
     """Returns the shape and the class of a variable of a MATLAB file without reading it.
 
     Raises:
@@ -48,19 +50,19 @@ def matlab_variable(path: Path, key: str) -> tuple[tuple[int, ...], str]:
     return _variable(path, key)
 
 
-def _variable(path: Path, key: str, *out: str) -> tuple[tuple[int, ...], str]:
-    if not path.is_file():
+def _variable(path: Place, key: str, *out: str) -> tuple[tuple[int, ...], str]:
+    if not is_file(path):
         raise DataError(f"the file {path} does not exist")
-    answer = json.loads(_run(path, key, *out))
+    with local_copy(path) as file:
+        answer = json.loads(_run(path, file, key, *out))
     if answer["found"] is None:
         raise DataError(f"{path} has no variable {key}; it holds {', '.join(answer['names']) or 'nothing'}")
     shape, kind = answer["found"]
     return tuple(shape), kind
 
 
-def _run(*arguments: Path | str) -> str:
-    path = arguments[0]
-    command = [sys.executable, str(PROCESS), *map(str, arguments)]
+def _run(path: Place, file: Path, *arguments: str) -> str:
+    command = [sys.executable, str(PROCESS), str(file), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, check=False, errors="replace")
     words = result.stderr.strip().splitlines()[-1:] or ["no word"]
     if result.returncode < 0:

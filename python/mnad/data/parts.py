@@ -36,7 +36,7 @@ from mnad.data.splits import Split, Video, place_of
 from mnad.data.store import FRAMES, MASKS, StoredVideo
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import atomic_write
-from mnad.runtime.progress import FrameProgress
+from mnad.runtime.progress import FrameProgress, total_of
 
 
 @dataclass(frozen=True)
@@ -298,7 +298,7 @@ def make_parts(
     jobs = [PartJob(video, place) for video, place in zip(split.videos, places, strict=True)]
     there = [part for job in jobs if (part := _read_record(job.places.record))]
     missing = [job for job in jobs if not job.places.record.exists()]
-    expected = sum(part.video.frames for part in there) + sum(job.video.frames.expected() for job in missing)
+    expected = total_of([*(part.video.frames for part in there), *(job.video.frames.expected() for job in missing)])
     with FrameProgress(f"{split.name} frames", expected, enabled=progress) as bar:
         bar.advance(sum(part.video.frames for part in there))
         with closing(makers.make(maker, missing, bar.advance)) as made:

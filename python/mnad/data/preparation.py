@@ -46,7 +46,8 @@ from mnad.data.store import (
 from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, DataError, Interrupted, OutputError
 from mnad.runtime.files import alone, atomic_write, output_errors, writable_folder
-from mnad.runtime.progress import print_line
+from mnad.runtime.places import Place, absolute, version_of
+from mnad.runtime.progress import print_line, without_passwords
 
 Channels = Literal["auto", 1, 3]
 
@@ -59,7 +60,7 @@ class PrepareConfig(EngineOptions, LayoutOption):
     """Options of making a clip store.
 
     Attributes:
-        data: The data set's folder, in any known layout, or a video.
+        data: The data set's folder, in any known layout, or a video; or the address of videos.
         out: The store's folder; NAME-SIZE.store here if left out. What is there already is not overwritten.
         size: Height and width to resize to, bilinearly; a multiple of 8.
         channels: 3 (colour), 1 (grey), or auto: 1 where all channels are equal, which is how grey video is passed on.
@@ -69,7 +70,7 @@ class PrepareConfig(EngineOptions, LayoutOption):
         workers: Videos that are decoded at a time; as many as there are processors if left out.
     """
 
-    data: Path
+    data: Place
     out: Path | None = None
     size: int = 256
     channels: Channels = "auto"
@@ -94,7 +95,7 @@ class PrepareConfig(EngineOptions, LayoutOption):
     @property
     def store(self) -> Path:
         """The store's folder."""
-        return self.out or Path(f"{self.data.resolve().name}-{self.size}.store")
+        return self.out or Path(f"{absolute(self.data).name}-{self.size}.store")
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def prepare(
         levels = _settle_levels(config, found, looks, only_bytes=only_bytes)
         grey = all(look.grey for of_split in looks.values() for look in of_split)
         channels = config.channels if config.channels != "auto" else 1 if grey else 3
-        decoders, source = _decoders(), str(config.data)
+        decoders, source = _decoders(), without_passwords(str(config.data))
         plan = PreparationPlan(source, found.layout, config.size, channels, levels, decoders, found.fingerprint)
         try:
             with output_errors(config.store):
@@ -182,7 +183,7 @@ def prepare(
             raise Interrupted(f"stopped; the same command goes on where it was ({_partial(config.store)})") from None
 
 
-def find_splits(root: Path, splits: Sequence[SplitName], layout: LayoutName | None = None) -> Found:
+def find_splits(root: Place, splits: Sequence[SplitName], layout: LayoutName | None = None) -> Found:
     """Finds the splits that a data set has and checks them without decoding.
 
     Raises:
@@ -198,14 +199,25 @@ def find_splits(root: Path, splits: Sequence[SplitName], layout: LayoutName | No
 
 
 def fingerprint_of(splits: Sequence[Split]) -> str:
-    """Returns a hash of the names of videos, and of names, sizes and times of all files that make up some splits."""
+    """Returns a hash of the names of videos, and of names, sizes and times of all files that make up some splits.
+
+    Of files at addresses the server's tag counts in place of the time.
+    """
     digest = hashlib.sha256()
     for split in splits:
         digest.update(f"{split.name} {[video.name for video in split.videos]}\n".encode())
         for path in split.files:
-            status = path.stat()
-            digest.update(f"{split.name} {path.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+            size, changed = content_version(path)
+            digest.update(f"{split.name} {path.name} {size} {changed}\n".encode())
     return digest.hexdigest()
+
+
+def content_version(path: Place) -> tuple[int, int | str]:
+    """Returns the size of a file, and when it changed or the server's tag."""
+    if not isinstance(path, Path):
+        return version_of(path)
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
 
 
 def _settle_levels(

@@ -14,10 +14,12 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.downloads import local_copy
 from mnad.data.images import is_whole, pages_of, read_image, read_mask, read_pages, read_pixels
 from mnad.data.levels import Levels, as_bytes
 from mnad.data.matlab import load_matlab, matlab_variable
-from mnad.runtime.errors import DataError
+from mnad.runtime.errors import DataError, MnadError
+from mnad.runtime.places import Place
 
 PAGES_AT_ONCE = 32
 T = TypeVar("T")
@@ -27,7 +29,7 @@ class Source(Protocol):
     """Images one after the other."""
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Place, ...]:
         """The files that it reads."""
         ...
 
@@ -231,7 +233,7 @@ def spread(parts: Sequence[T], most: int) -> list[T]:
     return [parts[round(index * (len(parts) - 1) / (most - 1))] for index in range(most)]
 
 
-def load_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:
+def load_array(path: Place, *, mmap: bool = False) -> NDArray[Any]:
     """Reads a .npy file without objects.
 
     Raises:
@@ -239,8 +241,11 @@ def load_array(path: Path, *, mmap: bool = False) -> NDArray[Any]:
     """
     try:
         # Mapped first, as no file can be mapped beyond its end: a damaged header may ask for more memory than there is.
-        array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
-        return array if mmap else np.array(array)
+        with local_copy(path) as file:
+            array: NDArray[Any] = np.lib.format.open_memmap(file, mode="r")
+            return array if mmap else np.array(array)
+    except MnadError:
+        raise
     except FileNotFoundError:
         raise DataError(f"the file {path} does not exist") from None
     except Exception as error:  # a damaged header leads NumPy into many kinds of them

@@ -12,6 +12,7 @@ from mnad.data.folders import images_in, numbering_faults
 from mnad.data.labels import LabelSet
 from mnad.data.sources import FrameSource, ImageFiles, MaskImages, MaskSource
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import Place, PlaceT
 
 SplitName = Literal["training", "testing"]
 SPLITS: tuple[SplitName, ...] = ("training", "testing")
@@ -71,7 +72,7 @@ class Split:
     clear_default: bool = True
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Place, ...]:
         """All files of it: frames, masks, labels."""
         frames = [file for video in self.videos for file in video.frames.files]
         masks = [file for video in self.videos if video.masks is not None for file in video.masks.files]
@@ -106,7 +107,7 @@ class Split:
         return [problem.message for problem in problems]
 
 
-def place_of(source: FrameSource | MaskSource) -> Path:
+def place_of(source: FrameSource | MaskSource) -> Place:
     """Returns the file of a source, or the folder of its images."""
     return source.files[0].parent if isinstance(source, ImageFiles | MaskImages) else source.files[0]
 
@@ -119,7 +120,7 @@ def image_video(folder: Path, masks: Path | None = None, name: str | None = None
 
 
 def collect_labels(
-    paths: Iterable[Path], read: Callable[[Path], LabelSet]
+    paths: Iterable[PlaceT], read: Callable[[PlaceT], LabelSet]
 ) -> tuple[tuple[LabelSet, ...], tuple[Problem, ...]]:
     """Reads a label set from each path; those that cannot be read become errors."""
     sets: list[LabelSet] = []

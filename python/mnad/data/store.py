@@ -16,7 +16,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ from mnad.data.sources import load_array
 from mnad.data.splits import SPLITS, SplitName
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import input_errors, sealed, unsealed
+from mnad.runtime.places import Place, place
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 FORMAT = "mnad-store/3"
 MANIFEST = "store.json"
@@ -184,9 +188,10 @@ class Store:
             if checksum(values) != sets[name].sha256:
                 raise DataError(f"the labels {name} of {self.path} are not those that were written; prepare it again")
             return values, f"{name} ({Path(sets[name].source).name})"
+        file = place(name)
         names = [video.name for video in stored.videos]
-        fitted = read_labels(Path(name), names).fit(names, [video.frames for video in stored.videos])
-        return fitted, Path(name).name
+        fitted = read_labels(file, names).fit(names, [video.frames for video in stored.videos])
+        return fitted, file.name
 
     def _map(self, split: str, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
         array = load_array(self.path / split / name, mmap=True)
@@ -198,9 +203,9 @@ class Store:
         return array
 
 
-def is_store(path: Path) -> bool:
-    """Returns whether a folder is a clip store."""
-    return (path / MANIFEST).is_file()
+def is_store(path: Place) -> TypeIs[Path]:
+    """Returns whether a folder is a clip store. At an address there is none, as it is mapped into memory."""
+    return isinstance(path, Path) and (path / MANIFEST).is_file()
 
 
 def open_store(path: Path) -> Store:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,7 @@ from mnad.data.numbering import HIDES_FRAMES
 from mnad.data.packets import demuxed
 from mnad.data.video import Converter, VideoFile, declared_end
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import Place
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -49,7 +49,7 @@ class VideoStretch:
     last: int | None
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Place, ...]:
         """The one file."""
         return self.whole.files
 

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mnad.data.downloads import is_here, local_copy
 from mnad.data.frames import with_channels
 from mnad.data.levels import Levels, as_bytes
 from mnad.data.numbering import Numbered
 from mnad.data.packets import demuxed, is_attached
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import Place, Version
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -30,12 +32,18 @@ MOST_A_SECOND = 1000
 
 @dataclass(frozen=True)
 class VideoFile:
-    """A video file. Its header's frame count is not trusted: what comes out of it counts."""
+    """A video file. Its header's frame count is not trusted: what comes out of it counts.
 
-    path: Path
+    Attributes:
+        path: The file, or its address; then it is downloaded whole before anything is read of it.
+        version: Of a file at an address, the content that is meant: another one is an error.
+    """
+
+    path: Place
+    version: Version | None = None
 
     @property
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Place, ...]:
         """The one file."""
         return (self.path,)
 
@@ -44,7 +52,9 @@ class VideoFile:
         return
 
     def expected(self) -> int:
-        """The number of frames by the header, 0 where it does not say."""
+        """The number of frames by the header, 0 where it does not say; nothing is downloaded for it."""
+        if not is_here(self.path, self.version):
+            return 0
         with self.opened() as (container, stream):
             if stream.frames:
                 return stream.frames
@@ -103,23 +113,23 @@ class VideoFile:
     @contextmanager
     def opened(self) -> Iterator[tuple[InputContainer, VideoStream]]:
         """Opens the file and the first stream of it that is no picture attached to something else."""
-        import av
-
-        try:
-            container = av.open(
-                f"file:{self.path}", metadata_errors="replace", container_options={"protocol_whitelist": "file"}
-            )
-        except FileNotFoundError:
-            raise DataError(f"the file {self.path} does not exist") from None
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            raise DataError(f"{self.path} is not a video that FFmpeg can read: {_words(error)}") from error
-        with container:
+        with local_copy(self.path, self.version) as file, self._opened(file) as container:
             moving = [stream for stream in container.streams.video if not is_attached(stream)]
             if not moving:
                 raise DataError(f"{self.path} holds no video: {_contents(container)}")
             if moving[0].codec_context is None:
                 raise DataError(f"{self.path} holds video in a codec that FFmpeg does not know; convert it to H.264")
             yield container, moving[0]
+
+    def _opened(self, file: Path) -> InputContainer:
+        import av
+
+        try:
+            return av.open(f"file:{file}", metadata_errors="replace", container_options={"protocol_whitelist": "file"})
+        except FileNotFoundError:
+            raise DataError(f"the file {self.path} does not exist") from None
+        except (av.error.FFmpegError, OSError, ValueError) as error:
+            raise DataError(f"{self.path} is not a video that FFmpeg can read: {_words(error)}") from error
 
 
 class Converter:

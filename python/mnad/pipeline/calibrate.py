@@ -32,6 +32,8 @@ from mnad.pipeline.score import update_threshold
 from mnad.runtime.devices import DeviceOption, choose_device
 from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, DataError
+from mnad.runtime.places import Place
+from mnad.runtime.progress import without_passwords
 from mnad.runtime.version import __version__
 
 LAST_TENTH = 0.1
@@ -61,7 +63,7 @@ class CalibrateConfig(EngineOptions, UpdateOptions, DeviceOption, DataOptions):
     """
 
     run: Path
-    data: Path
+    data: Place
     false_alarms_per_hour: tuple[float, ...] = (1, 10, 60)
     fps: float | None = None
     pooling: Pooling = CAMERA.locality.pooling
@@ -209,6 +211,6 @@ def _calibration(
         trained_on=trained_on,
         update=measurements.protocol["update"],
         update_threshold=measurements.protocol["update_threshold"],
-        data=str(config.data),
+        data=without_passwords(str(config.data)),
         version=__version__,
     )

@@ -34,6 +34,7 @@ from mnad.pipeline.calibrated import find_calibration, find_usual, other_update,
 from mnad.pipeline.outcome import Outcome
 from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, DataError, MnadError
+from mnad.runtime.places import Place, exists, is_file, place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +64,12 @@ class EvaluationOptions(ScoreWeightOption, EventOptions, DataOptions):
     pooling: Pooling | None = None
     relative: bool | None = None
     normalisation: Normalisation | None = None
-    training: Path | None = None
+    training: Place | None = None
     smoothing: SmoothingName | None = None
     smoothing_width: int | None = None
     threshold: float | Literal["calibrated"] | None = None
     false_alarms_per_hour: float | None = None
-    data: Path | None = None
+    data: Place | None = None
     labels: str | None = None
 
     def __post_init__(self) -> None:
@@ -100,7 +101,7 @@ class EvaluationOptions(ScoreWeightOption, EventOptions, DataOptions):
         """Which part of the frame is scored where no calibration says so."""
         return Locality(self.pooling or "mean", bool(self.relative))
 
-    def of(self, run: Path) -> EvaluateConfig:
+    def of(self, run: Place) -> EvaluateConfig:
         """Returns the evaluation of a run, or of a file of measurements, by these options."""
         return EvaluateConfig(run, **{each.name: getattr(self, each.name) for each in fields(EvaluationOptions)})
 
@@ -110,7 +111,7 @@ class EvaluateConfig(EvaluationOptions):
     """Options of an evaluation.
 
     Attributes:
-        run: A run's folder, or a file of measurements.
+        run: A run's folder, or a file of measurements, or the address of one.
         sweep: Whether to compute the AUC of every lambda from 0 to 1 by 0.01.
         fps: Frames of a second; those of the video, or else of the calibration, if left out.
         bootstrap: How often to draw the videos anew for confidence intervals; 0 for none.
@@ -118,7 +119,7 @@ class EvaluateConfig(EvaluationOptions):
         out: A folder for evaluation.json and tables as CSV; nothing is written if left out.
     """
 
-    run: Path
+    run: Place
     _: KW_ONLY
     sweep: bool = False
     fps: float | None = None
@@ -136,7 +137,9 @@ class EvaluateConfig(EvaluationOptions):
 
     @property
     def folder(self) -> Path:
-        """The folder of the run."""
+        """The folder of the run; the one where we are for measurements at an address."""
+        if not isinstance(self.run, Path):
+            return Path()
         return self.run if self.run.is_dir() else self.run.parent
 
 
@@ -237,7 +240,7 @@ def _scaling(config: EvaluateConfig, measurements: Measurements) -> Scaling:
     if config.normalisation != "train":
         return Scaling(config.normalisation or "per-video")
     file = config.training or measurements_file(config.folder, "training")
-    if not file.is_file():
+    if not is_file(file):
         raise DataError(
             f"the normalisation train needs the training set's measurements, and there are none at {file}; make them "
             "with: mnad score RUN --data DATA --split training"
@@ -276,10 +279,10 @@ def _detection(
 def _clips(config: EvaluateConfig, measurements: Measurements) -> Clips | None:
     """Opens the data if they are needed: for other labels, or for masks where there are maps."""
     asked_for = config.data is not None or config.labels is not None
-    if not asked_for and not _maps_file(config).is_file():
+    if not asked_for and not is_file(_maps_file(config)):
         return None
-    data = config.data or Path(measurements.protocol["data"])
-    if not asked_for and not data.exists():
+    data = config.data or place(measurements.protocol["data"])
+    if not asked_for and not exists(data):
         warnings.warn(f"no pixel AUC: the data are no longer at {data}; say where with --data", stacklevel=2)
         return None
     clips = open_clips(
@@ -302,7 +305,7 @@ def _pixels(
 ) -> tuple[PixelMetrics | None, PixelMetrics | None]:
     """Returns the pixel AUC of the error and that of the score."""
     file = _maps_file(config)
-    if clips is None or clips.packed_masks is None or not file.is_file():
+    if clips is None or clips.packed_masks is None or not is_file(file):
         return None, None
     try:
         maps = load_maps(file, measurements)
@@ -317,12 +320,12 @@ def _pixels(
 
 def _mapping(config: EvaluateConfig, scored: Measurements, choices: Choices, scaling: Scaling) -> ScoreMapping | None:
     """Returns how maps of the score are made; None where it is of the whole frame, or there are no maps."""
-    if choices.locality == WHOLE_FRAME or not _maps_file(config).is_file():
+    if choices.locality == WHOLE_FRAME or not is_file(_maps_file(config)):
         return None
     bounds = scaling.bounds or bounds_of(scored)
     usual = find_usual(config.folder, scored) if choices.locality.relative else None
     return ScoreMapping(choices.score_weight, choices.locality, bounds, channels_of(scored), usual)
 
 
-def _maps_file(config: EvaluateConfig) -> Path:
+def _maps_file(config: EvaluateConfig) -> Place:
     return maps_beside(measurements_file(config.run))

@@ -23,6 +23,7 @@ from mnad.pipeline.model_clips import open_as_trained
 from mnad.runtime.choices import check_choices
 from mnad.runtime.errors import ConfigError, OutputError
 from mnad.runtime.files import atomic_folder
+from mnad.runtime.places import Place, exists, place
 from mnad.runtime.progress import print_line
 from mnad.runtime.provenance import source_commit
 from mnad.runtime.version import __version__
@@ -47,7 +48,7 @@ class ExportConfig(DataOptions):
     run: Path
     out: Path
     format: Literal["onnx", "openvino", "pt2", "weights"] = "onnx"
-    data: Path | None = None
+    data: Place | None = None
 
     def __post_init__(self) -> None:
         """Checks the choices."""
@@ -115,10 +116,10 @@ def _windows(config: ExportConfig, checkpoint: Checkpoint) -> Tensor:
     return pixels.expand(*pixels.shape[:-1], checkpoint.config.image_channels).contiguous()  # grey is stored once
 
 
-def _trained_on(checkpoint: Checkpoint) -> Path:
+def _trained_on(checkpoint: Checkpoint) -> Place:
     known = checkpoint.training.get("data")
-    if known is not None and Path(known).exists():
-        return Path(known)
+    if known is not None and exists(data := place(known)):
+        return data
     where = "are not known" if known is None else f"are not at {known} any more"
     raise ConfigError(
         f"the frames that the run was trained on {where}; name some with --data, as any video of the camera"

@@ -23,6 +23,7 @@ from mnad.pipeline.score_videos import IN_FLIGHT, check_update
 from mnad.pipeline.video_scorer import VideoScorer, scratch
 from mnad.pipeline.video_tasks import VideoTask, find_videos, tasks_of
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import absolute
 from mnad.runtime.progress import VideoProgress, print_line
 
 
@@ -46,7 +47,7 @@ def measure_on_cluster(config: CalibrateConfig, checkpoint: Checkpoint, share: f
     """
     scoring = ScoreConfig(
         config.run,
-        config.data.absolute(),
+        absolute(config.data),
         split="training",
         update=config.update,
         update_threshold=config.update_threshold,

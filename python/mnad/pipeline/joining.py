@@ -14,6 +14,8 @@ from mnad.artifacts.measurements import Measurements, joined
 from mnad.data.label_files import read_labels
 from mnad.data.splits import Split, Video
 from mnad.pipeline.score import ScoreConfig
+from mnad.runtime.places import place
+from mnad.runtime.progress import without_passwords
 
 
 def join_videos(
@@ -57,7 +59,7 @@ def _labels(
     names = [video.name for video in videos]
     chosen = next((each for each in split.label_sets if each.name == label_set), None)
     source = label_set if chosen is None else f"{chosen.name} ({Path(chosen.source).name})"
-    found = chosen or read_labels(Path(label_set), [video.name for video in split.videos])
+    found = chosen or read_labels(place(label_set), [video.name for video in split.videos])
     lost = [video.name for video in split.videos if video not in videos]
     if lost:
         of_these = found.only(names)
@@ -83,7 +85,7 @@ def _protocol(config: ScoreConfig, parts: Sequence[Measurements], failed: Mappin
     seconds = sum(each["seconds"] for each in protocols)
     return {
         **{name: value for name, value in protocols[0].items() if name not in ("frames", "faults")},
-        "data": str(config.data),
+        "data": without_passwords(str(config.data)),
         "checkpoint": str(config.run),
         "closest_update_error": min(closest, key=lambda error: abs(error - threshold)) if closest else None,
         "decodings_per_frame": round(

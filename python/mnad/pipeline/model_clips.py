@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from mnad.artifacts.checkpoint import Checkpoint
 from mnad.data import Clips, open_clips
 from mnad.data.options import DataOptions
 from mnad.data.splits import SplitName
+from mnad.runtime.places import Place
 
 
 def open_as_trained(
     checkpoint: Checkpoint,
-    data: Path,
+    data: Place,
     split: SplitName,
     options: DataOptions,
     *,
@@ -23,7 +22,7 @@ def open_as_trained(
 
     Args:
         checkpoint: Of the model.
-        data: A clip store, a data set in any known layout, or a video.
+        data: A clip store, a data set in any known layout, or a video; or the address of videos.
         split: ``"training"`` or ``"testing"``.
         options: How the data are laid out, and where clip stores are kept.
         labels: The name of a label set or a label file; the data set's own if None.

@@ -20,6 +20,7 @@ from mnad.data.splits import Video
 from mnad.data.store import Store
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import output_errors
+from mnad.runtime.places import absolute
 from mnad.runtime.provenance import device_name
 from mnad.runtime.version import __version__
 
@@ -35,7 +36,7 @@ def prepare_by(config: PrepareConfig) -> Store:
     """
     if config.engine == "local":
         return prepare(config)
-    config = replace(config, data=config.data.absolute(), out=config.store.absolute())
+    config = replace(config, data=absolute(config.data), out=config.store.absolute())
     return prepare(config, makers=Machines(config))
 
 

@@ -23,7 +23,9 @@ from mnad.models.presets import RECIPES
 from mnad.pipeline.model_clips import open_as_trained
 from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, DataError
-from mnad.runtime.progress import log_to, print_line
+from mnad.runtime.files import writable_folder
+from mnad.runtime.places import Place, is_file
+from mnad.runtime.progress import log_to, print_line, without_passwords
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,10 @@ class ScoreConfig(EngineOptions, UpdateOptions, InferenceOptions, DataOptions):
 
     Attributes:
         run: A run's folder, a checkpoint file, a folder of exported weights, or the name of weights that are installed.
-        data: A data set in any known layout, a clip store, or a video.
+        data: A data set in any known layout, a clip store, or a video; or the address of videos, as s3://bucket/gate.
         split: testing, or training for the measurements of normal frames that scores may be normalised by.
-        out: Where the measurements go; measurements.npz in the run's folder if left out, measurements-training.npz for
-            the training split.
+        out: Where the measurements go, a file or an address as s3://bucket/gate.npz; measurements.npz in the run's
+            folder if left out, measurements-training.npz for the training split.
         labels: A label set of the data by its name, such as hasan or official for Avenue, or a label file; the data's
             own if left out.
         batch_size: Frames at a time; it changes no score, with the test-time update neither.
@@ -46,16 +48,16 @@ class ScoreConfig(EngineOptions, UpdateOptions, InferenceOptions, DataOptions):
     """
 
     run: Path
-    data: Path
+    data: Place
     split: SplitName = "testing"
-    out: Path | None = None
+    out: Place | None = None
     labels: str | None = None
     batch_size: int = 8
     maps: bool = False
     merge: bool = True
 
     @property
-    def destination(self) -> Path:
+    def destination(self) -> Place:
         """The file of measurements."""
         folder = self.run.parent if self.run.is_file() else self.run
         return self.out or folder / measurements_name(self.split)
@@ -118,7 +120,7 @@ class Scorer:
             epoch=checkpoint.epoch,
             step=checkpoint.step,
             checkpoint=str(config.run),
-            data=str(config.data),
+            data=without_passwords(str(config.data)),
             split=config.split,
             size=checkpoint.training["size"],
             levels=clips.levels,
@@ -133,7 +135,7 @@ def update_threshold(config: UpdateOptions, checkpoint: Checkpoint) -> float:
     return usual if config.update_threshold is None else config.update_threshold
 
 
-def score(config: ScoreConfig) -> Path:
+def score(config: ScoreConfig) -> Place:
     """Measures every frame of a split and stores the measurements, with a log beside them.
 
     Returns:
@@ -149,11 +151,13 @@ def score(config: ScoreConfig) -> Path:
 
         return score_videos(config).checked()
     checkpoint = load_checkpoint(config.run)
+    if not isinstance(config.destination, Path):
+        writable_folder(config.destination.parent)
     with log_to(config.destination.with_suffix(".log")):
         return _score(config, checkpoint)
 
 
-def _score(config: ScoreConfig, checkpoint: Checkpoint) -> Path:
+def _score(config: ScoreConfig, checkpoint: Checkpoint) -> Place:
     out = config.destination
     scorer = Scorer.of(config, checkpoint)
     clips = open_as_trained(checkpoint, config.data, config.split, config, labels=config.labels)
@@ -165,12 +169,12 @@ def _score(config: ScoreConfig, checkpoint: Checkpoint) -> Path:
     return out
 
 
-def _store(out: Path, measurements: Measurements, maps: MapRecorder | None) -> None:
+def _store(out: Place, measurements: Measurements, maps: MapRecorder | None) -> None:
     """Writes both files; maps of earlier measurements stay and are known not to be of these."""
     beside = maps_beside(out)
     if maps is not None:
         save_maps(beside, maps.maps(), measurements)
-    elif beside.exists():
+    elif is_file(beside):
         try:
             check_maps(beside, measurements)
         except DataError as error:

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
 from mnad.artifacts.measurements import save_measurements, write_measurements
@@ -22,7 +21,8 @@ from mnad.pipeline.video_scorer import ScoredVideo, VideoScorer
 from mnad.pipeline.video_tasks import VideoTask, find_videos, in_pieces, tasks_of
 from mnad.runtime.errors import ConfigError, DataError, Interrupted
 from mnad.runtime.files import alone, writable_folder
-from mnad.runtime.progress import VideoProgress, log_to, print_line
+from mnad.runtime.places import Place, absolute
+from mnad.runtime.progress import VideoProgress, log_to, print_line, without_passwords
 
 USUAL_RATE = 25.0  # of a video that does not say
 IN_FLIGHT = 2
@@ -44,8 +44,8 @@ class Summary:
         short: The number of frames of videos that are too short for a single window, by name.
     """
 
-    file: Path | None
-    folder: Path
+    file: Place | None
+    folder: Place
     videos: int
     computed: int = 0
     failed: dict[str, str] = field(default_factory=dict)
@@ -54,7 +54,7 @@ class Summary:
     computing: float = 0
     short: dict[str, int] = field(default_factory=dict)
 
-    def checked(self) -> Path:
+    def checked(self) -> Place:
         """Returns the file, or the folder where none was wanted, and warns of what failed.
 
         Raises:
@@ -82,14 +82,14 @@ def score_videos(config: ScoreConfig) -> Summary:
         Interrupted: If it was stopped; the same command goes on.
     """
     checkpoint = load_checkpoint(config.run)
-    split = find_videos(replace(config, data=config.data.absolute()))  # workers begin in other folders
+    split = find_videos(replace(config, data=absolute(config.data)))  # workers begin in other folders
     check_update(config, checkpoint, len(split.videos))
     label_set = (
         settle_labels(
             config.labels,
             [labels.name for labels in split.label_sets],
             split.label_sets[0].name if split.label_sets and split.clear_default else None,
-            str(config.data),
+            without_passwords(str(config.data)),
         )
         if config.split == "testing" or config.labels
         else None

@@ -10,7 +10,7 @@ from mnad.artifacts.checkpoint import Checkpoint
 from mnad.artifacts.measurements import FORMAT
 from mnad.data.cache import PIXELS
 from mnad.data.layouts import find_layout
-from mnad.data.preparation import fingerprint_of
+from mnad.data.preparation import content_version, fingerprint_of
 from mnad.data.sources import FrameSource, ImageFiles
 from mnad.data.splits import Split, Video
 from mnad.data.store import is_store
@@ -98,7 +98,7 @@ def tasks_of(config: ScoreConfig, checkpoint: Checkpoint, split: Split) -> list[
     for video in split.videos:
         of_video = f"{choices} {fingerprint_of([Split(config.split, (replace(video, masks=None),))])}"
         key = hashlib.sha256(of_video.encode()).hexdigest()[:12]
-        tasks.append(VideoTask(video, key, sum(file.stat().st_size for file in video.frames.files)))
+        tasks.append(VideoTask(video, key, sum(content_version(file)[0] for file in video.frames.files)))
     return tasks
 
 

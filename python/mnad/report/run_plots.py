@@ -19,6 +19,7 @@ from mnad.report.usage_plot import draw_usage
 from mnad.runtime.devices import choose_device
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.files import atomic_write
+from mnad.runtime.places import Place
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class PlotsConfig(DataOptions):
     """
 
     run: Path
-    data: Path
+    data: Place
     frames: int = 100
     queries: int = 20
     seed: int = 0

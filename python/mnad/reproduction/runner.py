@@ -28,6 +28,7 @@ from mnad.reproduction.scale import DATASETS, TITLES, DatasetName, Scale
 from mnad.runtime.devices import choose_device
 from mnad.runtime.errors import CheckpointError
 from mnad.runtime.files import alone, atomic_write
+from mnad.runtime.places import absolute
 from mnad.runtime.progress import print_line
 from mnad.training import TrainConfig, train
 from mnad.training.config import FREE_TO_CHANGE, training_options
@@ -340,5 +341,5 @@ def training_seconds(folder: Path) -> float:
 
 def _name(training: TrainingSpec, config: TrainConfig) -> str:
     what = {name: value for name, value in training_options(config).items() if name not in FREE_TO_CHANGE}
-    key = json.dumps(what | {"data": str(config.data.resolve())}, sort_keys=True)
+    key = json.dumps(what | {"data": str(absolute(config.data))}, sort_keys=True)
     return f"{training.dataset}-{training.preset}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import fields
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from mnad.runtime.errors import MnadError, OutputError
+from mnad.runtime.places import Place, PlaceT, prove_writable, upload
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -24,7 +25,7 @@ SEEN_WITHIN = 3.0  # seconds, in which a shared folder shows what another machin
 
 
 @contextmanager
-def output_errors(path: Path) -> Iterator[None]:
+def output_errors(path: Place) -> Iterator[None]:
     """Turns what the system says of writing ``path`` into an OutputError."""
     try:
         yield
@@ -33,7 +34,7 @@ def output_errors(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def input_errors(path: Path, kind: str, error: type[MnadError]) -> Iterator[None]:
+def input_errors(path: Place, kind: str, error: type[MnadError]) -> Iterator[None]:
     """Turns whatever goes wrong while a file is read into an error of ours, which names the file.
 
     Args:
@@ -90,14 +91,22 @@ def only_known(values: Mapping[str, Any], known: type[DataclassInstance], path: 
 
 
 @contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside ``path`` that takes its place when the block ends well.
+def atomic_write(path: Place) -> Iterator[Path]:
+    """Yields a temporary path that takes the place of ``path`` when the block ends well.
 
-    The file at ``path``, if any, stays as it is until then, and for good if anything fails.
+    The file at ``path``, if any, stays as it is until then, and for good if anything fails. To an address it is
+    uploaded as one object.
 
     Raises:
-        OutputError: If the folder cannot be made or written to, or the disk is full.
+        OutputError: If the folder cannot be made or written to, the disk is full, or the server refuses.
     """
+    if not isinstance(path, Path):
+        with TemporaryDirectory() as folder:
+            written = Path(folder) / path.name
+            with output_errors(path):
+                yield written
+            upload(written, path)
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with output_errors(path):
@@ -132,7 +141,14 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def writable_folder(path: Path) -> Path:
+def cache_folder() -> Path:
+    """Returns the folder for what can be made again: MNAD_CACHE, or ``mnad`` in the user's cache folder."""
+    if "MNAD_CACHE" in os.environ:
+        return Path(os.environ["MNAD_CACHE"])
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mnad"
+
+
+def writable_folder(path: PlaceT) -> PlaceT:
     """Makes a folder and proves that a file can be written there, before long work begins.
 
     Any number of processes and threads may ask for the same folder at once.
@@ -140,6 +156,9 @@ def writable_folder(path: Path) -> Path:
     Raises:
         OutputError: If it cannot.
     """
+    if not isinstance(path, Path):
+        prove_writable(path)
+        return path
     with output_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         with TemporaryFile(dir=path, buffering=0) as probe:
@@ -159,14 +178,21 @@ def appears(path: Path) -> bool:
 
 
 @contextmanager
-def alone(path: Path, *, wait: bool = True) -> Iterator[bool]:
+def alone(path: Place, *, wait: bool = True) -> Iterator[bool]:
     """Lets one process or thread at a time make ``path``; the lock ends with its process, however that ends.
 
-    Others wait, or are given False if they would not ``wait``.
+    Others wait, or are given False if they would not ``wait``. At an address the lock is a lease, which outlives a
+    process that is killed by two minutes: see :mod:`mnad.runtime.leases`.
 
     Raises:
         OutputError: If the lock cannot be written beside ``path``.
     """
+    if not isinstance(path, Path):
+        from mnad.runtime.leases import leased
+
+        with leased(path, wait=wait) as mine:
+            yield mine
+        return
     lock = path.with_name(f".{path.name}.lock")
     with output_errors(lock):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -7,11 +7,12 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import rich.progress
@@ -22,6 +23,7 @@ from rich.text import Text
 
 from mnad.runtime.errors import CheckpointError, ConfigError, DataError
 from mnad.runtime.files import output_errors
+from mnad.runtime.places import Place, upload
 
 LOG_EVERY = 30.0  # seconds
 LOG = logging.getLogger("mnad")
@@ -30,14 +32,25 @@ T = TypeVar("T")
 
 
 @contextmanager
-def log_to(path: Path) -> Iterator[None]:
+def log_to(path: Place) -> Iterator[None]:
     """Adds to a log file what is printed within the block, warnings, too, and every half minute how far the work is.
 
-    Where bad input ends the work, a file that is new is removed.
+    Where bad input ends the work, a file that is new is removed. To an address the log of this block alone goes, when
+    it ends.
 
     Raises:
         OutputError: If it cannot be written.
     """
+    if not isinstance(path, Path):
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / path.name
+            try:
+                with log_to(file):
+                    yield
+            finally:
+                if file.exists():
+                    upload(file, path)
+        return
     with output_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = not path.exists()
@@ -129,10 +142,10 @@ class Pace:
 
     Args:
         description: What is counted.
-        total: How many there are.
+        total: How many there are; None where that is not known.
     """
 
-    def __init__(self, description: str, total: int) -> None:
+    def __init__(self, description: str, total: int | None) -> None:
         self.description, self.total = description, total
         self.began = self.logged = time.monotonic()
 
@@ -142,8 +155,21 @@ class Pace:
         if now - self.logged < LOG_EVERY or not done:
             return
         self.logged = now
+        if self.total is None:
+            LOG.info("%s: %d in %.0f s %s", self.description, done, now - self.began, metrics())
+            return
         left = (now - self.began) / done * max(self.total - done, 0)
         LOG.info("%s: %d of %d, %.0f s left %s", self.description, done, self.total, left, metrics())
+
+
+def total_of(expected: Sequence[int]) -> int | None:
+    """Returns how many frames some videos have; None where one does not say, as before it was downloaded.
+
+    Example:
+        >>> total_of([40, 60]), total_of([40, 0])
+        (100, None)
+    """
+    return sum(expected) if all(expected) else None
 
 
 def track(items: Iterable[T], description: str, total: int, *, enabled: bool = True) -> Iterator[T]:
@@ -163,11 +189,11 @@ class FrameProgress:
 
     Args:
         description: What the frames are.
-        total: How many are expected.
+        total: How many are expected; None where that is not known.
         enabled: Whether to show it at all.
     """
 
-    def __init__(self, description: str, total: int, *, enabled: bool = True) -> None:
+    def __init__(self, description: str, total: int | None, *, enabled: bool = True) -> None:
         console = Console()
         self.progress = Progress(
             TextColumn(description),

@@ -11,6 +11,7 @@ from mnad.models import PRESETS, ModelConfig, PresetName, Recipe
 from mnad.runtime.choices import check_choices
 from mnad.runtime.devices import DeviceOption
 from mnad.runtime.errors import ConfigError
+from mnad.runtime.places import Place
 from mnad.training.losses import LossWeights
 from mnad_ext import UpdateRule
 
@@ -77,7 +78,7 @@ class TrainConfig(ComputeOptions, DataOptions):
         loggers: More loggers beside the CSV file: tensorboard, wandb (offline).
     """
 
-    data: Path
+    data: Place
     out: Path
     preset: PresetName = "prediction"
     size: int = 256

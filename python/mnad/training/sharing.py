@@ -6,10 +6,10 @@ import uuid
 
 from mnad.artifacts.run_folder import check_run_folder
 from mnad.data import Clips, Store, open_store
-from mnad.data.cache import cache_folder, check_data, find_store
+from mnad.data.cache import check_data, find_store
 from mnad.data.store import is_store
 from mnad.runtime.errors import DataError, OutputError
-from mnad.runtime.files import appears, output_errors, writable_folder
+from mnad.runtime.files import appears, cache_folder, output_errors, writable_folder
 from mnad.training.config import TrainConfig
 from mnad.training.ranks import Ranks
 

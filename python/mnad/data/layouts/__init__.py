@@ -12,6 +12,7 @@ from mnad.data.layouts import avenue, frames, shanghaitech, ucsd, videos
 from mnad.data.splits import SPLITS, Split, SplitName
 from mnad.runtime.choices import check_choice
 from mnad.runtime.errors import DataError
+from mnad.runtime.places import Place, below, forget_listings, kind_at
 
 LayoutName = Literal["ucsd", "avenue", "shanghaitech", "frames", "videos"]
 ARCHIVES = {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z", ".bz2", ".xz"}
@@ -30,16 +31,20 @@ class Layout:
 
     name: LayoutName
     looks_like: str
-    recognises: Callable[[Path], bool]
+    recognises: Callable[[Place], bool]
     read: Callable[[Path, SplitName], Split]
 
-    def splits(self, root: Path, names: Sequence[SplitName] = SPLITS) -> list[Split]:
+    def splits(self, root: Place, names: Sequence[SplitName] = SPLITS) -> list[Split]:
         """Reads the splits that have videos; what serves for both, where both are asked for, is for testing."""
-        found = [split for name in names if (split := self.read(root, name)).videos]
+        found = [split for name in names if (split := self.found(root, name)).videos]
         frames = [[video.frames for video in split.videos] for split in found]
         return found[-1:] if len(found) > 1 and frames[0] == frames[1] else found
 
-    def passed_over(self, root: Path, found: Sequence[Split]) -> str | None:
+    def found(self, root: Place, name: SplitName) -> Split:
+        """Finds the videos and labels of a split; at an address there are one's own videos alone."""
+        return self.read(root, name) if isinstance(root, Path) else videos.read(root, name)
+
+    def passed_over(self, root: Place, found: Sequence[Split]) -> str | None:
         """Returns the files of a folder that are no part of any split, counted by kind; None if there are none.
 
         Args:
@@ -47,13 +52,13 @@ class Layout:
             found: Splits of it that have been read already.
         """
         known = {split.name: split for split in found}
-        used = {file for name in SPLITS for file in (known.get(name) or self.read(root, name)).files}
-        left = [file for file in all_files(root) if file not in used] if root.is_dir() else []
-        kinds: dict[str, list[Path]] = {}
+        used = {file for name in SPLITS for file in (known.get(name) or self.found(root, name)).files}
+        left = [file for file in all_files(root) if file not in used]
+        kinds: dict[str, list[Place]] = {}
         for file in left:
             kinds.setdefault(file.suffix.lower() or "without ending", []).append(file)
         parts = [
-            f"{len(files)} {kind} ({'' if len(files) == 1 else 'first '}{files[0].relative_to(root)})"
+            f"{len(files)} {kind} ({'' if len(files) == 1 else 'first '}{below(files[0], root)})"
             for kind, files in sorted(kinds.items(), key=lambda pair: -len(pair[1]))
         ]
         return f"left out of {root}: {', '.join(parts)}" if parts else None
@@ -83,17 +88,19 @@ LAYOUTS: dict[LayoutName, Layout] = {
 assert set(LAYOUTS) == set(get_args(LayoutName))
 
 
-def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
+def find_layout(root: Place, name: LayoutName | None = None) -> Layout:
     """Finds out how a data set is laid out.
 
     Args:
-        root: The data set's folder.
+        root: The data set's folder, or the address of a video or of a folder of videos.
         name: The layout's name, if it is known.
 
     Raises:
         DataError: If there is no such folder, or it is laid out in no known way; the message says what was found.
         ConfigError: If there is no layout of that name.
     """
+    if not isinstance(root, Path):
+        return _layout_at(root, name)
     archive = next((part for part in (root, *root.parents) if part.is_file()), None)
     if archive is not None and archive.suffix.lower() in ARCHIVES:
         raise DataError(f"{archive} is an archive; extract it and name the folder that comes out")
@@ -110,11 +117,9 @@ def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
     if name is not None:
         check_choice("layout", name, LayoutName)
         return LAYOUTS[name]
-    particular = [layout for name, layout in LAYOUTS.items() if name != "videos"]
-    for layout in particular:
-        if layout.recognises(root):
-            return layout
-    inside = [child for child in folders_in(root) if any(layout.recognises(child) for layout in particular)]
+    if (layout := _particular(root)) is not None:
+        return layout
+    inside = [child for child in folders_in(root) if _particular(child) is not None]
     if inside:
         raise DataError(f"{root} is no data set, but holds some; name one: {', '.join(map(str, inside[:5]))}")
     if videos.recognises(root):
@@ -122,3 +127,28 @@ def find_layout(root: Path, name: LayoutName | None = None) -> Layout:
     found = ", ".join(sorted(child.name for child in root.iterdir())[:8]) or "nothing"
     known = "; ".join(layout.looks_like for layout in LAYOUTS.values())
     raise DataError(f"{root} is laid out in no known way. It holds {found}. Known are: {known}")
+
+
+def _particular(root: Place) -> Layout | None:
+    """Returns the layout of a benchmark in which a folder is laid out; None if it is none."""
+    return next((layout for name, layout in LAYOUTS.items() if name != "videos" and layout.recognises(root)), None)
+
+
+def _layout_at(root: Place, name: LayoutName | None) -> Layout:
+    """Makes sure that there are one's own videos at an address."""
+    forget_listings(root)
+    if name is not None:
+        check_choice("layout", name, LayoutName)
+    kind = kind_at(root)
+    if kind is None:
+        raise DataError(f"there is nothing at {root}")
+    other = LAYOUTS[name] if name is not None else _particular(root) if kind == "folder" else None
+    if other is not None and other.name != "videos":
+        raise DataError(
+            f"{root} is laid out as {other.name}: {other.looks_like}. At an address only one's own videos are read, "
+            "layout videos; copy the data set here and name the folder"
+        )
+    if not videos.recognises(root):
+        endings = ", ".join(sorted(VIDEO_SUFFIXES))
+        raise DataError(f"there is no video at {root}, by its ending ({endings})")
+    return LAYOUTS["videos"]

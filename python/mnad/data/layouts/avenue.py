@@ -16,20 +16,21 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from mnad.data.folders import inside, natural_key, videos_in
+from mnad.data.folders import has_folder, inside, natural_key, videos_in
 from mnad.data.label_files import read_labels
 from mnad.data.labels import FromMasks, LabelSet
 from mnad.data.sources import MaskCells
 from mnad.data.splits import Problem, Split, SplitName, Video, collect_labels
 from mnad.data.video import VideoFile
+from mnad.runtime.places import Place
 
 FOLDERS: dict[SplitName, str] = {"training": "training_videos", "testing": "testing_videos"}
 HASAN_FILE = "frame_labels_avenue.npy"
 
 
-def recognises(root: Path) -> bool:
+def recognises(root: Place) -> bool:
     """Recognises the layout by training_videos or testing_videos."""
-    return any(inside(root, folder).is_dir() for folder in FOLDERS.values())
+    return any(has_folder(root, folder) for folder in FOLDERS.values())
 
 
 def read(root: Path, split: SplitName) -> Split:

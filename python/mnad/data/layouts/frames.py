@@ -14,20 +14,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnad.data.folders import folders_in, hidden, inside
+from mnad.data.folders import folders_in, has_folder, hidden, inside
 from mnad.data.label_files import read_labels
 from mnad.data.labels import LabelSet
 from mnad.data.layouts import avenue
 from mnad.data.layouts.shanghaitech import LABEL_FOLDER, MASK_FOLDER
 from mnad.data.sources import MaskArray
 from mnad.data.splits import Problem, Split, SplitName, Video, collect_labels, image_video
+from mnad.runtime.places import Place
 
 PREFIX = "frame_labels_"
 
 
-def recognises(root: Path) -> bool:
+def recognises(root: Place) -> bool:
     """Recognises the layout by training/frames or testing/frames."""
-    return any(inside(root, split, "frames").is_dir() for split in ("training", "testing"))
+    return any(has_folder(root, split, "frames") for split in ("training", "testing"))
 
 
 def read(root: Path, split: SplitName) -> Split:

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mnad.data.folders import folders_in, images_in, inside, videos_in
+from mnad.data.folders import folders_in, has_folder, images_in, inside, videos_in
 from mnad.data.label_files import read_labels
 from mnad.data.sources import ImageFiles, MaskArray
 from mnad.data.splits import Split, SplitName, Video, collect_labels
 from mnad.data.video import VideoFile
+from mnad.runtime.places import Place
 
 VIDEO_FOLDERS = ("videos", "converted_videos")
 LABEL_FOLDER, MASK_FOLDER = "test_frame_mask", "test_pixel_mask"
 
 
-def recognises(root: Path) -> bool:
+def recognises(root: Place) -> bool:
     """Recognises the layout by training videos in files, or by labels for each test video where frames are missing."""
     videos = any(videos_in(inside(root, "training", folder)) for folder in VIDEO_FOLDERS)
-    extracted = inside(root, "training", "frames").is_dir()
-    return not extracted and (videos or inside(root, "testing", LABEL_FOLDER).is_dir())
+    extracted = has_folder(root, "training", "frames")
+    return not extracted and (videos or has_folder(root, "testing", LABEL_FOLDER))
 
 
 def read(root: Path, split: SplitName) -> Split:

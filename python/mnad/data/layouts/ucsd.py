@@ -16,11 +16,12 @@ from mnad.data.folders import folders_in, hidden, inside
 from mnad.data.label_files import read_labels
 from mnad.data.labels import FromMasks, LabelSet
 from mnad.data.splits import Split, SplitName, collect_labels, image_video
+from mnad.runtime.places import Place
 
 FOLDERS: dict[SplitName, str] = {"training": "Train", "testing": "Test"}
 
 
-def recognises(root: Path) -> bool:
+def recognises(root: Place) -> bool:
     """Recognises the layout by Train/Train001 or Test/Test001."""
     return any(
         child.name.lower().startswith(folder.lower()) and child.name[len(folder) :].isdecimal()
