@@ -54,8 +54,10 @@ def local_copy(where: Place, version: Version | None = None) -> Iterator[Path]:
         return
     version = version or version_of(where)
     copy = _copy_of(where, version)
+    told = False
     while (lock := _lock(copy, fcntl.LOCK_SH)) is None:
-        _fetch(where, version, copy)
+        if not _fetch(where, version, copy):
+            told = _wait_for_room(where, told=told)
     copies = _copies_of_thread()
     copies.append(copy)
     try:
@@ -100,13 +102,14 @@ def _copies_of_thread() -> list[Path]:
     return copies
 
 
-def _fetch(address: Place, version: Version, copy: Path) -> None:
-    """Downloads a file, unless another one has done so meanwhile."""
-    room, part = _room_of(copy), copy.with_name(f"{copy.name}.part")
+def _fetch(address: Place, version: Version, copy: Path) -> bool:
+    """Downloads a file, unless another one has done so meanwhile; returns False if there is no room for it."""
+    part, room = copy.with_name(f"{copy.name}.part"), copy.with_name(f"{copy.name}.room")
     with alone(copy), output_errors(copy):
         if copy.exists():
-            return
-        lock = _reserve(room, version.size, address)
+            return True
+        if (lock := _reserve(room, version.size, address)) is None:
+            return False
         try:
             _download(address, version, part)
             with part.open("rb") as file:
@@ -116,6 +119,24 @@ def _fetch(address: Place, version: Version, copy: Path) -> None:
             part.unlink(missing_ok=True)
             room.unlink()
             os.close(lock)
+    return True
+
+
+def _wait_for_room(address: Place, *, told: bool) -> bool:
+    """Waits a moment until others have read; says so once.
+
+    Raises:
+        ConfigError: If this thread reads other downloads itself: two that read and wait could wait for each other.
+    """
+    if _copies_of_thread():
+        raise ConfigError(
+            f"the downloads that are being read leave no room for {address}: set {VARIABLE} to more than "
+            f"{bound() / 1e9:g}"
+        )
+    if not told:
+        print_beside(f"{address} waits until others are read: downloads may take {bound() / 1e9:g} GB ({VARIABLE})")
+    time.sleep(WAIT)
+    return True
 
 
 def _download(address: Place, version: Version, part: Path) -> None:
@@ -150,36 +171,24 @@ def _check_unchanged(address: Place, version: Version) -> None:
         raise DataError(f"{address} has changed on its server since it was listed; run the command again")
 
 
-def _reserve(room: Path, size: int, address: Place) -> int:
+def _reserve(room: Path, size: int, address: Place) -> int | None:
     """Makes room for a file, and keeps it until the lock is closed.
 
     Returns:
-        The lock.
+        The lock; None if what others use leaves none.
     """
-    limit = bound()
-    if size > limit:
+    if size > (limit := bound()):
         raise ConfigError(
             f"{address} has {size / 1e9:.2f} GB, and all downloads together may take {limit / 1e9:g}: set {VARIABLE} "
             "to more, or copy the file here and name the copy"
         )
-    told = False
-    while True:
-        with alone(room.with_name("room")):
-            if _make_room(room.parent, limit - size):
-                file = os.open(room, os.O_CREAT | os.O_RDWR)
-                fcntl.flock(file, fcntl.LOCK_EX)
-                os.truncate(file, size)  # takes nothing of the disk, but counts
-                return file
-        # Who reads nothing can wait for others who do. Two that read and wait could wait for each other.
-        if _copies_of_thread():
-            raise ConfigError(
-                f"the downloads that are being read leave no room for {address}: set {VARIABLE} to more than "
-                f"{limit / 1e9:g}"
-            )
-        if not told:
-            print_beside(f"{address} waits until others are read: downloads may take {limit / 1e9:g} GB ({VARIABLE})")
-        told = True
-        time.sleep(WAIT)
+    with alone(room.with_name("room")):
+        if not _make_room(room.parent, limit - size):
+            return None
+        file = os.open(room, os.O_CREAT | os.O_RDWR)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        os.truncate(file, size)  # takes nothing of the disk, but counts
+        return file
 
 
 def _make_room(folder: Path, most: int) -> bool:
@@ -217,10 +226,6 @@ def _lock(path: Path, how: int) -> int | None:
         pass
     os.close(file)  # or it was removed while this waited
     return None
-
-
-def _room_of(copy: Path) -> Path:
-    return copy.with_name(f"{copy.name}.room")
 
 
 def _disk_full(address: Place, folder: Path) -> OutputError:

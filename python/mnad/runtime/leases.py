@@ -11,18 +11,19 @@ not matter: now is the time that it gives to an object written now.
 from __future__ import annotations
 
 import random
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from threading import Event, Thread
 
 from mnad.runtime.errors import OutputError
 from mnad.runtime.places import Place, check_writable, filesystem, key_of, server_errors
 from mnad.runtime.progress import print_beside
 
 REFRESH, EXPIRY, POLL = 20.0, 120.0, 2.0  # seconds
+THREAD = "mnad lease"
 Leases = dict[int, datetime]
 
 
@@ -44,8 +45,8 @@ def leased(path: Place, *, wait: bool = True) -> Iterator[bool]:
     if number is None:
         yield False
         return
-    ended = Event()
-    refreshing = Thread(target=_refresh, args=(folder, number, ended), daemon=True)
+    ended = threading.Event()
+    refreshing = threading.Thread(target=_refresh, args=(folder, number, ended), name=THREAD, daemon=True)
     refreshing.start()
     try:
         yield True
@@ -80,7 +81,7 @@ def _take(folder: Place) -> int | None:
         return number
 
 
-def _refresh(folder: Place, number: int, ended: Event) -> None:
+def _refresh(folder: Place, number: int, ended: threading.Event) -> None:
     """Writes a lease anew until its holder has ended, or another one has taken it over."""
     while not ended.wait(REFRESH):
         with suppress(Exception):  # the next time may do better, before it expires

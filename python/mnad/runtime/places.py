@@ -330,20 +330,24 @@ def server_errors(address: Place, doing: str, kind: type[MnadError]) -> Iterator
 
 def words_of(error: BaseException, address: Place) -> str:
     """Returns what is wrong in a line: the cause where the error only names the address."""
-    while error.__cause__ is not None and (isinstance(error, FileNotFoundError) or not str(error)):
+    while error.__cause__ is not None and _only_names(error, address):
         error = error.__cause__
-    if isinstance(error, FileNotFoundError) and _is_silent(error, address):
-        return "there is no such file"
-    text = " ".join((getattr(error, "strerror", None) or str(error)).split())
-    return text or type(error).__name__
+    if _only_names(error, address):
+        return "there is no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
+    return " ".join((getattr(error, "strerror", None) or str(error)).split())
+
+
+def _only_names(error: BaseException, address: Place) -> bool:
+    return str(error).strip("/") in ("", key_of(address).strip("/"))
 
 
 def _is_silent(error: FileNotFoundError, address: Place) -> bool:
-    """Returns whether an error says no more than that there is nothing, as of a bucket that does not exist it does."""
-    cause = error.__cause__
-    if cause is not None and not isinstance(cause, FileNotFoundError) and "://" in key_of(address):
-        return getattr(cause, "status", None) == 404
-    return str(error).strip("/") == key_of(address).strip("/")
+    """Returns whether an error says no more than that nothing is there, as it does not of a bucket that is missing."""
+    return _only_names(error, address) and (
+        error.__cause__ is None
+        or isinstance(error.__cause__, FileNotFoundError)
+        or getattr(error.__cause__, "status", None) == 404  # of a web server; a refusal has another one
+    )
 
 
 def _fresh(address: Place) -> Any:
