@@ -12,19 +12,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.measurements import ARRAYS, Measurements, load_measurements
 from mnad.cli import main
 from mnad.data.inspection import inspect
 from mnad.data.layouts import find_layout
 from mnad.data.preparation import find_splits
+from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.runtime.errors import ConfigError, DataError, MnadError, OutputError
 from mnad.runtime.files import atomic_write, writable_folder
 from mnad.runtime.places import place
+from mnad.training import TrainConfig, train
 
 from tests.data.trees import make_clip, write_images, write_video
 from tests.servers import Bucket, Web
+from tests.sizes import TINY
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +74,20 @@ def test_scores_of_videos_on_s3_are_those_of_local_ones(
 
     outcomes = [evaluate_run(EvaluateConfig(where)) for where in (local, place(out))]
     assert np.array_equal(outcomes[0].scores, outcomes[1].scores)
+
+
+def test_a_model_of_videos_on_s3_is_that_of_local_ones(own: Path, bucket: Bucket, tmp_path: Path) -> None:
+    bucket.put_folder(own)
+    runs = []
+    for name, data in {"local": own, "remote": place(bucket.address)}.items():
+        runs.append(tmp_path / name)
+        train(TrainConfig(data, runs[-1], epochs=1, **TINY))
+        calibrate(CalibrateConfig(runs[-1], data, (36000,), fps=25, whole=True, accelerator="cpu"))
+    local, remote = (load_checkpoint(run) for run in runs)
+    assert all(torch.equal(value, remote.weights[name]) for name, value in local.weights.items())
+    assert remote.training["data"] == remote.calibration["data"] == f"{bucket.address}/"
+    assert list((tmp_path / "cache").glob(f"{bucket.name}-training-*"))
+    assert remote.calibration["thresholds"] == local.calibration["thresholds"]
 
 
 def test_a_second_run_downloads_nothing(trained: Path, own: Path, bucket: Bucket, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mnad.data.splits import SplitName
 from mnad.data.store import FORMAT, Store, is_store, open_store
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.files import cache_folder
-from mnad.runtime.places import Place, absolute
+from mnad.runtime.places import Place, absolute, name_of
 from mnad.runtime.progress import print_line
 
 # Counts up when the same files become other pixels, so that they are prepared anew.
@@ -117,9 +117,8 @@ def _cached(
 ) -> Store:
     found = find_splits(data, [split], layout)
     given = None if levels == "choose" else levels
-    place = absolute(data)
-    key = f"{FORMAT} {PIXELS} {found.layout} {place} {image_channels} {given} {found.fingerprint}"
-    name = f"{place.name}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
+    key = f"{FORMAT} {PIXELS} {found.layout} {absolute(data)} {image_channels} {given} {found.fingerprint}"
+    name = f"{name_of(data)}-{split}-{size}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
     out = (cache or cache_folder()) / name
     channels: Channels = 1 if image_channels == 1 else "auto"
     config = PrepareConfig(data, out, size, channels=channels, levels=given, layout=found.layout)

@@ -46,7 +46,7 @@ from mnad.data.store import (
 from mnad.runtime.engine import EngineOptions
 from mnad.runtime.errors import ConfigError, DataError, Interrupted, OutputError
 from mnad.runtime.files import alone, atomic_write, output_errors, writable_folder
-from mnad.runtime.places import Place, absolute, version_of
+from mnad.runtime.places import Place, name_of, version_of
 from mnad.runtime.progress import print_line, without_passwords
 
 Channels = Literal["auto", 1, 3]
@@ -95,7 +95,7 @@ class PrepareConfig(EngineOptions, LayoutOption):
     @property
     def store(self) -> Path:
         """The store's folder."""
-        return self.out or Path(f"{absolute(self.data).name}-{self.size}.store")
+        return self.out or Path(f"{name_of(self.data)}-{self.size}.store")
 
 
 @dataclass(frozen=True)
@@ -287,7 +287,8 @@ def _store_split(split: Split, folders: SplitFolders, parts: Sequence[Part], mak
         file = f"labels-{index}.npy"
         with atomic_write(folders.arrays / file) as temporary, temporary.open("wb") as opened:
             np.save(opened, values)
-        entry = StoredLabels(labels_found.name, labels_found.source, file, checksum(values), int(values.sum()))
+        source = without_passwords(labels_found.source)
+        entry = StoredLabels(labels_found.name, source, file, checksum(values), int(values.sum()))
         labels.append(entry)
     assemble(folders, counts, FRAMES, maker.frame_shape)
     if any(video.masks_sha256 for video in videos):

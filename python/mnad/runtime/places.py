@@ -139,6 +139,11 @@ def absolute(where: PlaceT) -> PlaceT:
     return where.resolve() if isinstance(where, Path) else where
 
 
+def name_of(where: Place) -> str:
+    """Returns the last name of a place, which of a whole bucket is that of the bucket."""
+    return absolute(where).name or where.parts[0].strip("/")
+
+
 def is_file(where: Place) -> bool:
     """Returns whether there is a file; of an address its server is asked anew.
 

@@ -12,6 +12,7 @@ from mnad.runtime.choices import check_choices
 from mnad.runtime.devices import DeviceOption
 from mnad.runtime.errors import ConfigError
 from mnad.runtime.places import Place
+from mnad.runtime.progress import without_passwords
 from mnad.training.losses import LossWeights
 from mnad_ext import UpdateRule
 
@@ -171,7 +172,8 @@ class TrainConfig(ComputeOptions, DataOptions):
 def training_options(config: TrainConfig) -> dict[str, Any]:
     """Returns the options as they stand in the checkpoint."""
     levels = None if config.levels is None else list(config.levels)
-    values = asdict(config) | {"loggers": list(config.loggers), "levels": levels}
+    data = without_passwords(str(config.data))
+    values = asdict(config) | {"loggers": list(config.loggers), "levels": levels, "data": data}
     return {name: str(value) if isinstance(value, Path) else value for name, value in values.items()}
 
 
