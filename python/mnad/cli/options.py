@@ -131,6 +131,8 @@ def _add_option(parser: ArgumentParser, field: Field[Any], kind: Any, help_text:
     default: dict[str, Any] = {"required": True} if field.default is MISSING else {"default": field.default}
     if field.default_factory is not MISSING:
         default = {"default": field.default_factory()}
+    if isinstance(field.default, Path):
+        default = {"default": str(field.default)}  # as what is given, see as_text
     if kind in (bool, bool | None):
         parser.add_argument(flag, dest=field.name, action=ActionYesNo, help=help_text, **default)
     elif kind == list[str]:
