@@ -17,14 +17,14 @@ from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.artifacts.measurements import ARRAYS, Measurements, load_measurements
 from mnad.cli import main
 from mnad.data.inspection import inspect
-from mnad.data.layouts import find_layout
+from mnad.data.layouts import LAYOUTS, find_layout
 from mnad.data.preparation import find_splits
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.evaluate import EvaluateConfig, evaluate_run
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.runtime.errors import ConfigError, DataError, MnadError, OutputError
 from mnad.runtime.files import atomic_write, writable_folder
-from mnad.runtime.places import place
+from mnad.runtime.places import Place, place
 from mnad.training import TrainConfig, train
 
 from tests.data.trees import make_clip, write_images, write_video
@@ -47,6 +47,10 @@ def own(tmp_path: Path) -> Path:
     (folder / "labels.csv").write_text("video,first,last\nnight/tuesday,8,10\n")
     (folder / "notes.txt").write_text("of no use")
     return folder
+
+
+def names_of(data: Place) -> list[str]:
+    return [video.name for split in find_splits(data, ["testing"]).splits for video in split.videos]
 
 
 def same(first: Measurements, second: Measurements) -> bool:
@@ -108,6 +112,7 @@ def test_an_archive_is_listed_by_few_requests(bucket: Bucket) -> None:
     found = find_splits(place(f"{bucket.address}/videos"), ["training", "testing"])
     assert [len(split.videos) for split in found.splits] == [100, 50]
     assert found.fingerprint
+    assert LAYOUTS["videos"].passed_over(place(f"{bucket.address}/videos"), found.splits) is None
     assert len(bucket.server.requests(bucket.name)) - before < 40
 
     again = find_splits(place(f"{bucket.address}/videos"), ["training", "testing"])
@@ -118,21 +123,33 @@ def test_an_archive_is_listed_by_few_requests(bucket: Bucket) -> None:
 
 
 def test_what_lies_on_a_web_server(own: Path, web: Web) -> None:
-    write_video(own / "thursday.avi", make_clip(12, 3).frames)
-    np.save(own / "thursday.npy", np.arange(12) > 5)
+    write_video(own / "week 1" / "thursday 100%.avi", make_clip(12, 3).frames)
+    np.save(own / "week 1" / "thursday 100%.npy", np.arange(12) > 5)
     for name in ("labels.csv", "wednesday 1.avi", "night/tuesday.avi"):
         (own / name).unlink()
     own.rename(web.root / "own videos")
-    found = inspect(place(f"{web.address}/own videos"), progress=False)
+    remote, local = place(f"{web.address}/own videos"), web.root / "own videos"
+    found = inspect(remote, progress=False)
     assert found.usable
     assert [(split.name, split.videos, split.frames) for split in found.splits] == [
         ("training", 1, 12),
         ("testing", 1, 12),
     ]
     assert [labels.abnormal for labels in found.splits[1].labels] == [6]
-    single = inspect(place(f"{web.address}/own%20videos/thursday.avi"), progress=False)
+    assert names_of(remote) == names_of(local) == ["week 1/thursday 100%"]
+    single = inspect(place(f"{web.address}/own videos/normal/monday.avi"), progress=False)
     assert [(split.videos, split.frames) for split in single.splits] == [(1, 12)]
+    write_video(local / "friday.avi", make_clip(12, 4).frames)
+    np.save(local / "friday.npy", np.arange(12) > 5)
+    assert names_of(remote) == names_of(local) == ["friday", "week 1/thursday 100%"]
     assert not [line for line in web.requests if line.startswith(("PUT", "POST"))]
+
+
+def test_links_of_a_page_that_lead_elsewhere_are_no_videos(web: Web) -> None:
+    write_video(web.root / "videos" / "a.avi", make_clip(4, 0).frames)
+    links = ["?C=N;O=D.avi", "../", "../b.avi", "/c.avi", "http://127.0.0.1:9/d.avi", "a.avi"]
+    (web.root / "videos" / "index.html").write_text("".join(f'<a href="{link}">{link}</a>' for link in links))
+    assert names_of(place(f"{web.address}/videos/")) == names_of(place(f"{web.address}/videos")) == ["a"]
 
 
 def test_a_video_that_is_sent_elsewhere_is_the_one_that_was_listed(own: Path, bucket: Bucket) -> None:

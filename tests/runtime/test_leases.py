@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -119,6 +120,7 @@ def test_many_that_want_it_at_once_get_it_one_after_the_other(bucket: Bucket) ->
         with alone(place(f"{bucket.address}/made")) as mine:
             assert mine
             inside.append(number)
+            time.sleep(0.1)
             count = len(inside)
             inside.remove(number)
             return count

@@ -61,7 +61,7 @@ def local_copy(where: Place, version: Version | None = None) -> Iterator[Path]:
     copies = _copies_of_thread()
     copies.append(copy)
     try:
-        os.utime(copy)  # it is the last one that was used
+        os.utime(copy, ns=(time.time_ns(), time.time_ns()))  # the last one that was used
         yield copy
     finally:
         copies.remove(copy)
@@ -201,8 +201,8 @@ def _make_room(folder: Path, most: int) -> bool:
                 files.append((status.st_mtime_ns, status.st_size, path))
     taken = sum(size for _, size, _ in files)
     for _, size, path in sorted(files):
-        if taken <= most and path.suffix != ".room":
-            continue
+        if taken <= most:
+            break
         if (lock := _lock(path, fcntl.LOCK_EX | fcntl.LOCK_NB)) is not None:
             path.unlink(missing_ok=True)
             if path.suffix == ".room":  # its process was killed

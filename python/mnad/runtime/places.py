@@ -66,7 +66,7 @@ def is_address(text: str) -> bool:
         >>> is_address("s3://bucket/a.mp4"), is_address("videos/a.mp4")
         (True, False)
     """
-    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) is not None
+    return re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/]", text) is not None
 
 
 def place(text: str) -> Place:
@@ -92,7 +92,7 @@ def place(text: str) -> Place:
     if protocol in READ_ONLY and re.search(r"[?#]", text):
         raise ConfigError(f"{text.partition('?')[0]}: an address of a video must end with its name, without ? or #")
     options: Any = {"use_listings_cache": True} if protocol in READ_ONLY else {}  # as the others do by themselves
-    return cast(Place, UPath(text, **options))
+    return cast(Place, UPath(text.rstrip("/"), **options))
 
 
 def as_text(kind: Any) -> Any:
@@ -198,13 +198,13 @@ def listed(folder: PlaceT) -> list[tuple[PlaceT, bool]]:
             found = filesystem(folder).ls(path, detail=True)
         except (FileNotFoundError, NotADirectoryError):
             return []
-    kinds: dict[str, bool] = {}
+    above, kinds = f"{unquote(path) if web else path}".rstrip("/") + "/", dict[str, bool]()
     for each in found:
-        name = each["name"].rstrip("/")
-        if name == path.rstrip("/") or (web and "?" in name):
-            continue  # the folder's own marker, or a page's links that sort it
-        name = name.rpartition("/")[2]
-        kinds[unquote(name) if web else name] = each["type"] == "directory"
+        whole = (unquote(each["name"]) if web else each["name"]).rstrip("/")
+        name = whole.removeprefix(above)
+        if f"{name}/" in (above, "../") or "/" in name or (web and "?" in name):
+            continue  # the folder's own marker, or links of a page that sort it or lead elsewhere
+        kinds[name] = each["type"] == "directory"
     return [(folder / name, is_folder) for name, is_folder in kinds.items()]
 
 
