@@ -13,7 +13,7 @@ import pytest
 from mnad.runtime import leases
 from mnad.runtime.errors import OutputError
 from mnad.runtime.files import alone
-from mnad.runtime.places import place
+from mnad.runtime.places import Place, place
 
 from tests.servers import Bucket, Web
 
@@ -111,6 +111,23 @@ def test_a_holder_that_seemed_dead_gives_way(bucket: Bucket, monkeypatch: pytest
                 thread.join(60)
     assert "another process took over" in said[0]
     assert bucket.keys() == [".made.lock/000002"]
+
+
+def test_a_holder_that_wakes_while_its_lease_is_taken_keeps_it(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = leases._write
+
+    def late(lease: Place, mode: str = "overwrite") -> None:
+        if mode == "create":
+            time.sleep(1.1)  # S3 counts whole seconds
+            bucket.put(".made.lock/000001", b"awake")
+        write(lease, mode)
+
+    bucket.put(".made.lock/000001", b"asleep")
+    monkeypatch.setattr(leases, "EXPIRY", -1.0)  # it seems dead at once
+    monkeypatch.setattr(leases, "_write", late)
+    with alone(place(f"{bucket.address}/made"), wait=False) as mine:
+        assert not mine
+    assert bucket.keys() == [".made.lock/000001"]
 
 
 def test_many_that_want_it_at_once_get_it_one_after_the_other(bucket: Bucket) -> None:

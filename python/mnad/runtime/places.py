@@ -202,7 +202,7 @@ def listed(folder: PlaceT) -> list[tuple[PlaceT, bool]]:
     for each in found:
         whole = (unquote(each["name"]) if web else each["name"]).rstrip("/")
         name = whole.removeprefix(above)
-        if f"{name}/" in (above, "../") or "/" in name or (web and "?" in name):
+        if "/" in name or (web and "?" in name):
             continue  # the folder's own marker, or links of a page that sort it or lead elsewhere
         kinds[name] = each["type"] == "directory"
     return [(folder / name, is_folder) for name, is_folder in kinds.items()]
