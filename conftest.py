@@ -31,7 +31,7 @@ from tests.sizes import HELD_OUT
 # Files that take minutes come first, so that no process of several ends with one of them alone.
 LONG = ("test_soak", "test_resume", "test_emulated_operators")
 
-pytest_plugins = ["tests.settings", "tests.servers"]
+pytest_plugins = ["tests.settings", "tests.servers", "tests.cluster.nodes"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,16 +12,7 @@ from mnad.artifacts.checkpoint import load_checkpoint
 from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.runtime.errors import ConfigError, DataError
 
-from tests.cluster.nodes import ray_nodes
 from tests.cluster.videos import write_videos
-
-pytest.importorskip("ray")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with ray_nodes(2) as nodes:
-        yield nodes
 
 
 def test_the_thresholds_are_those_of_one_machine(trained: Path, tmp_path: Path, cluster: Any) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +14,7 @@ from mnad.data.store import Store, open_store
 from mnad.pipeline.prepare import prepare_by
 from mnad.runtime.errors import ConfigError, DataError
 
-from tests.cluster.nodes import ray_nodes
 from tests.cluster.videos import write_videos
-
-pytest.importorskip("ray")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with ray_nodes(2) as nodes:
-        yield nodes
 
 
 def by_ray(data: Path, out: Path, cluster: Any) -> Store:

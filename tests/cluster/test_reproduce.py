@@ -6,20 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mnad.data import SyntheticSpec
 from mnad.reproduction import ReproduceConfig, reproduce
 from mnad.reproduction.scale import SCALES
 
 from tests.cluster.nodes import ray_nodes
+from tests.reproduction.test_reproduce import TINY
 
 pytest.importorskip("ray")
-TINY = replace(
-    SCALES["small"],
-    size=32,
-    width=4,
-    epochs={"ped2": 2, "avenue": 1, "shanghaitech": 1, "synthetic": 1},
-    synthetic=SyntheticSpec(size=32, radius=30, speed=16, fast=32, train_videos=1, test_videos=1, frames=30, objects=1),
-)
 
 
 def test_two_nodes_give_what_one_machine_gives(

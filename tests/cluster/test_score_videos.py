@@ -22,17 +22,10 @@ from mnad.pipeline.score import ScoreConfig, score
 from mnad.pipeline.score_videos import Summary, score_videos
 from mnad.runtime.errors import ConfigError, DataError
 
-from tests.cluster.nodes import another_node, ray_nodes
+from tests.cluster.nodes import another_node
 from tests.cluster.videos import write_videos
 
-pytest.importorskip("ray")
 CORRUPT = 7
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Any]:
-    with ray_nodes(2) as nodes:
-        yield nodes
 
 
 @pytest.fixture(scope="module")

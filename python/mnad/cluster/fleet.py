@@ -135,6 +135,7 @@ class Fleet(Generic[Task, Value]):
         self.deaths: Counter[Task] = Counter()
         self.looked = -SECONDS_BETWEEN_LOOKS
         self.last_worked = time.monotonic()
+        self.told = False
 
     def run(self, tasks: Sequence[Task]) -> Iterator[Done[Task, Value]]:
         """Has all tasks done, and yields each when it has ended; others may be added meanwhile.
@@ -177,6 +178,9 @@ class Fleet(Generic[Task, Value]):
             known = self.known.setdefault(device.key, device)
             if device.key not in self.hired and device.key not in self.given_up:
                 self._hire(known)
+        if not self.told and not self.met and self.looked - self.last_worked > SECONDS_WITHOUT_WORKERS:
+            self.told = True
+            print_line("the devices of the cluster are taken by others; waiting until one is free as a whole")
 
     def _hire(self, device: Device) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

@@ -16,7 +16,9 @@ from mnad.data.splits import Split, Video
 from mnad.data.store import is_store
 from mnad.data.stretches import VideoStretch
 from mnad.data.video import VideoFile
-from mnad.pipeline.score import ScoreConfig, Scorer, update_threshold
+from mnad.measuring.usual import Usual
+from mnad.models import weights_hash
+from mnad.pipeline.score import ScoreConfig, update_threshold
 from mnad.runtime.errors import ConfigError, DataError
 from mnad.runtime.version import __version__
 
@@ -85,12 +87,12 @@ def tasks_of(config: ScoreConfig, checkpoint: Checkpoint, split: Split) -> list[
     """Returns a task for each video.
 
     Raises:
-        CheckpointError: If the model cannot be scored.
-        ConfigError: If the options do not fit it.
+        CheckpointError: If the calibration is of another version.
+        DataError: If the server of an address does not tell one content of a file from another.
     """
-    network = Scorer.of(replace(config, accelerator="cpu"), checkpoint).network
+    usual = Usual.of(checkpoint, config.run)
     choices = (
-        FORMAT, PIXELS, __version__, network.weights, None if network.usual is None else network.usual.identity,
+        FORMAT, PIXELS, __version__, weights_hash(checkpoint.weights), None if usual is None else usual.identity,
         config.update, update_threshold(config, checkpoint), config.precision, config.runtime, config.batch_size,
         checkpoint.training["size"], checkpoint.training.get("levels"),
     )  # fmt: skip
