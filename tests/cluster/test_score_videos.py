@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -102,7 +103,26 @@ def test_the_same_job_twice_at_once(trained: Path, some: Path, tmp_path: Path, c
     assert [each.returncode for each in both] == [0, 0]
     scored = [int(number) for text in printed for number in re.findall(r"6 videos: (\d+) scored", text)]
     assert sorted(scored) == [0, 6]
+    assert sum("another command scores into" in text for text in printed) == 1
     assert len(load_measurements(out).videos) == 6
+
+
+def test_stopped_and_gone_on_with(trained: Path, some: Path, tmp_path: Path, cluster: Any) -> None:
+    write_videos(some, 30)
+    out = tmp_path / "all.npz"
+    running = subprocess.Popen(command(trained, some, out, cluster), stderr=subprocess.PIPE, text=True)
+    while len(times_of(tmp_path / "all.videos")) < 3:
+        assert running.poll() is None
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    printed = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert "mnad score: stopped, and the videos that were done are kept; the same command goes on" in printed
+    before = times_of(tmp_path / "all.videos")
+    assert 3 <= len(before) < 30
+    assert by_ray(trained, some, out, cluster).computed == 30 - len(before)
+    after = times_of(tmp_path / "all.videos")
+    assert before.items() <= after.items()
 
 
 def test_what_has_changed_is_computed_anew_and_nothing_else(
@@ -168,8 +188,12 @@ def test_long_videos_are_scored_in_parts(
             take(book, done),
         )[1]
     )  # fmt: skip
+    (data / "broken.mp4").write_bytes(b"nothing")
     with pytest.warns(UserWarning, match=r"video uneven has 1 hole\(s\) in its times"):
-        assert by_ray(trained, data, out, cluster, update="none").computed == 4
+        summary = by_ray(trained, data, out, cluster, update="none")
+    assert (summary.computed, list(summary.failed)) == (4, ["broken"])
+    assert len(load_measurements(out).protocol["faults"]) == 1
+    (data / "broken.mp4").unlink()
     assert {"v000", "v001", "v002", "pictures0", "pictures1", "uneven"} <= set(scored)
     assert not list(tmp_path.rglob("*.part*"))
     with pytest.warns(UserWarning, match="1 hole"):

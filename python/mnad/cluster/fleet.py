@@ -153,9 +153,8 @@ class Fleet(Generic[Task, Value]):
                 if not refs:
                     self._wait_for_workers()
                     continue
-                for ref in (
-                    self.ray.wait(refs, num_returns=len(refs), timeout=0)[0] or self.ray.wait(refs, timeout=1)[0]
-                ):
+                ended = self.ray.wait(refs, num_returns=len(refs), timeout=0)[0]
+                for ref in ended or self.ray.wait(refs, timeout=1)[0]:
                     yield from self._ended(ref)
         finally:
             for worker in self.hired.values():
@@ -230,7 +229,7 @@ class Fleet(Generic[Task, Value]):
         except self.ray.exceptions.RayTaskError as error:
             cause = error.cause if isinstance(error.cause, Exception) else error
             if ref == worker.arrival:
-                raise cause if isinstance(cause, MnadError) else _unusable(worker, repr(cause)) from None
+                raise _unusable(worker, cause) from None
             yield from self._faulty(worker, worker.running.pop(ref), cause)
         except self.ray.exceptions.RayError as error:
             yield from self._died(worker, error)
@@ -271,7 +270,7 @@ class Fleet(Generic[Task, Value]):
         name = worker.about.host if worker.about else f"node {worker.device.node[:8]}"
         lines = str(error).strip().splitlines()
         if getattr(error, "actor_init_failed", False):  # it could not even be made there
-            raise _unusable(worker, lines[-1])
+            raise _unusable(worker, ImportError(lines[-1]))
         reason = lines[0]
         worker.device.deaths += 1
         del self.hired[worker.device.key]
@@ -304,8 +303,8 @@ def _devices(node: dict[str, Any], *, gpus: bool) -> list[Device]:
     return [Device(node["NodeID"], 0, cpus, 0)] if cpus else []
 
 
-def _unusable(worker: _Hired, words: str) -> ConfigError:
-    return ConfigError(
-        f"no worker can begin on node {worker.device.node[:8]}: {words}; install the same mnad on all machines of the "
-        "cluster"
-    )
+def _unusable(worker: _Hired, error: Exception) -> MnadError:
+    place = f"no worker can begin on node {worker.device.node[:8]}"
+    if isinstance(error, MnadError):
+        return type(error)(f"{place}: {error}")
+    return ConfigError(f"{place}: {error!r}; install the same mnad on all machines of the cluster")

@@ -84,7 +84,8 @@ def _protocol(config: ScoreConfig, parts: Sequence[Measurements], failed: Mappin
     frames = sum(map(len, parts))
     seconds = sum(each["seconds"] for each in protocols)
     return {
-        **{name: value for name, value in protocols[0].items() if name not in ("frames", "faults")},
+        **{name: value for name, value in protocols[0].items() if name != "frames"},
+        "faults": [fault for each in protocols for fault in each["faults"]],
         "data": without_passwords(str(config.data)),
         "checkpoint": str(config.run),
         "closest_update_error": min(closest, key=lambda error: abs(error - threshold)) if closest else None,

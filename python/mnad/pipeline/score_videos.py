@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from mnad.artifacts.checkpoint import Checkpoint, load_checkpoint
@@ -95,7 +96,7 @@ def score_videos(config: ScoreConfig) -> Summary:
         else None
     )
     folder = results_beside(config.destination)
-    with log_to(config.destination.with_suffix(".log")), alone(writable_folder(folder)):
+    with log_to(config.destination.with_suffix(".log")), _alone(writable_folder(folder)):
         summary = Summary(None, folder, len(split.videos))
         tasks = tasks_of(config, checkpoint, split)
         results = VideoResults(folder)
@@ -112,6 +113,18 @@ def score_videos(config: ScoreConfig) -> Summary:
             save_measurements(config.destination, measurements)
             summary.file = config.destination
         return summary
+
+
+@contextmanager
+def _alone(folder: Place) -> Iterator[None]:
+    """Lets one command at a time score into a folder, and says so to one that waits."""
+    with alone(folder, wait=False) as mine:
+        if mine:
+            yield
+            return
+    print_line(f"another command scores into {folder}; waiting for it to end")
+    with alone(folder):
+        yield
 
 
 def check_update(config: ScoreConfig, checkpoint: Checkpoint, videos: int) -> None:
@@ -148,7 +161,7 @@ def _score_missing(
             if again := book.take(done):
                 fleet.add(again)
             hours = done.value.frames / (done.value.rate or USUAL_RATE) / 3600 if done.value else 0
-            progress.advance(summary.computed + len(summary.failed) + len(summary.short), done.task.size, hours)
+            progress.advance(summary.computed + len(summary.failed), done.task.size, hours)
 
 
 class Book:

@@ -113,7 +113,10 @@ def in_pieces(task: VideoTask, config: ScoreConfig, checkpoint: Checkpoint) -> l
     if (config.update != "none" and model.memory is not None) or task.size < LEAST_SIZE:
         return [task]
     length = -(-PIECE // config.batch_size) * config.batch_size
-    count = source.expected() // length if isinstance(source, ImageFiles | VideoFile) else 0
+    try:
+        count = source.expected() // length if isinstance(source, ImageFiles | VideoFile) else 0
+    except DataError:  # shows where it is decoded
+        return [task]
     if count < 2:
         return [task]
     pieces = []
