@@ -68,6 +68,12 @@ def test_a_task_at_which_workers_die_is_given_up_and_the_others_are_done(
     assert capsys.readouterr().out.count("a worker on here died") == 3
 
 
+def test_signals_are_handled_as_before(cluster: Any) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    run(cluster, ["1"])
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_faults_of_tasks_are_their_own(cluster: Any) -> None:
     found = run(cluster, ["data", "bug", "1"])
     assert isinstance(found["data"].error, DataError)

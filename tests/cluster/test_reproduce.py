@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from mnad.reproduction import ReproduceConfig, reproduce
 from mnad.reproduction.scale import SCALES
 
@@ -20,7 +21,12 @@ def test_two_nodes_give_what_one_machine_gives(
 ) -> None:
     monkeypatch.setitem(SCALES, "small", TINY)
     config = ReproduceConfig("table6", tmp_path / "one", (f"ped2={synthetic}",), "small", accelerator="cpu")
-    (theirs,) = reproduce(config)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as each node has; gradients are summed otherwise by two
+    try:
+        (theirs,) = reproduce(config)
+    finally:
+        torch.set_num_threads(threads)
     capsys.readouterr()
     with ray_nodes(2) as cluster:
         (ours,) = reproduce(replace(config, out=tmp_path / "two", engine="ray", address=cluster.address))

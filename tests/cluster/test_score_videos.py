@@ -23,7 +23,7 @@ from mnad.pipeline.score import ScoreConfig, score
 from mnad.pipeline.score_videos import Summary, score_videos
 from mnad.runtime.errors import ConfigError, DataError
 
-from tests.cluster.nodes import another_node
+from tests.cluster.nodes import another_node, kill_a_node_at_work
 from tests.cluster.videos import write_videos
 
 CORRUPT = 7
@@ -31,9 +31,9 @@ CORRUPT = 7
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 videos of 20 frames, one of them corrupt."""
+    """40 videos, one of them corrupt."""
     folder = tmp_path_factory.mktemp("archive") / "videos"
-    file = write_videos(folder, 40)[CORRUPT]
+    file = write_videos(folder, 40, frames=100)[CORRUPT]
     file.write_bytes(file.read_bytes()[:600])
     return folder
 
@@ -70,13 +70,12 @@ def test_a_node_dies_in_the_middle_and_one_video_is_corrupt(
 ) -> None:
     """All other videos are scored, as one machine scores them; started again nothing is computed twice."""
     out = tmp_path / "scores" / "all.npz"
-    with another_node(cluster) as node:
-        running = subprocess.Popen(command(trained, archive, out, cluster), stdout=subprocess.PIPE, text=True)
-        while len(list(out.parent.rglob("*.npz"))) < 8:
-            assert running.poll() is None
-            time.sleep(0.05)
-        cluster.remove_node(node, allow_graceful=False)
-        printed = running.communicate(timeout=90)[0]
+    running = subprocess.Popen(command(trained, archive, out, cluster), stdout=subprocess.PIPE, text=True)
+    while len(list(out.parent.rglob("*.npz"))) < 8:
+        assert running.poll() is None
+        time.sleep(0.05)
+    kill_a_node_at_work(cluster)
+    printed = running.communicate(timeout=90)[0]
     assert running.returncode == 1  # as one has failed
     assert re.search(r"a worker on \S+ died .*; [12] tasks go to others", printed)
     assert "40 videos: 39 scored" in printed
@@ -234,28 +233,26 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def test_the_disk_of_a_node_is_full(
-    trained: Path, some: Path, tmp_path: Path, cluster: Any, capfd: pytest.CaptureFixture[str]
+    trained: Path, archive: Path, tmp_path: Path, cluster: Any, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Its tasks go to others, and it gets no more."""
-    write_videos(some, 24)
     with small_disk(tmp_path / "disk") as disk, another_node(cluster, TMPDIR=str(disk)):
-        summary = by_ray(trained, some, tmp_path / "all.npz", cluster)
-    assert (summary.computed, summary.failed) == (24, {})
+        summary = by_ray(trained, archive, tmp_path / "all.npz", cluster)
+    assert (summary.computed, list(summary.failed)) == (39, ["v07"])
     assert re.search(r"no more tasks for \S+: cannot write .*disk.*: No space left on device", capfd.readouterr().out)
 
 
-def test_a_node_of_another_version(trained: Path, some: Path, tmp_path: Path, cluster: Any) -> None:
+def test_a_node_of_another_version(trained: Path, archive: Path, tmp_path: Path, cluster: Any) -> None:
     import mnad
 
     import mnad_ext
 
-    write_videos(some, 24)  # not all are done before that node has said hello
     other = tmp_path / "other"
     shutil.copytree(Path(mnad.__file__).parent, other / "mnad", ignore=shutil.ignore_patterns("__pycache__"))
     (other / "mnad_ext").symlink_to(Path(mnad_ext.__file__).parent)
     (other / "mnad" / "runtime" / "version.py").write_text('__version__ = "0.0.1"\n')
     with another_node(cluster, PYTHONPATH=str(other)), pytest.raises(ConfigError, match=r"has mnad 0\.0\.1, and this"):
-        by_ray(trained, some, tmp_path / "all.npz", cluster)
+        by_ray(trained, archive, tmp_path / "all.npz", cluster)
 
 
 def test_a_node_without_mnad(trained: Path, some: Path, tmp_path: Path, cluster: Any) -> None:

@@ -101,7 +101,7 @@ def test_a_clock_that_is_set_back_changes_no_duration(held_out: Path, tmp_path: 
         running.stop()
     first, second = running.events()[:2]
     assert 0 <= first["duration"] < 60
-    assert first["began"] < first["ended"]
+    assert first["began"] <= first["ended"]  # one frame, where the machine was too busy for more before the hole
     assert -3600 < second["began"] - first["began"] < -3500  # by the clock as it is then
     assert second["number"] > first["number"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
@@ -45,6 +47,7 @@ def connected(address: str | None) -> Iterator[ModuleType]:
     if ray.is_initialized():  # by a program that uses this package
         yield ray
         return
+    before = signal.getsignal(signal.SIGTERM)  # Ray sets it for itself, and leaves it so
     try:
         ray.init(
             address=address,
@@ -60,6 +63,8 @@ def connected(address: str | None) -> Iterator[ModuleType]:
         yield ray
     finally:
         ray.shutdown()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _check_answers(address: str) -> None:

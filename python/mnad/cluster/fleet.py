@@ -179,7 +179,9 @@ class Fleet(Generic[Task, Value]):
                 self._hire(known)
         if not self.told and not self.met and self.looked - self.last_worked > SECONDS_WITHOUT_WORKERS:
             self.told = True
-            print_line("the devices of the cluster are taken by others; waiting until one is free as a whole")
+            print_line(
+                "no device of the cluster has begun; if others have taken them, this waits until one is free as a whole"
+            )
 
     def _hire(self, device: Device) -> None:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
