@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ def ray_nodes(count: int) -> Iterator[Any]:
     """Yields a cluster of so many nodes, each of one processor, and a head that works at nothing."""
     from ray.cluster_utils import Cluster
 
+    before = signal.getsignal(signal.SIGTERM)  # each node sets it for itself
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
     try:
         for _ in range(count):
@@ -30,6 +32,7 @@ def ray_nodes(count: int) -> Iterator[Any]:
         yield cluster
     finally:
         cluster.shutdown()
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
