@@ -153,6 +153,13 @@ def test_labels_and_a_video_without_a_window(trained: Path, some: Path, tmp_path
     assert ours.labels.sum() == 5
     assert ours.protocol["labels"] == theirs.protocol["labels"]
 
+    other = shutil.move(some / "labels.csv", tmp_path / "other.csv")
+    named = by_ray(trained, some, tmp_path / "ray.npz", cluster, update="none", labels=str(other))
+    assert (named.computed, named.failed) == (1, {})  # the one that has no file
+    again = load_measurements(tmp_path / "ray.npz")
+    assert again.protocol["labels"] == "other.csv"
+    np.testing.assert_array_equal(again.labels, theirs.labels)
+
 
 def test_labels_of_the_videos_that_could_be_read(trained: Path, some: Path, tmp_path: Path, cluster: Any) -> None:
     (some / "v01.mp4").write_bytes(b"nothing")

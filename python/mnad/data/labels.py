@@ -173,7 +173,7 @@ class FromMasks:
         return replace(self, masks={name: masks for name, masks in self.masks.items() if name in names})
 
 
-def settle_labels(wanted: str | None, known: Sequence[str], default: str | None, data: str) -> str | None:
+def settle_labels(wanted: str | None, known: Sequence[str], default: str | None, data: str, split: str) -> str | None:
     """Settles which labels are meant.
 
     Args:
@@ -181,6 +181,7 @@ def settle_labels(wanted: str | None, known: Sequence[str], default: str | None,
         known: The names of the data's own label sets.
         default: The one that may be taken without being named; None if there is none.
         data: The data set, for the message.
+        split: Whose they are; of training videos labels count only if they are named.
 
     Returns:
         One of the known names, or a file; None where there are no labels.
@@ -188,7 +189,7 @@ def settle_labels(wanted: str | None, known: Sequence[str], default: str | None,
     Raises:
         DataError: If one must be named, or there is none of that name.
     """
-    if wanted is None and not known:
+    if wanted is None and (not known or split == "training"):
         return None
     name = wanted or default
     if name is None:
@@ -198,6 +199,11 @@ def settle_labels(wanted: str | None, known: Sequence[str], default: str | None,
         own = f"its label sets are {', '.join(known)}" if known else "it has no label sets of its own"
         raise DataError(f"labels {name!r} are neither a file nor a label set of {data}; {own}")
     return name
+
+
+def in_words(name: str, source: str) -> str:
+    """Returns what labels are called for people: their name, and the last part of where they come from."""
+    return f"{name} ({Path(source).name})"
 
 
 def _check_names(source: str, given: Mapping[str, object], names: Sequence[str]) -> None:

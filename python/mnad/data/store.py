@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from mnad.data.clips import Clips
 from mnad.data.label_files import read_labels
-from mnad.data.labels import settle_labels
+from mnad.data.labels import in_words, settle_labels
 from mnad.data.sources import load_array
 from mnad.data.splits import SPLITS, SplitName
 from mnad.runtime.errors import DataError
@@ -178,16 +178,14 @@ class Store:
     def _choose_labels(self, split: SplitName, wanted: str | None) -> tuple[NDArray[np.bool_] | None, str]:
         stored = self.splits[split]
         sets = {labels.name: labels for labels in stored.labels}
-        if wanted is None and split == "training":
-            return None, "none"
-        name = settle_labels(wanted, list(sets), stored.default_labels, self.source)
+        name = settle_labels(wanted, list(sets), stored.default_labels, self.source, split)
         if name is None:
             return None, "none"
         if name in sets:
             values = load_array(self.path / split / sets[name].file)
             if checksum(values) != sets[name].sha256:
                 raise DataError(f"the labels {name} of {self.path} are not those that were written; prepare it again")
-            return values, f"{name} ({Path(sets[name].source).name})"
+            return values, in_words(name, sets[name].source)
         file = place(name)
         names = [video.name for video in stored.videos]
         fitted = read_labels(file, names).fit(names, [video.frames for video in stored.videos])

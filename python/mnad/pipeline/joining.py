@@ -5,13 +5,13 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mnad.artifacts.measurements import Measurements, joined
 from mnad.data.label_files import read_labels
+from mnad.data.labels import LabelSet, in_words
 from mnad.data.splits import Split, Video
 from mnad.pipeline.score import ScoreConfig
 from mnad.runtime.places import place
@@ -56,10 +56,14 @@ def _labels(
     """Returns the labels of all frames of the videos, and where they come from."""
     if label_set is None:
         return None, "none"
+    found: LabelSet
     names = [video.name for video in videos]
     chosen = next((each for each in split.label_sets if each.name == label_set), None)
-    source = label_set if chosen is None else f"{chosen.name} ({Path(chosen.source).name})"
-    found = chosen or read_labels(place(label_set), [video.name for video in split.videos])
+    if chosen is None:
+        file = place(label_set)
+        found, source = read_labels(file, [video.name for video in split.videos]), file.name
+    else:
+        found, source = chosen, in_words(chosen.name, chosen.source)
     lost = [video.name for video in split.videos if video not in videos]
     if lost:
         of_these = found.only(names)

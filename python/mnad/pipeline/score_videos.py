@@ -85,16 +85,9 @@ def score_videos(config: ScoreConfig) -> Summary:
     checkpoint = load_checkpoint(config.run)
     split = find_videos(replace(config, data=absolute(config.data)))  # workers begin in other folders
     check_update(config, checkpoint, len(split.videos))
-    label_set = (
-        settle_labels(
-            config.labels,
-            [labels.name for labels in split.label_sets],
-            split.label_sets[0].name if split.label_sets and split.clear_default else None,
-            without_passwords(str(config.data)),
-        )
-        if config.split == "testing" or config.labels
-        else None
-    )
+    names = [labels.name for labels in split.label_sets]
+    default = names[0] if names and split.clear_default else None
+    label_set = settle_labels(config.labels, names, default, without_passwords(str(config.data)), config.split)
     folder = results_beside(config.destination)
     with log_to(config.destination.with_suffix(".log")), _alone(writable_folder(folder)):
         summary = Summary(None, folder, len(split.videos))
