@@ -197,7 +197,7 @@ def driver_alone(folder: Path, count: int) -> dict[str, float]:
     tasks = tasks_of(config, checkpoint, find_videos(config))
     listed = time.perf_counter() - began
     content = next((folder / f"1-{count}").rglob("*.videos/*.npz")).read_bytes()
-    found = ScoredVideo(content, FRAMES, RATE, (), FRAMES - 4, 0, 0)
+    found = ScoredVideo(content, FRAMES, RATE, (), 0, 0)
     results = VideoResults(folder / "null.videos")
     book = score_videos.Book(results, score_videos.Summary(None, results.folder, len(tasks)))
     with cluster_of(2) as address, connected(address) as module:

@@ -7,6 +7,7 @@ one that joins gets its share.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Hashable, Iterator, Sequence
@@ -14,8 +15,11 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
+import torch
+
 from mnad.runtime.errors import ConfigError, MnadError, OutputError
 from mnad.runtime.progress import print_line
+from mnad.runtime.provenance import device_name
 from mnad.runtime.version import __version__
 
 MOST_DEATHS = 3  # of workers at one task, or of one device in a row
@@ -38,6 +42,11 @@ class About(NamedTuple):
     torch: str
     host: str
     device: str
+
+
+def about_here(device: torch.device) -> About:
+    """Returns what a worker of this process says, which computes on a device."""
+    return About(__version__, torch.__version__, socket.gethostname(), device_name(device))
 
 
 class Worker(Protocol):

@@ -152,7 +152,7 @@ def _levels(splits: Sequence[Split]) -> tuple[tuple[float, float] | None, list[P
     found: dict[str, tuple[float, float] | None] = {}
     for split in splits:
         with suppress(DataError):  # the file is named when all are read
-            found[split.name] = levels_shown(map(look_at, split.videos))
+            found[split.name] = levels_shown(look_at(video, grey=False) for video in split.videos)
     try:
         return settle_levels(found), []
     except DataError as error:

@@ -17,7 +17,7 @@ class Look(NamedTuple):
     """What some frames of a video show.
 
     Attributes:
-        grey: Whether all channels of each are equal.
+        grey: Whether all channels of each are equal; False where nobody asked.
         values: Between which values they lie; None where all have 8 bits.
     """
 
@@ -25,14 +25,18 @@ class Look(NamedTuple):
     values: ValueRange | None
 
 
-def look_at(video: Video) -> Look:
+def look_at(video: Video, *, grey: bool) -> Look:
     """Looks at frames all over a video; only decoding all of them tells for certain.
+
+    Args:
+        video: The video.
+        grey: Whether to look whether they are grey.
 
     Raises:
         DataError: If it cannot be read.
     """
     values = range_of(video.frames.sample(1, PROBES))
-    return Look(all(is_grey(frame) for frame in video.frames.sample(3, PROBES)), values)
+    return Look(grey and all(is_grey(frame) for frame in video.frames.sample(3, PROBES)), values)
 
 
 def levels_shown(looks: Iterable[Look]) -> tuple[float, float] | None:

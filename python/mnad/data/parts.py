@@ -219,8 +219,12 @@ class Makers(Protocol):
         """Whether each video gets files of its own, as its maker may be another machine."""
         ...
 
-    def look(self, videos: Sequence[Video]) -> list[Look]:
+    def look(self, videos: Sequence[Video], *, grey: bool) -> list[Look]:
         """Looks at some frames of each video.
+
+        Args:
+            videos: The videos.
+            grey: Whether to look whether all of them are grey.
 
         Raises:
             DataError: If one cannot be read; other machines leave it out, and :meth:`make` names it.
@@ -258,9 +262,13 @@ class Threads:
     count: int | None = None
     apart = False
 
-    def look(self, videos: Sequence[Video]) -> list[Look]:
+    def look(self, videos: Sequence[Video], *, grey: bool) -> list[Look]:
         """See :meth:`Makers.look`."""
-        return [look_at(video) for video in videos]
+        looks = []
+        for video in videos:
+            looks.append(look_at(video, grey=grey))
+            grey = looks[-1].grey  # one in colour says enough
+        return looks
 
     def make(
         self, maker: PartMaker, jobs: Sequence[PartJob], advance: Callable[[int], None]

@@ -115,7 +115,7 @@ class Found:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the names of the videos, and of names, sizes and times of all files."""
-        return fingerprint_of(self.splits)
+        return fingerprint_and_size(self.splits)[0]
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def prepare(
             tell_faults(store.warnings, strict=config.strict)
             return store
         makers = makers or Threads(config.workers)
-        looks = {split.name: makers.look(split.videos) for split in found.splits}
+        auto = config.channels == "auto"
+        looks = {split.name: makers.look(split.videos, grey=auto) for split in found.splits}
         levels = _settle_levels(config, found, looks, only_bytes=only_bytes)
         grey = all(look.grey for of_split in looks.values() for look in of_split)
         channels = config.channels if config.channels != "auto" else 1 if grey else 3
@@ -191,28 +192,41 @@ def find_splits(root: Place, splits: Sequence[SplitName], layout: LayoutName | N
     """
     if is_store(root):
         raise DataError(f"{root} is a clip store already; name the data set that it was made of")
+    name, found = unchecked_splits(root, splits, layout)
+    return Found(name, found, [warning for split in found for warning in split.check()])
+
+
+def unchecked_splits(
+    root: Place, splits: Sequence[SplitName], layout: LayoutName | None = None
+) -> tuple[LayoutName, list[Split]]:
+    """Finds how a data set is laid out, and the splits that it has, whatever is wrong with them.
+
+    Raises:
+        DataError: If there are none.
+    """
     known = find_layout(root, layout)
     found = known.splits(root, splits)
     if not found:
         raise DataError(f"{root} has no {' or '.join(splits)} videos. Layout {known.name} is {known.looks_like}")
-    return Found(known.name, found, [warning for split in found for warning in split.check()])
+    return known.name, found
 
 
-def fingerprint_of(splits: Sequence[Split]) -> str:
-    """Returns a hash of the names of videos, and of names, sizes and times of all files that make up some splits.
+def fingerprint_and_size(splits: Sequence[Split]) -> tuple[str, int]:
+    """Returns a hash of the videos' names, and of names, sizes and times of all files of some splits; and their bytes.
 
     Of files at addresses the server's tag counts in place of the time.
     """
-    digest = hashlib.sha256()
+    digest, total = hashlib.sha256(), 0
     for split in splits:
         digest.update(f"{split.name} {[video.name for video in split.videos]}\n".encode())
         for path in split.files:
-            size, changed = content_version(path)
+            size, changed = _version(path)
+            total += size
             digest.update(f"{split.name} {path.name} {size} {changed}\n".encode())
-    return digest.hexdigest()
+    return digest.hexdigest(), total
 
 
-def content_version(path: Place) -> tuple[int, int | str]:
+def _version(path: Place) -> tuple[int, int | str]:
     """Returns the size of a file, and when it changed or the server's tag."""
     if not isinstance(path, Path):
         return version_of(path)

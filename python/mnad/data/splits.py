@@ -81,8 +81,7 @@ class Split:
     def problems(self) -> list[Problem]:
         """Returns all that is wrong and can be seen without decoding, label lengths included."""
         found = [*self.faults, *(problem for video in self.videos for problem in video.problems())]
-        names = Counter(video.name for video in self.videos)
-        found += [Problem("error", f"{count} videos are called {name}") for name, count in names.items() if count > 1]
+        found += self.doubled_names()
         counts = [video.frames.count() for video in self.videos]
         known = [count for count in counts if count is not None]
         if len(known) == len(counts) and all(counts):
@@ -92,6 +91,11 @@ class Split:
                 except DataError as error:
                     found.append(Problem("error", str(error)))
         return found
+
+    def doubled_names(self) -> list[Problem]:
+        """Returns the names that several videos have."""
+        names = Counter(video.name for video in self.videos)
+        return [Problem("error", f"{count} videos are called {name}") for name, count in names.items() if count > 1]
 
     def check(self) -> list[str]:
         """Returns the faults that do not keep the videos from being used.

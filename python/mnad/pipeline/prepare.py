@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 
 from mnad.cluster.connection import connected
-from mnad.cluster.fleet import About, Fleet
+from mnad.cluster.fleet import About, Fleet, about_here
 from mnad.cluster.shared_folder import SharedFolder, shared_folder
 from mnad.data.looks import Look, look_at
 from mnad.data.parts import ColourFound, Part, PartJob, PartMaker
@@ -21,8 +20,6 @@ from mnad.data.store import Store
 from mnad.runtime.errors import DataError
 from mnad.runtime.files import output_errors
 from mnad.runtime.places import absolute
-from mnad.runtime.provenance import device_name
-from mnad.runtime.version import __version__
 
 
 def prepare_by(config: PrepareConfig) -> Store:
@@ -47,10 +44,10 @@ class Machines:
     config: PrepareConfig
     apart = True
 
-    def look(self, videos: Sequence[Video]) -> list[Look]:
+    def look(self, videos: Sequence[Video], *, grey: bool) -> list[Look]:
         """See :meth:`mnad.data.parts.Makers.look`."""
         with self._fleet(None) as fleet:
-            found = {done.task: done.value for done in fleet.run([LookTask(video) for video in videos])}
+            found = {done.task: done.value for done in fleet.run([LookTask(video, grey) for video in videos])}
         return [look for look in found.values() if look is not None]
 
     def make(
@@ -81,9 +78,10 @@ class Machines:
 
 @dataclass(frozen=True, eq=False)
 class LookTask:
-    """A video that is to be looked at."""
+    """A video that is to be looked at, and whether it is grey."""
 
     video: Video
+    grey: bool
 
 
 class Decoder:
@@ -95,7 +93,7 @@ class Decoder:
     def about(self) -> About:
         """Makes sure that the store's place is seen here."""
         self.shared.check()
-        return About(__version__, torch.__version__, socket.gethostname(), device_name(torch.device("cpu")))
+        return about_here(torch.device("cpu"))
 
     def run(self, task: LookTask | PartJob) -> Look | Part:
         """Looks at a video, or decodes it to its place.
@@ -105,7 +103,7 @@ class Decoder:
             OutputError: If there is no room for it.
         """
         if isinstance(task, LookTask):
-            return look_at(task.video)
+            return look_at(task.video, grey=task.grey)
         assert self.maker is not None
         with output_errors(task.places.record):
             return self.maker.make(task.video, task.places, lambda: None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import socket
 import tempfile
 import threading
 import time
@@ -15,21 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from mnad.artifacts.checkpoint import Checkpoint
 from mnad.artifacts.measurements import write_measurements
-from mnad.cluster.fleet import About
+from mnad.cluster.fleet import About, about_here
 from mnad.data import Clips
 from mnad.data.preparation import Found, PrepareConfig, prepare
 from mnad.data.splits import Split, Video
 from mnad.data.windows import NoWindowError
 from mnad.pipeline.score import ScoreConfig, Scorer
 from mnad.pipeline.video_tasks import VideoTask
-from mnad.runtime.errors import CheckpointError
 from mnad.runtime.files import output_errors
-from mnad.runtime.provenance import device_name
-from mnad.runtime.version import __version__
 
 SCRATCH = "mnad-scratch-"
 
@@ -42,7 +36,6 @@ class ScoredVideo(NamedTuple):
         frames: The number of its frames.
         rate: Frames a second; None where nothing says so.
         faults: What is wrong with it and does not keep it from being used.
-        scored: The number of frames that were measured.
         decoding: Seconds that it took to decode.
         computing: Seconds that the network took.
     """
@@ -51,7 +44,6 @@ class ScoredVideo(NamedTuple):
     frames: int
     rate: float | None
     faults: tuple[str, ...]
-    scored: int
     decoding: float
     computing: float
 
@@ -73,10 +65,7 @@ class VideoScorer:
     def about(self) -> About:
         """Makes the model ready."""
         self.scorer = Scorer.of(self.config, self.checkpoint)
-        ours, theirs = self.scorer.network.weights, self.checkpoint.describe()["weights"]
-        if ours != theirs:
-            raise CheckpointError(f"the weights on {socket.gethostname()} are {ours} and should be {theirs}")
-        return About(__version__, torch.__version__, socket.gethostname(), device_name(self.scorer.network.device))
+        return about_here(self.scorer.network.device)
 
     def run(self, task: VideoTask) -> ScoredVideo:
         """Decodes a video, or a part of it, and scores it.
@@ -99,12 +88,12 @@ class VideoScorer:
                 took = time.perf_counter() - start
         rate = clips.rates[0] if clips.rates else None
         if measured is None:
-            return ScoredVideo(None, len(clips), rate, faults, 0, decoded - began, took)
+            return ScoredVideo(None, len(clips), rate, faults, decoded - began, took)
         measured.protocol.update(frames=len(clips), faults=faults, seconds=round(took, 3))
         content = io.BytesIO()
         first = task.piece.first if task.piece else 0
         write_measurements(content, replace(measured, labels=None, frame=measured.frame + first))
-        return ScoredVideo(content.getvalue(), len(clips), rate, faults, len(measured), decoded - began, took)
+        return ScoredVideo(content.getvalue(), len(clips), rate, faults, decoded - began, took)
 
     def decoded(self, video: Video, folder: Path) -> tuple[Clips, tuple[str, ...]]:
         """Decodes a video as the model knows frames, and returns what is wrong with it."""

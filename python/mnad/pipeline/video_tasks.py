@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from dataclasses import dataclass, replace
 
 from mnad.artifacts.checkpoint import Checkpoint
 from mnad.artifacts.measurements import FORMAT
 from mnad.data.cache import PIXELS
-from mnad.data.layouts import find_layout
-from mnad.data.preparation import content_version, fingerprint_of
+from mnad.data.preparation import fingerprint_and_size, unchecked_splits
 from mnad.data.sources import FrameSource, ImageFiles
 from mnad.data.splits import Split, Video
 from mnad.data.store import is_store
@@ -70,15 +68,9 @@ def find_videos(config: ScoreConfig) -> Split:
             f"{config.data} is a clip store, whose frames are decoded already: score it with engine local, or name the "
             "videos that it was made of"
         )
-    layout = find_layout(config.data, config.layout)
-    found = layout.splits(config.data, [config.split])
-    if not found:
-        raise DataError(f"{config.data} has no {config.split} videos. Layout {layout.name} is {layout.looks_like}")
-    (split,) = found
-    errors = [problem.message for problem in split.faults if problem.level == "error"]
-    names = Counter(video.name for video in split.videos)
-    errors += [f"{count} videos are called {name}" for name, count in names.items() if count > 1]
-    if errors:
+    _, (split,) = unchecked_splits(config.data, [config.split], config.layout)
+    problems = [*split.faults, *split.doubled_names()]
+    if errors := [problem.message for problem in problems if problem.level == "error"]:
         raise DataError(errors[0])
     return split
 
@@ -98,9 +90,9 @@ def tasks_of(config: ScoreConfig, checkpoint: Checkpoint, split: Split) -> list[
     )  # fmt: skip
     tasks = []
     for video in split.videos:
-        of_video = f"{choices} {fingerprint_of([Split(config.split, (replace(video, masks=None),))])}"
-        key = hashlib.sha256(of_video.encode()).hexdigest()[:12]
-        tasks.append(VideoTask(video, key, sum(content_version(file)[0] for file in video.frames.files)))
+        fingerprint, size = fingerprint_and_size([Split(config.split, (replace(video, masks=None),))])
+        key = hashlib.sha256(f"{choices} {fingerprint}".encode()).hexdigest()[:12]
+        tasks.append(VideoTask(video, key, size))
     return tasks
 
 

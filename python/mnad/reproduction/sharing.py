@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from collections.abc import Sequence
 
-import torch
-
 from mnad.cluster.connection import connected
-from mnad.cluster.fleet import About, Fleet
+from mnad.cluster.fleet import About, Fleet, about_here
 from mnad.cluster.shared_folder import SharedFolder, shared_folder
 from mnad.reproduction.runner import Part, Runner
 from mnad.runtime.errors import DataError
 from mnad.runtime.progress import print_line
-from mnad.runtime.provenance import device_name
-from mnad.runtime.version import __version__
 
 SECONDS_BETWEEN_TRIES = 2.0
 
@@ -63,7 +58,7 @@ class PartWorker:
     def about(self) -> About:
         """Makes sure that the folder of all runs is seen here."""
         self.shared.check()
-        return About(__version__, torch.__version__, socket.gethostname(), device_name(self.runner.device()))
+        return about_here(self.runner.device())
 
     def run(self, number: int) -> bool:
         """Does a part; returns whether it is done."""

@@ -245,9 +245,8 @@ class VideoProgress:
             disable=not console.is_terminal,
         )
         self.task = self.progress.add_task("videos", total=max(size, 1))
-        self.videos, self.size = videos, max(size, 1)
+        self.videos, self.pace = videos, Pace("bytes of video", size)
         self.done, self.read, self.hours = 0, 0, 0.0
-        self.began = self.logged = time.monotonic()
 
     def __enter__(self) -> VideoProgress:
         """Starts the display."""
@@ -262,14 +261,10 @@ class VideoProgress:
         """Tells how many videos are done, and counts what came: so many bytes, and hours of video that were scored."""
         self.done, self.read, self.hours = done, self.read + size, self.hours + hours
         self.progress.update(self.task, completed=self.read, description=self._so_far())
-        now = time.monotonic()
-        if now - self.logged >= LOG_EVERY:
-            self.logged = now
-            left = (now - self.began) / max(self.read, 1) * max(self.size - self.read, 0)
-            LOG.info("%s, %.0f s left", self._so_far(), left)
+        self.pace.at(self.read, self._so_far)
 
     def _so_far(self) -> str:
-        times = self.hours * 3600 / max(time.monotonic() - self.began, 1e-9)
+        times = self.hours * 3600 / max(time.monotonic() - self.pace.began, 1e-9)
         return f"{self.done} of {self.videos} videos, {self.hours:.2f} h of video, {times:.1f} times as fast"
 
 
