@@ -13,6 +13,7 @@ from torch import Tensor, nn
 import mnad_ext
 from mnad_ext import reference
 from mnad_ext._distributed import merge_over_ranks
+from mnad_ext.ops import _torch_internals as internals
 from mnad_ext.ops.checkpointing import ITEMS_MOVED, gather_, is_recomputation, keep_items
 from mnad_ext.statistics import UPDATE_RULES, UpdateRule, UpdateStatistics, zero_statistics
 
@@ -310,7 +311,7 @@ class MemoryModule(nn.Module):
 
 def _is_exported() -> bool:
     """Returns whether a graph is recorded that is to run where the operators of this package are not known."""
-    return torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    return internals.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
 
 
 def _operators() -> ModuleType:

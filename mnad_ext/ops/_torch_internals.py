@@ -15,6 +15,7 @@ from torch.autograd import forward_ad
 HAS_BELOW_AUTOGRAD = hasattr(torch._C, "_AutoDispatchBelowAutograd")
 HAS_FORWARD_LEVEL = hasattr(forward_ad, "_current_level")
 HAS_VERSION = hasattr(Tensor, "_version")
+HAS_EXPORTING_FLAG = hasattr(torch.compiler, "_is_exporting_flag")
 
 
 def below_autograd() -> AbstractContextManager[None]:
@@ -52,3 +53,12 @@ def has_changed(tensor: Tensor, version: int | Tensor) -> bool:
         traced = type(version) is not Tensor  # then it has no values
         return not traced and not torch.equal(tensor.detach(), version)
     return tensor._version != version
+
+
+def is_exporting() -> bool:
+    """Whether ``torch.export`` or ``torch.onnx.export`` records what runs.
+
+    In public ``torch.compiler.is_exporting`` tells it, but to code that torch.compile traces torch 2.11 says True.
+    """
+    flag: bool = torch.compiler._is_exporting_flag if HAS_EXPORTING_FLAG else torch.compiler.is_exporting()
+    return flag

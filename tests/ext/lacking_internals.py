@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import builtins
 
-import torch  # noqa: F401  (has its own use for the names)
+import torch
 
 LACKING = {"_AutoDispatchBelowAutograd", "_current_level", "_version"}
+if tuple(map(int, torch.__version__.split(".")[:2])) >= (2, 13):  # earlier ones need it, and have it
+    LACKING.add("_is_exporting_flag")
 _hasattr = builtins.hasattr
 
 builtins.hasattr = lambda owner, name: name not in LACKING and _hasattr(owner, name)

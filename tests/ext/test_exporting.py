@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -87,11 +88,32 @@ def test_tracing_runs_in_openvino(own: Own) -> None:
     assert_equal([torch.from_numpy(found[index]) for index in range(len(wanted))], wanted)
 
 
+def operators_of_this_package(graph: torch.fx.Graph) -> set[str]:
+    return {str(node.target) for node in graph.nodes if "mnad" in str(node.target)}
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_compiled_code_calls_the_operators_and_an_exported_graph_does_not(training: bool) -> None:
+    own = Own(5).train(training)
+    traced: list[torch.fx.Graph] = []
+
+    def keep(module: torch.fx.GraphModule, _: object) -> Callable[..., object]:
+        traced.append(module.graph)
+        return module.forward
+
+    torch._dynamo.reset()
+    torch.compile(own, backend=keep, fullgraph=True)(torch.rand(2, 3, 16, 12))
+    names = ["memory_step", "keep_items", "update_items"] if training else ["memory_step"]
+    assert operators_of_this_package(*traced) == {f"mnad.{name}.default" for name in names}
+    for strict in (False, True):
+        program = torch.export.export(copy.deepcopy(own), (torch.rand(2, 3, 16, 12),), strict=strict)
+        assert operators_of_this_package(program.graph) == set()
+
+
 def test_in_training_mode_the_graph_updates_the_items() -> None:
     own = Own(5).train()
     before = own.memory.items.clone()
     program = exported(copy.deepcopy(own))  # its graph would share the items
-    assert not [node for node in program.graph.nodes if "mnad" in str(node.target)]
     frames, module = torch.rand(2, 3, 16, 12), program.module()
     own(frames)
     module(frames)

@@ -18,6 +18,7 @@ def test_this_torch_has_them_all() -> None:
     assert internals.HAS_BELOW_AUTOGRAD
     assert internals.HAS_FORWARD_LEVEL
     assert internals.HAS_VERSION
+    assert internals.HAS_EXPORTING_FLAG
 
 
 def test_without_them_the_operators_pass_their_own_tests() -> None:
