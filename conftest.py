@@ -25,13 +25,12 @@ from mnad.pipeline.calibrate import CalibrateConfig, calibrate
 from mnad.pipeline.score import ScoreConfig, score
 from mnad.training import TrainConfig, train
 
-from tests.browser import browser  # noqa: F401 (a fixture)
 from tests.sizes import HELD_OUT
 
 # Files that take minutes come first, so that no process of several ends with one of them alone.
 LONG = ("test_soak", "test_resume", "test_emulated_operators")
 
-pytest_plugins = ["tests.settings", "tests.servers", "tests.cluster.nodes"]
+pytest_plugins = ["tests.settings", "tests.browser", "tests.servers", "tests.cluster.nodes"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
