@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import shutil
-import subprocess
-import sys
-import tarfile
 import time
 import zipfile
 from collections.abc import Iterator
@@ -268,40 +264,3 @@ def test_python_does_not_start(tmp_path: Path) -> None:
     played = rehearse(tmp_path, "work=fail")
     assert played.code == 3
     assert written(played) == {"error": "training and scoring ended with status 3", "runs": []}
-
-
-def test_a_dry_run_of_a_packed_set_without_the_packages_of_the_command_line(synthetic: Path, tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "ped2.tar", "w") as archive:
-        archive.add(synthetic, "ped2")
-    (tmp_path / "jsonargparse.py").write_text("raise ImportError('not on this machine')\n")
-    path = os.pathsep.join([str(tmp_path), *(entry for entry in sys.path if entry)])
-    command = ["bash", str(BENCH / "ped2_gpu.sh"), "--dry-run", str(tmp_path / "ped2.tar"), str(tmp_path / "out")]
-    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": path}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert summary_of(tmp_path / "out" / "results")["finished"]
-    assert 0 < summary_of(tmp_path / "out" / "results")["auc"] <= 1
-    files = [path for path in (tmp_path / "out" / "results").rglob("*") if path.is_file()]
-    assert len(files) <= 8
-
-
-def test_the_other_commands_need_none_of_them_either(tmp_path: Path) -> None:
-    code = """
-import runpy, sys
-sys.modules["jsonargparse"] = None
-sys.path.insert(0, sys.argv[1])
-for call in ("small_cases.py --cases two", "gpu_operators.py --help", "gpu_bars.py --help", "ped2_probe.py --help"):
-    sys.argv = call.split()
-    script = sys.argv[0]
-    try:
-        runpy.run_path(f"{sys.path[0]}/{script}", run_name="__main__")
-    except SystemExit as end:
-        assert not end.code, script
-print("fine")
-"""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    command = [sys.executable, "-c", code, str(BENCH)]
-    done = subprocess.run(
-        command, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.stdout.endswith("fine\n"), done.stderr
