@@ -96,7 +96,8 @@ def _write_extension(writer: Writer, engine: list[str]) -> None:
     objects = [
         _compile(writer, source, extra, f"extension/{source.name}") for source in sorted(sources) if source != replaced
     ]
-    variables = {"extra": "-shared", "libraries": " ".join(libraries(configuration))}
+    # By its own CUDA runtime, also where torch has loaded the real one.
+    variables = {"extra": "-shared -Wl,-Bsymbolic", "libraries": " ".join(libraries(configuration))}
     writer.build(str(EXTENSION), "link", objects + engine, variables=variables)
 
 
