@@ -2,8 +2,9 @@
 
     python build_tools/check_wheel.py WHEEL TORCH_VERSION...
 
-Not run are tests that are marked as needing a compiler, and once more the tests of all operators by each of the other
-instruction sets: no torch changes what those do. What is not run is named at the end.
+Those of compiled code run afterwards, with the compiler of this machine, which torch.compile needs. Not run are the
+tests of all operators by each of the other instruction sets, as no torch changes what those do, and those of the
+sources. What is not run is named at the end.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPILERS = ("c++", "g++", "gcc", "cc", "clang", "clang++", "nvcc")
 # Variables that lead to a compiler, to another environment or to other kernels.
 VARIABLES = ("CC", "CXX", "CUDA_HOME", "CUDA_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
-TESTED_ELSEWHERE = "tests/ext/test_instruction_sets.py::test_operators"
+TESTED_ELSEWHERE = ("tests/ext/test_instruction_sets.py::test_operators", "tests/ext/test_assertions.py")
+
+Tests = tuple[str, ...]
 
 
-def check(wheel: Path, torch_version: str, tests: tuple[str, ...] = ("tests/ext",)) -> None:
-    """Raises CalledProcessError where ``wheel`` can't be installed beside this torch, or a test fails."""
+def check(wheel: Path, torch_version: str, tests: Tests = ("tests/ext",), compiled: Tests = ("tests/ext",)) -> None:
+    """Raises CalledProcessError where ``wheel`` can't be installed beside this torch, or a test fails.
+
+    ``tests`` run without a compiler; of ``compiled`` run those that need one.
+    """
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
         venv.create(folder / "env", symlinks=True)
@@ -38,10 +44,12 @@ def check(wheel: Path, torch_version: str, tests: tuple[str, ...] = ("tests/ext"
         for name in ("tests/__init__.py", "tests/settings.py", "pyproject.toml"):
             shutil.copy(ROOT / name, folder / name)
         shutil.copy(ROOT / "build_tools" / "wheel_conftest.py", folder / "conftest.py")
-        # By a variable, as some tests run pytest once more.
-        environment["PYTEST_ADDOPTS"] = '-p no:cacheprovider -m "not compiler"'
-        command = [python, "-m", "pytest", "--deselect", TESTED_ELSEWHERE, *tests]
-        subprocess.run(command, cwd=folder, env=environment, check=True)
+        left_out = [f"--deselect={name}" for name in TESTED_ELSEWHERE]
+        runs = [("not compiler", tests, environment["PATH"]), ("compiler", compiled, os.environ["PATH"])]
+        for marked, selected, path in runs:
+            # By a variable, as some tests run pytest once more.
+            environment |= {"PATH": path, "PYTEST_ADDOPTS": f'-p no:cacheprovider -m "{marked}"'}
+            subprocess.run([python, "-m", "pytest", *left_out, *selected], cwd=folder, env=environment, check=True)
 
 
 def without_compilers(path: Path) -> dict[str, str]:
