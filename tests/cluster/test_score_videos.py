@@ -109,7 +109,9 @@ def test_the_same_job_twice_at_once(trained: Path, some: Path, tmp_path: Path, c
 def test_stopped_and_gone_on_with(trained: Path, some: Path, tmp_path: Path, cluster: Any) -> None:
     write_videos(some, 30)
     out = tmp_path / "all.npz"
-    running = subprocess.Popen(command(trained, some, out, cluster), stderr=subprocess.PIPE, text=True)
+    # Tests that run in the background hand on that they ignore it.
+    heeding = ["env", "--default-signal=INT", *command(trained, some, out, cluster)]
+    running = subprocess.Popen(heeding, stderr=subprocess.PIPE, text=True)
     while len(times_of(tmp_path / "all.videos")) < 3:
         assert running.poll() is None
         time.sleep(0.05)
