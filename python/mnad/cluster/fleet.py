@@ -61,7 +61,8 @@ class Worker(Protocol):
         ...
 
 
-class Done(NamedTuple, Generic[Task, Value]):
+@dataclass(frozen=True)
+class Done(Generic[Task, Value]):
     """A task that has ended: with a value, or with an error."""
 
     task: Task

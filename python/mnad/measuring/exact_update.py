@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -79,7 +79,8 @@ class Lane:
         self.credit = min(self.credit + 2 * finished - decoded, self.most_credit)
 
 
-class Finished(NamedTuple, Generic[R]):
+@dataclass(frozen=True)
+class Finished(Generic[R]):
     """Frames that are finished, among those that were decoded together.
 
     Attributes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 import torch.distributed as dist
 
@@ -18,7 +19,8 @@ OF_GLOO = ("gloo", "Application timeout")  # its errors are plain RuntimeErrors
 T = TypeVar("T")
 
 
-class Outcome(NamedTuple, Generic[T]):
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
     """What came of some work: its result, or the error that ended it."""
 
     result: T | None = None
