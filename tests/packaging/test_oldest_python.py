@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 FILES = sorted(file for folder in ("python", "mnad_ext", "build_tools") for file in (ROOT / folder).rglob("*.py"))
 
@@ -23,6 +21,7 @@ def test_one_is_found() -> None:
     assert generic_named_tuples(source) == ["A"]
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_no_named_tuple_is_generic(file: Path) -> None:
-    assert generic_named_tuples(file.read_text()) == []
+def test_no_named_tuple_is_generic() -> None:
+    found = {file.name: generic_named_tuples(file.read_text()) for file in FILES}
+    assert len(found) > 100
+    assert [name for name, classes in found.items() if classes] == []
