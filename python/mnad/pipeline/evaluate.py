@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import KW_ONLY, dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Literal
 
@@ -106,7 +106,7 @@ class EvaluationOptions(ScoreWeightOption, EventOptions, DataOptions):
         return EvaluateConfig(run, **{each.name: getattr(self, each.name) for each in fields(EvaluationOptions)})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EvaluateConfig(EvaluationOptions):
     """Options of an evaluation.
 
@@ -119,8 +119,7 @@ class EvaluateConfig(EvaluationOptions):
         out: A folder for evaluation.json and tables as CSV; nothing is written if left out.
     """
 
-    run: Place
-    _: KW_ONLY
+    run: Place = field(kw_only=False)
     sweep: bool = False
     fps: float | None = None
     bootstrap: int = 0
