@@ -46,6 +46,7 @@ def check_choice(name: str, value: Any, kind: Any) -> None:
     choices = [choice for each in kinds if get_origin(each) is Literal for choice in get_args(each)]
     if not choices:
         return
+    types = tuple(each for each in kinds if isinstance(each, type) and get_origin(each) is None)
     for each in value if isinstance(value, tuple) else (value,):
-        if each not in choices and not any(isinstance(other, type) and isinstance(each, other) for other in kinds):
+        if each not in choices and not isinstance(each, types):
             raise ConfigError(f"{name} must be one of {', '.join(map(str, choices))}, got {each!r}")
