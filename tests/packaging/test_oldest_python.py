@@ -35,6 +35,5 @@ class C:
 
 
 def test_there_are_none() -> None:
-    found = {file.name: refused(file.read_text()) for file in FILES}
-    assert len(found) > 100
-    assert [name for name, classes in found.items() if classes] == []
+    assert len(FILES) > 200
+    assert [str(file) for file in FILES if refused(file.read_text())] == []
