@@ -21,7 +21,11 @@ ROOT = Path(__file__).resolve().parents[1]
 COMPILERS = ("c++", "g++", "gcc", "cc", "clang", "clang++", "nvcc")
 # Variables that lead to a compiler, to another environment or to other kernels.
 VARIABLES = ("CC", "CXX", "CUDA_HOME", "CUDA_PATH", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV")
-TESTED_ELSEWHERE = ("tests/ext/test_instruction_sets.py::test_operators", "tests/ext/test_assertions.py")
+TESTED_ELSEWHERE = (
+    "tests/ext/test_instruction_sets.py::test_operators",
+    "tests/ext/test_assertions.py::test_passes_run",  # these two build the sources
+    "tests/ext/test_assertions.py::test_a_debug_build",
+)
 
 Tests = tuple[str, ...]
 

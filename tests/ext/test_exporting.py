@@ -114,6 +114,7 @@ def test_in_training_mode_the_graph_updates_the_items() -> None:
     own = Own(5).train()
     before = own.memory.items.clone()
     program = exported(copy.deepcopy(own))  # its graph would share the items
+    assert operators_of_this_package(program.graph) == set()
     frames, module = torch.rand(2, 3, 16, 12), program.module()
     own(frames)
     module(frames)
